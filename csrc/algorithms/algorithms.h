@@ -1,0 +1,11 @@
+// The entries of the table of algorithms, one for each file of this folder.
+#pragma once
+
+#include "../plan.h"
+
+namespace tileconv {
+
+extern const Algorithm shift_gemm_algorithm;  // the general one
+extern const Algorithm reference_algorithm;   // plain loops: what all others are an equivalent of
+
+}  // namespace tileconv

@@ -1,0 +1,373 @@
+// Python's door: NumPy arrays to views, errors to exceptions, the GIL released around the work. The only file that
+// includes pybind11.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "conv.h"
+#include "cpu.h"
+#include "parallel.h"
+
+namespace py = pybind11;
+
+namespace tileconv {
+namespace {
+
+constexpr int array_aligned = 0x0100, array_contiguous = 0x0001;  // NumPy's flags
+
+std::string dtype_text(const py::dtype& dtype) {
+  if (dtype.byteorder() == '>' || dtype.byteorder() == '<') return py::str(dtype.attr("str"));
+  return py::str(static_cast<const py::object&>(dtype));
+}
+
+std::string dtype_of(const py::array& array) {
+  const py::dtype dtype = array.dtype();
+  if (dtype.byteorder() == '=') {
+    if (dtype.num() == 11) return "float32";
+    if (dtype.num() == 12) return "float64";
+  }
+  return dtype_text(dtype);
+}
+
+std::vector<std::int64_t> shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+py::array as_array(const py::handle& object, const char* name) {
+  if (!py::isinstance<py::array>(object))
+    throw TypeError(std::string(name) + " must be a numpy.ndarray, got " + Py_TYPE(object.ptr())->tp_name);
+  return py::reinterpret_borrow<py::array>(object);
+}
+
+template <std::size_t n>
+std::array<std::int64_t, n> as_ints(const py::handle& object, const char* name) {
+  if (!PyTuple_CheckExact(object.ptr()) || PyTuple_GET_SIZE(object.ptr()) != static_cast<Py_ssize_t>(n))
+    throw TypeError(std::string(name) + " must be a tuple of " + std::to_string(n) + " ints, got " +
+                    std::string(py::repr(object)));
+  std::array<std::int64_t, n> values;
+  for (std::size_t i = 0; i < n; ++i) {
+    values[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(object.ptr(), static_cast<Py_ssize_t>(i)));
+    if (values[i] == -1 && PyErr_Occurred()) throw py::error_already_set();
+  }
+  return values;
+}
+
+struct LayerArguments {
+  py::object weight, bias, stride, padding, dilation;
+  std::int64_t groups;
+  std::string padding_mode;
+};
+
+// Everything of ConvArguments but the input.
+ConvArguments layer_arguments(const LayerArguments& l, std::vector<std::int64_t> weight_shape) {
+  ConvArguments a;
+  a.weight_shape = std::move(weight_shape);
+  a.stride = as_ints<2>(l.stride, "stride");
+  a.dilation = as_ints<2>(l.dilation, "dilation");
+  if (PyUnicode_Check(l.padding.ptr())) {
+    a.padding_name = l.padding.cast<std::string>();
+    if (a.padding_name.empty()) a.padding_name = "(empty)";
+  } else {
+    a.padding = as_ints<4>(l.padding, "padding");
+  }
+  a.groups = l.groups;
+  a.padding_mode = l.padding_mode;
+  return a;
+}
+
+void add_arrays(ConvArguments& a, const py::array& input, const py::array& weight, const py::object& bias) {
+  a.input_shape = shape_of(input);
+  a.input_dtype = dtype_of(input);
+  a.weight_dtype = dtype_of(weight);
+  a.has_bias = !bias.is_none();
+  if (a.has_bias) {
+    const py::array array = as_array(bias, "bias");
+    a.bias_shape = shape_of(array);
+    a.bias_dtype = dtype_of(array);
+  }
+}
+
+// Weights in the form that plans read: aligned, C-contiguous. A copy only where they are not.
+py::array contiguous(const py::array& array) {
+  constexpr int wanted = array_aligned | array_contiguous;
+  if ((array.flags() & wanted) == wanted) return array;
+  return py::module_::import("numpy").attr("require")(array, py::none(), "CA").cast<py::array>();
+}
+
+struct MemoryRange {
+  const char *begin, *end;
+};
+MemoryRange memory_range(const py::array& array) {
+  const char *begin = static_cast<const char*>(array.data()), *end = begin + array.itemsize();
+  for (py::ssize_t d = 0; d < array.ndim(); ++d) {
+    if (array.shape(d) == 0) return {begin, begin};
+    const py::ssize_t reach = (array.shape(d) - 1) * array.strides(d);
+    (reach < 0 ? begin : end) += reach;
+  }
+  return {begin, end};
+}
+
+void refuse_overlap(const py::array& out, const py::array& other, const char* name) {
+  const MemoryRange a = memory_range(out), b = memory_range(other);
+  if (a.begin >= b.end || b.begin >= a.end) return;
+  bool shared = true;
+  try {
+    constexpr int most_work = 10000;
+    shared = py::module_::import("numpy").attr("shares_memory")(out, other, most_work).cast<bool>();
+  } catch (const py::error_already_set&) {
+    // Too hard to decide within that work: refused like an overlap.
+  }
+  if (shared)
+    throw ValueError(std::string("out overlaps ") + name + " in memory, expected an array of its own");
+}
+
+// Whether two elements of the array share memory: false if, in order of their strides, each axis steps over the last.
+bool overlaps_itself(const py::array& array) {
+  std::vector<std::pair<py::ssize_t, py::ssize_t>> axes;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d)
+    if (array.shape(d) > 1) axes.emplace_back(std::abs(array.strides(d)), array.shape(d));
+  std::sort(axes.begin(), axes.end());
+  py::ssize_t reach = array.itemsize();
+  for (const auto& [stride, size] : axes) {
+    if (stride < reach) return true;
+    reach += stride * (size - 1);
+  }
+  return false;
+}
+
+py::array check_out(const py::object& object, const ConvProblem& p) {
+  py::array out = as_array(object, "out");
+  if (dtype_of(out) != dtype_name(p.dtype))
+    throw TypeError("out must have the input's dtype " + std::string(dtype_name(p.dtype)) + ", got " + dtype_of(out));
+  if (shape_of(out) != p.output_shape())
+    throw ValueError("out must have the output's shape " + format_shape(p.output_shape()) + ", got " +
+                     format_shape(shape_of(out)));
+  if (!out.writeable()) throw ValueError("out must be writable, got a read-only array");
+  if (overlaps_itself(out)) throw ValueError("out must not overlap itself in memory, got strides that do");
+  return out;
+}
+
+// Plans write whole elements where they are.
+bool writable_in_place(const py::array& out) {
+  bool whole = (out.flags() & array_aligned) != 0;
+  for (py::ssize_t d = 0; d < out.ndim(); ++d) whole = whole && out.strides(d) % out.itemsize() == 0;
+  return whole;
+}
+
+void set_strides(std::ptrdiff_t (&to)[4], const py::array& array) {
+  const py::ssize_t first = 4 - array.ndim();
+  for (py::ssize_t d = 0; d < array.ndim(); ++d) to[first + d] = array.strides(d);
+}
+
+// The arrays of one call, alive until it ends, and their views.
+struct Call {
+  ConvProblem problem;
+  py::array input, weight, out, target;  // target: what out is copied to in the end, where it cannot be written itself
+  py::object bias;
+  ConvViews views;
+
+  Call(const ConvArguments& a, py::array input_array, py::array weight_array, py::object bias_object, const py::object& given)
+      : problem(ConvProblem::make(a)),
+        input(std::move(input_array)),
+        weight(contiguous(weight_array)),
+        bias(std::move(bias_object)) {
+    if (!given.is_none()) {
+      out = check_out(given, problem);
+      refuse_overlap(out, input, "input");
+      refuse_overlap(out, weight, "weight");
+      if (!bias.is_none()) refuse_overlap(out, as_array(bias, "bias"), "bias");
+    }
+    if (given.is_none() || !writable_in_place(out)) {
+      target = out;
+      const py::dtype dtype = problem.dtype == DType::float32 ? py::dtype::of<float>() : py::dtype::of<double>();
+      out = py::array(dtype, problem.output_shape());
+    }
+    if (!bias.is_none()) bias = contiguous(as_array(bias, "bias"));
+    views.input = static_cast<const char*>(input.data());
+    set_strides(views.input_stride, input);
+    views.weight = static_cast<const char*>(weight.data());
+    views.bias = bias.is_none() ? nullptr : static_cast<const char*>(py::reinterpret_borrow<py::array>(bias).data());
+    views.out = static_cast<char*>(out.mutable_data());
+    set_strides(views.out_stride, out);
+  }
+
+  py::array result(const py::object& given) {
+    if (given.is_none()) return std::move(out);
+    if (target.ptr() && target.size() > 0) target[py::ellipsis()] = out;
+    return py::reinterpret_borrow<py::array>(given);
+  }
+};
+
+py::array conv2d(const py::object& input, const py::object& weight, const py::object& bias, const py::object& stride,
+                 const py::object& padding, const py::object& dilation, std::int64_t groups,
+                 const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
+  const py::array input_array = as_array(input, "input"), weight_array = as_array(weight, "weight");
+  ConvArguments a = layer_arguments({weight, bias, stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
+  add_arrays(a, input_array, weight_array, bias);
+  Call call(a, input_array, weight_array, bias, out);
+  {
+    const py::gil_scoped_release release;
+    run_once(call.problem, call.views, algorithm);
+  }
+  return call.result(out);
+}
+
+class FrozenConv2d {
+ public:
+  FrozenConv2d(const py::object& weight, py::object bias, const py::object& stride, const py::object& padding,
+               const py::object& dilation, std::int64_t groups, const std::string& padding_mode)
+      : weight_(contiguous(as_array(weight, "weight"))), bias_(std::move(bias)) {
+    if (!bias_.is_none()) bias_ = contiguous(as_array(bias_, "bias"));
+    arguments_ = layer_arguments({weight, bias_, stride, padding, dilation, groups, padding_mode}, shape_of(weight_));
+  }
+
+  py::array operator()(const py::object& input, const py::object& out, const std::string& algorithm) {
+    const py::array input_array = as_array(input, "input");
+    ConvArguments a = arguments_;
+    add_arrays(a, input_array, weight_, bias_);
+    Call call(a, input_array, weight_, bias_, out);
+    const PlanRequest request = make_request(call.problem, Layout::of(call.problem, call.views), true);
+    FrozenPlans::Entry entry;
+    const bool found = plans_.find(request, algorithm, entry);
+    {
+      const py::gil_scoped_release release;
+      if (!found) entry = plans_.get(request, algorithm, call.views);
+      entry.plan->run(call.views, entry.packed_data());
+      release_large_arenas();
+    }
+    return call.result(out);
+  }
+
+ private:
+  py::array weight_;
+  py::object bias_;
+  ConvArguments arguments_;
+  FrozenPlans plans_;
+};
+
+py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector<std::int64_t>& weight_shape, bool has_bias,
+                 const py::object& stride, const py::object& padding, const py::object& dilation, std::int64_t groups,
+                 const std::string& padding_mode, const py::dtype& dtype, const std::string& algorithm, bool frozen) {
+  ConvArguments a = layer_arguments({py::none(), py::none(), stride, padding, dilation, groups, padding_mode}, weight_shape);
+  a.input_shape = input_shape;
+  a.input_dtype = a.weight_dtype = a.bias_dtype = dtype_text(dtype);
+  a.has_bias = has_bias;
+  if (has_bias) a.bias_shape = {weight_shape.empty() ? 0 : weight_shape[0]};
+  const ConvProblem problem = ConvProblem::make(a);
+  const PlanRequest request = make_request(problem, Layout{}, frozen);
+  const Choice choice = choose(request, algorithm, true);
+  const std::unique_ptr<Plan> plan = choice.algorithm->prepare(request);
+  const PlanReport report = plan->report();
+  py::dict blocking, rejected, result;
+  for (const auto& [name, value] : report.blocking) blocking[name.c_str()] = value;
+  for (const auto& [name, reason] : choice.rejected) rejected[name.c_str()] = reason;
+  result["pass"] = pass_name(problem.pass);
+  result["problem"] = problem.describe();
+  result["output_shape"] = py::tuple(py::cast(problem.output_shape()));
+  result["algorithm"] = choice.algorithm->name;
+  result["kernel"] = report.kernel;
+  result["isa"] = request.kernels->isa;
+  result["threads"] = request.threads;
+  result["blocking"] = blocking;
+  result["workspace_bytes"] = plan->workspace_bytes();
+  result["packed_bytes"] = plan->packed_bytes();
+  result["accuracy"] = choice.algorithm->accuracy;
+  result["rejected"] = rejected;
+  return result;
+}
+
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const KernelTable* table : available_kernels()) names.emplace_back(table->isa);
+  return names;
+}
+
+std::vector<std::string> algorithm_names() {
+  std::vector<std::string> names;
+  for (int i = 0; i < algorithm_count; ++i) names.emplace_back(algorithms[i]->name);
+  return names;
+}
+
+py::dict config() {
+  const CacheSizes& sizes = cache_sizes();
+  py::dict cache, result;
+  cache["l1d"] = sizes.l1d;
+  cache["l2"] = sizes.l2;
+  cache["l3"] = sizes.l3;
+  result["version"] = TILECONV_VERSION;
+  result["isa"] = active_kernels().isa;
+  result["isas"] = isa_names();
+  result["cpu"] = cpu_name();
+  result["cores"] = available_cores();
+  result["threads"] = num_threads();
+  result["cache_bytes"] = cache;
+  result["compiler"] = TILECONV_COMPILER;
+  result["build_type"] = TILECONV_BUILD_TYPE;
+  result["algorithms"] = algorithm_names();
+  return result;
+}
+
+template <class T>
+double measure_fma_peak(double seconds) {
+  const KernelSet<T>& set = kernel_set<T>(active_kernels());
+  using Clock = std::chrono::steady_clock;
+  constexpr std::int64_t iterations = 100000;
+  const double flops = 2.0 * static_cast<double>(iterations) * set.fma_per_iteration * set.lanes;
+  double best = 0, spent = 0;
+  while (spent < seconds || best == 0) {
+    const auto start = Clock::now();
+    set.fma_loop(iterations);
+    const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+    best = std::max(best, flops / elapsed * 1e-9);
+    spent += elapsed;
+  }
+  return best;
+}
+
+double fma_peak(const py::dtype& dtype, double seconds) {
+  const std::string name = dtype_text(dtype);
+  if (name != "float32" && name != "float64")
+    throw TypeError("dtype must be float32 or float64, got " + name);
+  const py::gil_scoped_release release;
+  return name == "float32" ? measure_fma_peak<float>(seconds) : measure_fma_peak<double>(seconds);
+}
+
+void checked_set_num_threads(std::int64_t n) {
+  constexpr std::int64_t most = 1024;
+  if (n < 1 || n > most)
+    throw ValueError("n must be a number of threads from 1 to " + std::to_string(most) + ", got " + std::to_string(n));
+  set_num_threads(static_cast<int>(n));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled core of tileconv; see _core.pyi.";
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const TypeError& e) {
+      PyErr_SetString(PyExc_TypeError, e.what());
+    }
+  });
+  active_kernels();  // a wrong TILECONV_ISA is told at import
+
+  m.def("conv2d", &conv2d);
+  py::class_<FrozenConv2d>(m, "FrozenConv2d")
+      .def(py::init<const py::object&, py::object, const py::object&, const py::object&, const py::object&, std::int64_t,
+                    const std::string&>())
+      .def("__call__", &FrozenConv2d::operator(), py::arg("input"), py::arg("out") = py::none(), py::arg("algorithm") = "auto");
+  m.def("explain", &explain);
+  m.def("get_num_threads", &num_threads);
+  m.def("set_num_threads", &checked_set_num_threads);
+  m.def("algorithms", &algorithm_names);
+  m.def("isas", &isa_names);
+  m.def("get_isa", [] { return std::string(active_kernels().isa); });
+  m.def("set_isa", &set_active_kernels);
+  m.def("config", &config);
+  m.def("fma_peak", &fma_peak);
+}
+
+}  // namespace tileconv

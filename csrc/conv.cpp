@@ -1,0 +1,75 @@
+// See conv.h.
+#include "conv.h"
+
+#include <new>
+
+#include "cpu.h"
+#include "parallel.h"
+
+namespace tileconv {
+namespace {
+
+constexpr std::align_val_t alignment{64};
+
+bool same(const PlanRequest& a, const PlanRequest& b) noexcept {
+  const ConvProblem &p = a.problem, &q = b.problem;
+  return p.batch == q.batch && p.in_h == q.in_h && p.in_w == q.in_w && a.kernels == b.kernels && a.threads == b.threads &&
+         a.layout.input_rows == b.layout.input_rows && a.layout.input_planes == b.layout.input_planes &&
+         a.layout.out_rows == b.layout.out_rows && a.layout.out_planes == b.layout.out_planes;
+}
+
+}  // namespace
+
+PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool frozen) {
+  return {problem, &active_kernels(), num_threads(), frozen, layout};
+}
+
+void run_once(const ConvProblem& problem, const ConvViews& views, const std::string& algorithm) {
+  const PlanRequest request = make_request(problem, Layout::of(problem, views), false);
+  const std::unique_ptr<Plan> plan = choose(request, algorithm).algorithm->prepare(request);
+  void* packed = nullptr;
+  if (const std::int64_t bytes = plan->packed_bytes()) {
+    packed = thread_arena(Arena::packed_weights, static_cast<std::size_t>(bytes));
+    plan->pack(views, packed);
+  }
+  plan->run(views, packed);
+  release_large_arenas();
+}
+
+PackedWeights::PackedWeights(std::size_t bytes) : data_(::operator new(bytes, alignment)) {}
+PackedWeights::~PackedWeights() { ::operator delete(data_, alignment); }
+
+const FrozenPlans::Entry* FrozenPlans::search(const PlanRequest& request, const std::string& algorithm) {
+  for (auto it = entries_.begin(); it != entries_.end(); ++it)
+    if (same(it->request, request) && it->algorithm == algorithm) {
+      entries_.splice(entries_.begin(), entries_, it);
+      return &entries_.front();
+    }
+  return nullptr;
+}
+
+bool FrozenPlans::find(const PlanRequest& request, const std::string& algorithm, Entry& entry) {
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  const Entry* found = lock ? search(request, algorithm) : nullptr;
+  if (found) entry = *found;
+  return found != nullptr;
+}
+
+FrozenPlans::Entry FrozenPlans::get(const PlanRequest& request, const std::string& algorithm, const ConvViews& views) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (const Entry* found = search(request, algorithm)) return *found;
+  Entry entry{request, algorithm, choose(request, algorithm).algorithm->prepare(request), nullptr};
+  if (const std::int64_t bytes = entry.plan->packed_bytes()) {
+    for (const Entry& other : entries_)
+      if (other.packed && other.plan->packing_key() == entry.plan->packing_key()) entry.packed = other.packed;
+    if (!entry.packed) {
+      entry.packed = std::make_shared<PackedWeights>(static_cast<std::size_t>(bytes));
+      entry.plan->pack(views, entry.packed->data());
+    }
+  }
+  entries_.push_front(entry);
+  if (entries_.size() > most_plans) entries_.pop_back();
+  return entry;
+}
+
+}  // namespace tileconv

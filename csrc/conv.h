@@ -1,0 +1,58 @@
+// One call, below Python: arguments and arrays to plan and run; and the frozen layer, which keeps its packed weights and
+// a few plans.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "plan.h"
+
+namespace tileconv {
+
+// The request of a call with the present settings (instruction set, threads).
+PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool frozen);
+
+// Plans, packs if the plan wants it, runs.
+void run_once(const ConvProblem& problem, const ConvViews& views, const std::string& algorithm);
+
+// Packed weights, 64-byte aligned.
+class PackedWeights {
+ public:
+  explicit PackedWeights(std::size_t bytes);
+  ~PackedWeights();
+  PackedWeights(const PackedWeights&) = delete;
+  PackedWeights& operator=(const PackedWeights&) = delete;
+  void* data() const noexcept { return data_; }
+
+ private:
+  void* data_;
+};
+
+// Plans and packed weights of one layer, whose weights do not change. Any thread may ask; the oldest plan is dropped when
+// there are more than `most_plans`, and packed weights live as long as a plan that uses them.
+class FrozenPlans {
+ public:
+  struct Entry {
+    PlanRequest request;
+    std::string algorithm;
+    std::shared_ptr<const Plan> plan;
+    std::shared_ptr<PackedWeights> packed;
+    const void* packed_data() const noexcept { return packed ? packed->data() : nullptr; }
+  };
+  static constexpr std::size_t most_plans = 8;
+
+  // The entry if there is one and the lock is free: never waits, so it may be called with Python's lock held.
+  bool find(const PlanRequest& request, const std::string& algorithm, Entry& entry);
+  // The entry, made if needed. It may wait for another thread's packing: not to be called with Python's lock held.
+  Entry get(const PlanRequest& request, const std::string& algorithm, const ConvViews& views);
+
+ private:
+  const Entry* search(const PlanRequest& request, const std::string& algorithm);
+  std::mutex mutex_;
+  std::list<Entry> entries_;  // last used first
+};
+
+}  // namespace tileconv

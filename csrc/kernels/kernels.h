@@ -1,0 +1,131 @@
+// The kernels as data: the argument structs, and the table that each instruction set exports.
+//
+// kernels_isa.cpp is compiled once per instruction set and exports ONE symbol, a constant KernelTable. Nothing else of
+// those objects is visible, so code compiled for AVX-512 can never be linked into the baseline. Algorithms read the
+// tables; tests and benchmarks iterate them. Kernels own nothing, allocate nothing, throw nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tileconv {
+
+// One kernel tap of a shifted GEMM: where its input and its weights lie, in elements from the step's base.
+struct Tap {
+  std::ptrdiff_t input;
+  std::ptrdiff_t weight;
+};
+
+// One register tile of a shifted GEMM. For out channel m and pixel p of the tile
+//
+//   sum[m][p] = start[m][p] + sum over s < steps, t < tap_count (in this order, one running sum) of
+//               weight(m)[s * weight_step + taps[t].weight] * input[p + s * input_step + taps[t].input]
+//
+// Both orientations compute this formula with the same order of additions, so they give the same bits.
+//   channel lanes: vectors run over out channels. weight(m) = weights + m (packed, 64-byte aligned vectors), pixels are
+//     broadcast. The output is transposed in registers on the way out.
+//   pixel lanes: vectors run over pixels. weight(m) = weights + m * weight_row (any layout: read in place), weights are
+//     broadcast.
+// start is `partial_in` if set, else bias[m], else 0. The sums go to `partial_out` if set, else to `out`. Partial sums
+// are kept as the vectors come, rows x vectors, 64-byte aligned; they may be updated in place.
+template <class T>
+struct GemmArgs {
+  const T* input;
+  const T* weights;
+  const Tap* taps;
+  std::int64_t tap_count;
+  std::int64_t steps;
+  std::ptrdiff_t input_step;
+  std::ptrdiff_t weight_step;
+  std::ptrdiff_t weight_row;  // pixel lanes only
+  const T* bias;              // channel lanes: padded to whole vectors
+  const T* partial_in;
+  T* partial_out;
+  T* out;  // out[m * out_channel_stride + p]
+  std::ptrdiff_t out_channel_stride;
+  std::int64_t out_channels;  // channel lanes: how many lanes are real
+  std::int64_t out_room;      // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
+};
+
+template <class T>
+struct GemmKernel {
+  int rows;     // channel lanes: pixels; pixel lanes: out channels
+  int vectors;  // channel lanes: of out channels; pixel lanes: of pixels
+  void (*run)(const GemmArgs<T>&) noexcept;
+};
+
+// A run of staged elements: positions [position, position + count) take source, source + step, ...; source < 0: zeros.
+struct StagePiece {
+  std::int64_t position;
+  std::int64_t count;
+  std::int64_t source;
+  std::int64_t step;
+};
+
+// Stages one row of every channel: row[c] = destination + c * destination_channel, filled piece by piece in order of
+// position. A piece may be overrun by up to one vector, so each row needs that much room behind it. Strides of the
+// source are in bytes: it may be any view, unaligned too. source == nullptr: the row is zeros, row_length of them.
+template <class T>
+struct StageArgs {
+  T* destination;
+  std::ptrdiff_t destination_channel;
+  const char* source;
+  std::ptrdiff_t source_channel;
+  std::ptrdiff_t source_element;
+  std::int64_t channels;
+  const StagePiece* pieces;
+  std::int64_t piece_count;
+  std::int64_t row_length;
+};
+
+// Transposes rows x columns of `source` (row r at source + r * source_row, columns adjacent) into
+// destination[c * destination_column + r]; rows up to padded_rows are zeros. padded_rows is a multiple of the lanes.
+template <class T>
+struct PackArgs {
+  const T* source;
+  std::ptrdiff_t source_row;
+  std::int64_t rows;
+  std::int64_t padded_rows;
+  std::int64_t columns;
+  T* destination;
+  std::ptrdiff_t destination_column;
+};
+
+template <class T>
+struct KernelSet {
+  int lanes;
+  const GemmKernel<T>* channel_lanes;
+  int channel_lanes_count;
+  const GemmKernel<T>* pixel_lanes;
+  int pixel_lanes_count;
+  void (*stage)(const StageArgs<T>&) noexcept;
+  void (*pack)(const PackArgs<T>&) noexcept;
+  // Issues `iterations` * fma_per_iteration independent multiply-adds on vectors of `lanes`.
+  void (*fma_loop)(std::int64_t iterations) noexcept;
+  int fma_per_iteration;
+};
+
+struct KernelTable {
+  const char* isa;
+  KernelSet<float> f32;
+  KernelSet<double> f64;
+};
+
+extern const KernelTable kernels_baseline;
+#ifdef TILECONV_X86
+extern const KernelTable kernels_avx2;
+extern const KernelTable kernels_avx512;
+#endif
+
+template <class T>
+const KernelSet<T>& kernel_set(const KernelTable& table) noexcept;
+template <>
+inline const KernelSet<float>& kernel_set<float>(const KernelTable& table) noexcept {
+  return table.f32;
+}
+template <>
+inline const KernelSet<double>& kernel_set<double>(const KernelTable& table) noexcept {
+  return table.f64;
+}
+
+}  // namespace tileconv

@@ -1,0 +1,38 @@
+// All kernels for one instruction set. CMake compiles this file once per set, with that set's flags and
+// TILECONV_ISA_NAME; the whole content is in an anonymous namespace but for one constant table.
+#include "kernels.h"
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#define TILECONV_TABLE_NAME_(isa) kernels_##isa
+#define TILECONV_TABLE_NAME(isa) TILECONV_TABLE_NAME_(isa)
+#define TILECONV_STRING_(text) #text
+#define TILECONV_STRING(text) TILECONV_STRING_(text)
+
+namespace tileconv {
+namespace {
+
+#include "vec.h"
+// Vec comes first: everything below is written in terms of it.
+#include "shift_gemm.inl.h"
+#include "stage.inl.h"
+
+constexpr GemmTable<float, ChannelLanes> channel_lanes_f32;
+constexpr GemmTable<float, PixelLanes> pixel_lanes_f32;
+constexpr GemmTable<double, ChannelLanes> channel_lanes_f64;
+constexpr GemmTable<double, PixelLanes> pixel_lanes_f64;
+
+}  // namespace
+
+extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
+const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
+    TILECONV_STRING(TILECONV_ISA_NAME),
+    {Vec<float>::lanes, channel_lanes_f32.kernels, channel_lanes_f32.size, pixel_lanes_f32.kernels,
+     pixel_lanes_f32.size, stage<float>, pack<float>, fma_loop<float>, fma_per_iteration},
+    {Vec<double>::lanes, channel_lanes_f64.kernels, channel_lanes_f64.size, pixel_lanes_f64.kernels,
+     pixel_lanes_f64.size, stage<double>, pack<double>, fma_loop<double>, fma_per_iteration},
+};
+
+}  // namespace tileconv

@@ -1,0 +1,187 @@
+// The register tiles of the shifted GEMM (contract: GemmArgs in kernels.h), in both orientations, and their tables.
+// Included by kernels_isa.cpp alone, inside its anonymous namespace.
+//
+// Why two: with channel lanes a tile of any width wastes no lane on pixels, its weight loads are aligned, and taps that
+// fall into the padding can be left out row by row; but out channels must fill vectors and the output is transposed.
+// Pixel lanes fit few out channels, and short sums whose transposition would show.
+//
+// A tile's budget: rows * vectors sums, one register per vector of the operand that is loaded, one for the broadcast.
+#pragma once
+
+// Vectors over out channels. tile: rows pixels of `columns` channels as they were summed. Stored as
+// out[channel * stride + pixel]. Whole vectors are stored where the row has room, as what follows in the row is
+// overwritten by its own tile later; masked stores are slow on some AVX2 machines.
+template <class T>
+TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, const GemmArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  for (int column = 0; column < a.out_channels; column += lanes) {
+    const std::int64_t channels = a.out_channels - column < lanes ? a.out_channels - column : lanes;
+    for (int row = 0; row < rows; row += lanes) {
+      Vec<T> block[lanes];
+      TILECONV_UNROLL
+      for (int r = 0; r < lanes; ++r) {
+        // Rows behind the tile's last are loaded from it again: their lanes are never read as pixels.
+        const int from = row + r < rows ? row + r : rows - 1;
+        block[r] = Vec<T>::load(tile + from * columns + column);
+      }
+      Vec<T>::transpose(block);
+      T* out = a.out + column * a.out_channel_stride + row;
+      const std::int64_t room = a.out_room - row, pixels = rows - row < lanes ? rows - row : lanes;
+      const bool whole = room >= lanes;
+      TILECONV_UNROLL
+      for (int c = 0; c < lanes; ++c) {
+        if (c >= channels) break;
+        if (whole)
+          block[c].store(out + c * a.out_channel_stride);
+        else
+          block[c].store_first(out + c * a.out_channel_stride, pixels);
+      }
+    }
+  }
+}
+
+template <class T, int rows, int vectors>
+void channel_lanes(const GemmArgs<T>& a) noexcept {
+  using V = Vec<T>;
+  constexpr int columns = vectors * V::lanes;
+  V sum[rows][vectors];
+  if (a.partial_in) {
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m)
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * columns + v * V::lanes);
+  } else {
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      const V start = a.bias ? V::load(a.bias + v * V::lanes) : V::broadcast(T(0));
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) sum[m][v] = start;
+    }
+  }
+
+  const T *input = a.input, *weights = a.weights;
+  const Tap* const end = a.taps + a.tap_count;
+  for (std::int64_t s = a.steps; s > 0; --s) {
+    for (const Tap* tap = a.taps; tap != end; ++tap) {
+      const T* const x = input + tap->input;
+      const T* const w = weights + tap->weight;
+      V weight[vectors];
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        const V pixel = V::broadcast(x[m]);
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(pixel, weight[v], sum[m][v]);
+      }
+    }
+    input += a.input_step;
+    weights += a.weight_step;
+  }
+
+  alignas(64) T tile[rows * columns];
+  T* const to = a.partial_out ? a.partial_out : tile;
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m)
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * columns + v * V::lanes);
+  if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
+}
+
+template <class T, int rows, int vectors>
+void pixel_lanes(const GemmArgs<T>& a) noexcept {
+  using V = Vec<T>;
+  constexpr int columns = vectors * V::lanes;
+  V sum[rows][vectors];
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m) {
+    const V start = V::broadcast(a.bias ? a.bias[m] : T(0));
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v)
+      sum[m][v] = a.partial_in ? V::load(a.partial_in + m * columns + v * V::lanes) : start;
+  }
+
+  const T *input = a.input, *weights = a.weights;
+  const std::ptrdiff_t weight_row = a.weight_row;
+  const Tap* const end = a.taps + a.tap_count;
+  for (std::int64_t s = a.steps; s > 0; --s) {
+    for (const Tap* tap = a.taps; tap != end; ++tap) {
+      const T* const x = input + tap->input;
+      const T* const w = weights + tap->weight;
+      V pixel[vectors];
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) pixel[v] = V::load(x + v * V::lanes);
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        const V weight = V::broadcast(w[m * weight_row]);
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(weight, pixel[v], sum[m][v]);
+      }
+    }
+    input += a.input_step;
+    weights += a.weight_step;
+  }
+
+  T* const to = a.partial_out ? a.partial_out : a.out;
+  const std::ptrdiff_t stride = a.partial_out ? columns : a.out_channel_stride;
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m)
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * stride + v * V::lanes);
+}
+
+// All tile sizes within a register budget, as rows of a table: rows 1 .. most for every count of vectors.
+// most(vectors) leaves room for the loaded vectors and the broadcast; 28 rows are enough to hide the FMA's latency.
+constexpr int most_rows(int vectors) {
+  const int fit = (vector_registers - vectors - 1) / vectors;
+  return fit < 28 ? fit : 28;
+}
+constexpr int table_size(int most_vectors, int row_limit) {
+  int n = 0;
+  for (int v = 1; v <= most_vectors; ++v) n += most_rows(v) < row_limit ? most_rows(v) : row_limit;
+  return n;
+}
+
+template <class T>
+struct ChannelLanes {
+  static constexpr int most_vectors = 4, row_limit = 28;
+  template <int rows, int vectors>
+  static constexpr GemmKernel<T> row() {
+    return {rows, vectors, channel_lanes<T, rows, vectors>};
+  }
+};
+template <class T>
+struct PixelLanes {
+  static constexpr int most_vectors = 8, row_limit = 8;
+  template <int rows, int vectors>
+  static constexpr GemmKernel<T> row() {
+    return {rows, vectors, pixel_lanes<T, rows, vectors>};
+  }
+};
+
+template <class T, template <class> class Orientation>
+struct GemmTable {
+  using Family = Orientation<T>;
+  static constexpr int size = table_size(Family::most_vectors, Family::row_limit);
+  GemmKernel<T> kernels[size];
+
+  constexpr GemmTable() : kernels{} {
+    int next = 0;
+    fill<1, Family::most_vectors>(next);
+  }
+
+ private:
+  template <int vectors, int last>
+  constexpr void fill(int& next) {
+    constexpr int most = most_rows(vectors) < Family::row_limit ? most_rows(vectors) : Family::row_limit;
+    fill_rows<1, most, vectors>(next);
+    if constexpr (vectors < last) fill<vectors + 1, last>(next);
+  }
+  template <int rows, int last, int vectors>
+  constexpr void fill_rows(int& next) {
+    if constexpr (rows <= last) {
+      kernels[next++] = Family::template row<rows, vectors>();
+      fill_rows<rows + 1, last, vectors>(next);
+    }
+  }
+};

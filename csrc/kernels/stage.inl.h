@@ -1,0 +1,96 @@
+// Data movement: staging rows of a view, packing weights by transposition, and the loop that measures the FMA peak.
+// Included by kernels_isa.cpp alone, inside its anonymous namespace.
+#pragma once
+
+template <class T>
+TILECONV_INLINE T load_unaligned(const char* p) {
+  T value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return value;
+}
+
+template <class T>
+TILECONV_INLINE void stage_zeros(T* to, std::int64_t count) {
+  const Vec<T> zero = Vec<T>::broadcast(T(0));
+  for (std::int64_t i = 0; i < count; i += Vec<T>::lanes) zero.store(to + i);
+}
+
+// Adjacent elements: whole vectors, the last one read by mask but stored whole (the next piece overwrites the rest).
+template <class T>
+TILECONV_INLINE void stage_copy(T* to, const char* from, std::int64_t count) {
+  constexpr int lanes = Vec<T>::lanes;
+  const T* const source = reinterpret_cast<const T*>(from);
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) Vec<T>::load(source + i).store(to + i);
+  if (i < count) Vec<T>::load_first(source + i, count - i).store(to + i);
+}
+
+template <class T>
+void stage(const StageArgs<T>& a) noexcept {
+  for (std::int64_t c = 0; c < a.channels; ++c) {
+    T* const row = a.destination + c * a.destination_channel;
+    if (!a.source) {
+      stage_zeros(row, a.row_length);
+      continue;
+    }
+    const char* const source = a.source + c * a.source_channel;
+    for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece) {
+      T* const to = row + piece->position;
+      if (piece->source < 0) {
+        stage_zeros(to, piece->count);
+        continue;
+      }
+      const char* from = source + piece->source * a.source_element;
+      const std::ptrdiff_t step = piece->step * a.source_element;
+      if (step == static_cast<std::ptrdiff_t>(sizeof(T))) {
+        stage_copy<T>(to, from, piece->count);
+      } else {
+        for (std::int64_t i = 0; i < piece->count; ++i, from += step) to[i] = load_unaligned<T>(from);
+      }
+    }
+  }
+}
+
+template <class T>
+void pack(const PackArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  for (std::int64_t row = 0; row < a.padded_rows; row += lanes) {
+    for (std::int64_t column = 0; column < a.columns; column += lanes) {
+      const std::int64_t width = a.columns - column < lanes ? a.columns - column : lanes;
+      Vec<T> block[lanes];
+      TILECONV_UNROLL
+      for (int r = 0; r < lanes; ++r) {
+        const T* const source = a.source + (row + r) * a.source_row + column;
+        block[r] = row + r >= a.rows ? Vec<T>::broadcast(T(0))
+                   : width == lanes  ? Vec<T>::load(source)
+                                     : Vec<T>::load_first(source, width);
+      }
+      Vec<T>::transpose(block);
+      T* const to = a.destination + column * a.destination_column + row;
+      TILECONV_UNROLL
+      for (int c = 0; c < lanes; ++c)
+        if (c < width) block[c].store(to + c * a.destination_column);
+    }
+  }
+}
+
+// Twelve sums cover the latency of two FMA units (4 to 5 cycles each) on every x86-64 machine and fit 16 registers.
+constexpr int fma_per_iteration = 12;
+template <class T>
+void fma_loop(std::int64_t iterations) noexcept {
+  Vec<T> sum[fma_per_iteration];
+  TILECONV_UNROLL
+  for (int i = 0; i < fma_per_iteration; ++i) sum[i] = Vec<T>::broadcast(T(i));
+  Vec<T> factor = Vec<T>::broadcast(T(0.5)), term = Vec<T>::broadcast(T(1));
+  for (; iterations > 0; --iterations) {
+    TILECONV_UNROLL
+    for (int i = 0; i < fma_per_iteration; ++i) sum[i] = Vec<T>::fma(sum[i], factor, term);
+  }
+  Vec<T> total = sum[0];
+  TILECONV_UNROLL
+  for (int i = 1; i < fma_per_iteration; ++i) total = Vec<T>::fma(total, factor, sum[i]);
+  T last[Vec<T>::lanes];
+  total.store(last);
+  volatile T sink = last[0];  // keeps the sums from being optimised away
+  static_cast<void>(sink);
+}

@@ -1,0 +1,28 @@
+// Vec<T>: one SIMD register of the instruction set this object is compiled for. The few operations that the kernels
+// need, and no more:
+//   lanes, load, store (unaligned), load_first / store_first (n < lanes elements; the rest reads as 0, is not written),
+//   broadcast, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block.
+// Included by kernels_isa.cpp alone, inside its anonymous namespace.
+#pragma once
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define TILECONV_INLINE __forceinline
+#define TILECONV_NOINLINE __declspec(noinline)
+#define TILECONV_UNROLL
+#else
+#define TILECONV_INLINE inline __attribute__((always_inline))
+#define TILECONV_NOINLINE __attribute__((noinline))
+// Register tiles are arrays of vectors: they live in registers only if every loop over them is unrolled.
+#define TILECONV_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+template <class T>
+struct Vec;
+
+#if defined(__AVX512F__)
+#include "vec_avx512.h"
+#elif defined(__AVX2__)
+#include "vec_avx2.h"
+#else
+#include "vec_portable.h"
+#endif

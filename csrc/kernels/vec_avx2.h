@@ -1,0 +1,67 @@
+// Vec<float> and Vec<double> in 256-bit registers, of which there are 16; tails by vector masks.
+#pragma once
+
+constexpr int vector_registers = 16;
+
+// Sliding window over -1 and 0: the mask of the first n elements of b bytes starts at word 8 - n * b / 4.
+alignas(32) constexpr std::int32_t mask_words[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+template <>
+struct Vec<float> {
+  static constexpr int lanes = 8;
+  __m256 v;
+
+  static TILECONV_INLINE __m256i first(std::int64_t n) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask_words + 8 - n));
+  }
+  static TILECONV_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
+  static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
+  TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+  TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
+  static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+
+  static TILECONV_INLINE void transpose(Vec (&rows)[8]) {
+    __m256 t[8];
+    TILECONV_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+      const __m256 ab_lo = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v), ab_hi = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
+      const __m256 cd_lo = _mm256_unpacklo_ps(rows[i + 2].v, rows[i + 3].v);
+      const __m256 cd_hi = _mm256_unpackhi_ps(rows[i + 2].v, rows[i + 3].v);
+      t[i] = _mm256_shuffle_ps(ab_lo, cd_lo, 0x44);
+      t[i + 1] = _mm256_shuffle_ps(ab_lo, cd_lo, 0xee);
+      t[i + 2] = _mm256_shuffle_ps(ab_hi, cd_hi, 0x44);
+      t[i + 3] = _mm256_shuffle_ps(ab_hi, cd_hi, 0xee);
+    }
+    TILECONV_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      rows[j].v = _mm256_permute2f128_ps(t[j], t[4 + j], 0x20);
+      rows[4 + j].v = _mm256_permute2f128_ps(t[j], t[4 + j], 0x31);
+    }
+  }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int lanes = 4;
+  __m256d v;
+
+  static TILECONV_INLINE __m256i first(std::int64_t n) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask_words + 8 - 2 * n));
+  }
+  static TILECONV_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) { return {_mm256_maskload_pd(p, first(n))}; }
+  static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
+  TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
+  TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm256_maskstore_pd(p, first(n), v); }
+  static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+
+  static TILECONV_INLINE void transpose(Vec (&rows)[4]) {
+    const __m256d a = _mm256_unpacklo_pd(rows[0].v, rows[1].v), b = _mm256_unpackhi_pd(rows[0].v, rows[1].v);
+    const __m256d c = _mm256_unpacklo_pd(rows[2].v, rows[3].v), d = _mm256_unpackhi_pd(rows[2].v, rows[3].v);
+    rows[0].v = _mm256_permute2f128_pd(a, c, 0x20);
+    rows[1].v = _mm256_permute2f128_pd(b, d, 0x20);
+    rows[2].v = _mm256_permute2f128_pd(a, c, 0x31);
+    rows[3].v = _mm256_permute2f128_pd(b, d, 0x31);
+  }
+};

@@ -1,0 +1,78 @@
+// Vec<float> and Vec<double> in 512-bit registers, of which there are 32; tails by mask registers.
+#pragma once
+
+constexpr int vector_registers = 32;
+
+template <>
+struct Vec<float> {
+  static constexpr int lanes = 16;
+  __m512 v;
+
+  static TILECONV_INLINE __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+  static TILECONV_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) {
+    return {_mm512_maskz_loadu_ps(first(n), p)};
+  }
+  static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
+  TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+  TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+
+  // Pairs, then quads within 128-bit lanes, then the 128-bit lanes as a 4 x 4 transpose.
+  static TILECONV_INLINE void transpose(Vec (&rows)[16]) {
+    __m512 t[16];
+    TILECONV_UNROLL
+    for (int i = 0; i < 16; i += 4) {
+      const __m512 ab_lo = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v), ab_hi = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+      const __m512 cd_lo = _mm512_unpacklo_ps(rows[i + 2].v, rows[i + 3].v);
+      const __m512 cd_hi = _mm512_unpackhi_ps(rows[i + 2].v, rows[i + 3].v);
+      t[i] = _mm512_shuffle_ps(ab_lo, cd_lo, 0x44);
+      t[i + 1] = _mm512_shuffle_ps(ab_lo, cd_lo, 0xee);
+      t[i + 2] = _mm512_shuffle_ps(ab_hi, cd_hi, 0x44);
+      t[i + 3] = _mm512_shuffle_ps(ab_hi, cd_hi, 0xee);
+    }
+    TILECONV_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const __m512 a = _mm512_shuffle_f32x4(t[j], t[4 + j], 0x88), b = _mm512_shuffle_f32x4(t[j], t[4 + j], 0xdd);
+      const __m512 c = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0x88), d = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0xdd);
+      rows[j].v = _mm512_shuffle_f32x4(a, c, 0x88);
+      rows[4 + j].v = _mm512_shuffle_f32x4(b, d, 0x88);
+      rows[8 + j].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+      rows[12 + j].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+  }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int lanes = 8;
+  __m512d v;
+
+  static TILECONV_INLINE __mmask8 first(std::int64_t n) { return static_cast<__mmask8>((1u << n) - 1u); }
+  static TILECONV_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
+  static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) {
+    return {_mm512_maskz_loadu_pd(first(n), p)};
+  }
+  static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
+  TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
+  TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }
+  static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+
+  static TILECONV_INLINE void transpose(Vec (&rows)[8]) {
+    __m512d t[8];
+    TILECONV_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm512_unpacklo_pd(rows[i].v, rows[i + 1].v);
+      t[i + 1] = _mm512_unpackhi_pd(rows[i].v, rows[i + 1].v);
+    }
+    TILECONV_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const __m512d a = _mm512_shuffle_f64x2(t[j], t[2 + j], 0x88), b = _mm512_shuffle_f64x2(t[j], t[2 + j], 0xdd);
+      const __m512d c = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0x88), d = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0xdd);
+      rows[j].v = _mm512_shuffle_f64x2(a, c, 0x88);
+      rows[2 + j].v = _mm512_shuffle_f64x2(b, d, 0x88);
+      rows[4 + j].v = _mm512_shuffle_f64x2(a, c, 0xdd);
+      rows[6 + j].v = _mm512_shuffle_f64x2(b, d, 0xdd);
+    }
+  }
+};

@@ -1,0 +1,46 @@
+// Vec<T> in plain C++: 16 bytes, which compilers map to SSE2, NEON or scalars. Registers: 16, as on x86-64.
+#pragma once
+
+constexpr int vector_registers = 16;
+
+template <class T>
+struct Vec {
+  static constexpr int lanes = 16 / sizeof(T);
+  T v[lanes];
+
+  static TILECONV_INLINE Vec load(const T* p) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static TILECONV_INLINE Vec load_first(const T* p, std::int64_t n) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? p[i] : T(0);
+    return r;
+  }
+  static TILECONV_INLINE Vec broadcast(T x) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = x;
+    return r;
+  }
+  TILECONV_INLINE void store(T* p) const {
+    for (int i = 0; i < lanes; ++i) p[i] = v[i];
+  }
+  TILECONV_INLINE void store_first(T* p, std::int64_t n) const {
+    for (int i = 0; i < lanes; ++i)
+      if (i < n) p[i] = v[i];
+  }
+  static TILECONV_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
+    return r;
+  }
+  static TILECONV_INLINE void transpose(Vec (&rows)[lanes]) {
+    for (int i = 0; i < lanes; ++i)
+      for (int j = 0; j < i; ++j) {
+        const T t = rows[i].v[j];
+        rows[i].v[j] = rows[j].v[i];
+        rows[j].v[i] = t;
+      }
+  }
+};

@@ -1,0 +1,170 @@
+// A pool of sleeping workers around one list of open jobs; see parallel.h.
+#include "parallel.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+#include "cpu.h"
+
+namespace tileconv {
+namespace {
+
+// One call of parallel_for. It lives on the caller's stack: the caller leaves only when no worker is inside.
+struct Job {
+  TaskRef task;
+  std::int64_t count;
+  std::atomic<std::int64_t> next{0};
+  int seats;        // workers that may still join; guarded by the pool's mutex
+  int inside = 0;   // workers at work; guarded by the pool's mutex
+  Job* after = nullptr;
+
+  std::atomic<bool> out_of_memory{false};
+
+  // The one thing that may fail in a task is its arena; the caller learns of it when the job is over.
+  void work() noexcept {
+    try {
+      for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(i);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+  }
+};
+
+class Pool {
+ public:
+  void run(Job& job, int helpers) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      grow(helpers);
+      job.after = jobs_;
+      jobs_ = &job;
+    }
+    helpers == 1 ? wake_.notify_one() : wake_.notify_all();
+    job.work();
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (Job** link = &jobs_; *link; link = &(*link)->after)
+      if (*link == &job) {
+        *link = job.after;
+        break;
+      }
+    done_.wait(lock, [&] { return job.inside == 0; });
+  }
+
+ private:
+  // Workers are made when first needed and never end before the process: detached, they own nothing but their stack.
+  // Where the system refuses a thread, the work is done by fewer.
+  void grow(int helpers) noexcept {
+    try {
+      for (; workers_ < helpers; ++workers_) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+    }
+  }
+
+  void serve() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      Job* job = jobs_;
+      while (job && job->seats == 0) job = job->after;
+      if (!job) {
+        wake_.wait(lock);
+        continue;
+      }
+      --job->seats;
+      ++job->inside;
+      lock.unlock();
+      job->work();
+      release_large_arenas();
+      lock.lock();
+      if (--job->inside == 0) done_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  Job* jobs_ = nullptr;
+  int workers_ = 0;
+};
+
+// Never destroyed: detached workers may be waiting on it while the process ends. After a fork the child's copy has no
+// workers and may have a locked mutex: it is abandoned for a new one.
+std::atomic<Pool*> pool_pointer{nullptr};
+
+Pool& pool() {
+  static const bool registered = [] {
+    pool_pointer = new Pool;
+#ifndef _WIN32
+    pthread_atfork(nullptr, nullptr, [] { pool_pointer = new Pool; });
+#endif
+    return true;
+  }();
+  static_cast<void>(registered);
+  return *pool_pointer;
+}
+
+int initial_threads() {
+  for (const char* name : {"TILECONV_NUM_THREADS", "OMP_NUM_THREADS"}) {
+    const char* text = std::getenv(name);
+    const int n = text ? std::atoi(text) : 0;
+    if (n > 0) return n;
+  }
+  return available_cores();
+}
+
+std::atomic<int>& thread_count() {
+  static std::atomic<int> count{initial_threads()};
+  return count;
+}
+
+constexpr std::size_t alignment = 64;
+constexpr std::size_t kept_bytes = std::size_t{4} << 20;
+
+struct Block {
+  void* memory = nullptr;
+  std::size_t bytes = 0;
+  void reset(std::size_t n) {
+    if (memory) ::operator delete(memory, std::align_val_t{alignment});
+    memory = nullptr, bytes = 0;
+    if (n > 0) memory = ::operator new(n, std::align_val_t{alignment}), bytes = n;
+  }
+  ~Block() { reset(0); }
+};
+thread_local Block arenas[2];
+
+}  // namespace
+
+int num_threads() { return thread_count().load(std::memory_order_relaxed); }
+void set_num_threads(int n) { thread_count().store(n, std::memory_order_relaxed); }
+
+void parallel_for(std::int64_t count, int threads, TaskRef task) {
+  const int helpers = static_cast<int>(count < threads ? count : threads) - 1;
+  if (helpers <= 0) {
+    for (std::int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  Job job{task, count, {0}, helpers};
+  pool().run(job, helpers);
+  if (job.out_of_memory) throw std::bad_alloc();
+}
+
+void* thread_arena(Arena use, std::size_t bytes) {
+  Block& block = arenas[static_cast<int>(use)];
+  if (bytes > block.bytes) block.reset(bytes);
+  return block.memory;
+}
+
+void release_large_arenas() noexcept {
+  for (Block& block : arenas)
+    if (block.bytes > kept_bytes) block.reset(0);
+}
+
+}  // namespace tileconv

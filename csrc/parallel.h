@@ -1,0 +1,42 @@
+// The thread pool and the per-thread arena. No OpenMP: workers sleep between jobs, any thread may start a job at any
+// time, and a forked child starts with a pool of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tileconv {
+
+// Threads of one call, the caller included. At start: TILECONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores this
+// process may run on.
+int num_threads();
+void set_num_threads(int n);  // n >= 1, checked by the caller
+
+// A borrowed callable: no allocation, no ownership; it must outlive the call it is passed to.
+class TaskRef {
+ public:
+  template <class F>
+  TaskRef(const F& f)  // NOLINT: implicit on purpose, as std::function_ref
+      : object_(&f), call_([](const void* object, std::int64_t task) { (*static_cast<const F*>(object))(task); }) {}
+  void operator()(std::int64_t task) const { call_(object_, task); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, std::int64_t);
+};
+
+// Runs task(0) .. task(count - 1), each once, in order of start but on up to `threads` threads, this one included;
+// returns when all are done. A task may throw std::bad_alloc and nothing else; it is rethrown here, and what was left of
+// the work is undone. With threads == 1 nothing but the calls happens.
+void parallel_for(std::int64_t count, int threads, TaskRef task);
+
+// Scratch memory of this thread, one block for each use.
+enum class Arena { workspace, packed_weights };
+
+// At least `bytes`, 64-byte aligned, valid until the thread's next request for the same use. Content is undefined. A
+// block grows to the largest request and is kept, up to a limit; release_large_arenas gives larger ones back, and is
+// called at the end of every run. Throws std::bad_alloc.
+void* thread_arena(Arena use, std::size_t bytes);
+void release_large_arenas() noexcept;
+
+}  // namespace tileconv

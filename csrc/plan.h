@@ -1,0 +1,96 @@
+// The road of one call below the arguments: request -> choose an algorithm -> Plan -> run.
+//
+// A plan is made by a pure function of the request and decides everything: kernel, blocking, tables, workspace. run()
+// allocates nothing but its arena and decides nothing. Results do not depend on layout, threads or weights' lifetime in
+// the request: they only let a plan take a faster road to the same bits.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "problem.h"
+
+namespace tileconv {
+
+// The arrays of one call. Strides in bytes, in the order of the shape (n, c, h, w). The input may be any view, unaligned
+// too. Weight and bias are aligned and contiguous. The output is aligned, with strides of whole elements. NumPy owns all
+// of it.
+struct ConvViews {
+  const char* input = nullptr;
+  std::ptrdiff_t input_stride[4] = {};
+  const char* weight = nullptr;
+  const char* bias = nullptr;
+  char* out = nullptr;
+  std::ptrdiff_t out_stride[4] = {};
+};
+
+// What a plan may exploit of the arrays' memory.
+struct Layout {
+  bool input_rows = true;    // aligned, whole elements, adjacent along the width
+  bool input_planes = true;  // and rows adjacent too
+  bool out_rows = true;      // adjacent along the width
+  bool out_planes = true;
+  static Layout of(const ConvProblem& problem, const ConvViews& views) noexcept;
+};
+
+struct PlanRequest {
+  ConvProblem problem;
+  const KernelTable* kernels = nullptr;
+  int threads = 1;
+  bool frozen = false;  // weights are packed once for many calls
+  Layout layout;
+};
+
+struct PlanReport {
+  std::string kernel;
+  std::vector<std::pair<std::string, std::int64_t>> blocking;
+};
+
+class Plan {
+ public:
+  virtual ~Plan() = default;
+  // Scratch of one thread, independent of the batch size.
+  virtual std::int64_t workspace_bytes() const noexcept = 0;
+  // The weights in the plan's own layout; 0: read in place. Plans of equal packing_key share the packed weights.
+  virtual std::int64_t packed_bytes() const noexcept { return 0; }
+  virtual std::string packing_key() const { return {}; }
+  virtual void pack(const ConvViews&, void* /*packed*/) const {}
+  // packed: what pack() wrote, 64-byte aligned; nullptr where packed_bytes() is 0.
+  virtual void run(const ConvViews& views, const void* packed) const = 0;
+  virtual PlanReport report() const = 0;
+};
+
+// An entry of the table of algorithms.
+struct Algorithm {
+  const char* name;
+  const char* accuracy;                                 // of the running sums, as explain() states it
+  const char* (*unsupported)(const PlanRequest&);       // the reason, or nullptr
+  double (*cost)(const PlanRequest&);                   // estimated cycles of one image on one core
+  std::unique_ptr<Plan> (*prepare)(const PlanRequest&);
+};
+
+// In order of priority: of equal cost the first is taken.
+extern const Algorithm* const algorithms[];
+extern const int algorithm_count;
+
+struct Choice {
+  const Algorithm* algorithm;
+  std::vector<std::pair<std::string, std::string>> rejected;  // name, reason; only if asked for
+};
+
+// name: "auto" or an algorithm's. ValueError if the name is unknown, or its algorithm does not support the problem.
+Choice choose(const PlanRequest& request, const std::string& name, bool reasons = false);
+
+// The kernel of a table with the given tile, which must exist.
+template <class T>
+const GemmKernel<T>& find_kernel(const GemmKernel<T>* table, int count, int rows, int vectors) noexcept {
+  int i = 0;
+  while (i + 1 < count && (table[i].rows != rows || table[i].vectors != vectors)) ++i;
+  return table[i];
+}
+
+}  // namespace tileconv

@@ -1,0 +1,226 @@
+// The one door for arguments: every rule of the contract, each with a message that says what came and what is expected.
+#include "problem.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace tileconv {
+namespace {
+
+using std::to_string;
+
+constexpr std::int64_t largest = std::numeric_limits<std::int64_t>::max();
+
+template <class Pair>
+std::string format_pair(const Pair& p) {
+  return format_shape(std::vector<std::int64_t>(p.begin(), p.end()));
+}
+
+DType parse_dtype(const std::string& name, const char* argument) {
+  for (int d = 0; d < dtype_count; ++d)
+    if (name == dtype_name(static_cast<DType>(d))) return static_cast<DType>(d);
+  throw TypeError(std::string(argument) + " must have dtype float32 or float64, got " + name +
+                  "; convert it, e.g. with " + argument + ".astype(numpy.float32)");
+}
+
+PaddingMode parse_mode(const std::string& name) {
+  for (int m = 0; m < padding_mode_count; ++m)
+    if (name == padding_mode_name(static_cast<PaddingMode>(m))) return static_cast<PaddingMode>(m);
+  throw ValueError("padding_mode must be 'zeros', 'reflect', 'replicate', 'circular' or 'symmetric', got '" + name +
+                   "'");
+}
+
+// The product of sizes, refused where it, times the element size, leaves 64 bits.
+void check_addressable(const char* what, const std::vector<std::int64_t>& shape) {
+  std::int64_t left = largest / 16;
+  for (const std::int64_t n : shape) {
+    if (n > 0 && left / n == 0) throw ValueError(std::string(what) + " of shape " + format_shape(shape) +
+                                                 " has more elements than 64-bit addresses can hold");
+    left = n > 0 ? left / n : left;
+  }
+}
+
+struct Axis {
+  const char* name;  // "height"
+  std::int64_t size, kernel, stride, dilation;
+  std::int64_t before, after;  // padding
+  std::int64_t out = 0;
+};
+
+// The span of the kernel on an axis, dilation * (kernel - 1) + 1.
+std::int64_t kernel_span(const Axis& a) {
+  if (a.kernel > 1 && a.dilation > (largest / 4 - 1) / (a.kernel - 1))
+    throw ValueError("dilation " + to_string(a.dilation) + " times kernel size " + to_string(a.kernel) + " on the " +
+                     a.name + " axis is out of range");
+  return a.dilation * (a.kernel - 1) + 1;
+}
+
+void resolve_named_padding(Axis& a, const std::string& name) {
+  if (name == "valid") {
+    a.before = a.after = 0;
+    return;
+  }
+  const std::int64_t span = kernel_span(a);
+  std::int64_t total = span - 1;
+  if (name != "same") {
+    const std::int64_t out = a.size / a.stride + (a.size % a.stride != 0);
+    total = std::max<std::int64_t>(0, (out - 1) * a.stride + span - a.size);
+  }
+  a.before = name == "same_lower" ? total - total / 2 : total / 2;
+  a.after = total - a.before;
+}
+
+// out = floor((size + before + after - dilation * (kernel - 1) - 1) / stride + 1)
+void resolve_output(Axis& a, PaddingMode mode) {
+  const AxisMap map{mode, a.size};
+  const char* edge = a.before > map.largest_padding() ? "before" : a.after > map.largest_padding() ? "after" : nullptr;
+  if (edge) {
+    const bool strict = mode == PaddingMode::reflect;
+    throw ValueError("padding of " + to_string(std::max(a.before, a.after)) + " on the " + a.name +
+                     " axis is too large for padding_mode='" + padding_mode_name(mode) + "': it must be " +
+                     (strict ? "less than" : "at most") + " the input's " + a.name + " of " + to_string(a.size));
+  }
+  if (a.before > largest / 8 || a.after > largest / 8 || a.size > largest / 8)
+    throw ValueError("padding of (" + to_string(a.before) + ", " + to_string(a.after) + ") on the " + a.name +
+                     " axis is out of range");
+  const std::int64_t padded = a.size + a.before + a.after, span = kernel_span(a);
+  if (padded <= 0)
+    throw ValueError(std::string("input has ") + a.name + " " + to_string(a.size) +
+                     " and no padding on that axis: expected a padded size of at least 1");
+  if (a.size == 0 && mode != PaddingMode::zeros)
+    throw ValueError(std::string("input has ") + a.name + " 0: padding_mode='" + padding_mode_name(mode) +
+                     "' has nothing to pad with, expected at least 1");
+  if (span > padded)
+    throw ValueError(std::string("weight's kernel spans ") + to_string(span) + " elements of " + a.name + " (size " +
+                     to_string(a.kernel) + ", dilation " + to_string(a.dilation) +
+                     "), expected at most the padded input's " + to_string(padded));
+  a.out = (padded - span) / a.stride + 1;
+}
+
+void check_values(const ConvArguments& a) {
+  if (a.input_shape.size() != 3 && a.input_shape.size() != 4)
+    throw ValueError("input must have 4 dimensions (N, C, H, W) or 3 (C, H, W), got " +
+                     to_string(a.input_shape.size()) + " with shape " + format_shape(a.input_shape));
+  if (a.weight_shape.size() != 4)
+    throw ValueError("weight must have 4 dimensions (out_channels, in_channels / groups, kernel_h, kernel_w), got " +
+                     to_string(a.weight_shape.size()) + " with shape " + format_shape(a.weight_shape));
+  for (const auto* shape : {&a.input_shape, &a.weight_shape})
+    for (const std::int64_t n : *shape)
+      if (n < 0) throw ValueError(std::string(shape == &a.input_shape ? "input" : "weight") +
+                                  " has a negative size, expected sizes of at least 0, got shape " +
+                                  format_shape(*shape));
+  if (a.stride[0] < 1 || a.stride[1] < 1)
+    throw ValueError("stride must be at least 1, got " + format_pair(a.stride));
+  if (a.dilation[0] < 1 || a.dilation[1] < 1)
+    throw ValueError("dilation must be at least 1, got " + format_pair(a.dilation));
+  if (a.groups < 1) throw ValueError("groups must be at least 1, got " + to_string(a.groups));
+  if (a.padding_name.empty()) {
+    for (const std::int64_t p : a.padding)
+      if (p < 0) throw ValueError("padding must be at least 0, got (top, bottom, left, right) = " +
+                                  format_pair(a.padding));
+  } else if (a.padding_name != "valid" && a.padding_name != "same" && a.padding_name != "same_upper" &&
+             a.padding_name != "same_lower") {
+    throw ValueError("padding must be sizes or 'valid', 'same', 'same_upper' or 'same_lower', got '" +
+                     a.padding_name + "'");
+  } else if (a.padding_name == "same" && (a.stride[0] != 1 || a.stride[1] != 1)) {
+    throw ValueError("padding='same' expects stride 1, got stride=" + format_pair(a.stride) +
+                     "; 'same_upper' and 'same_lower' take any stride");
+  }
+}
+
+void check_channels(const ConvProblem& p, const ConvArguments& a) {
+  if (p.kernel_h < 1 || p.kernel_w < 1 || p.out_channels < 1 || a.weight_shape[1] < 1)
+    throw ValueError("weight must have sizes of at least 1, got shape " + format_shape(a.weight_shape));
+  if (p.in_channels < 1) throw ValueError("input must have at least 1 channel, got shape " + format_shape(a.input_shape));
+  if (p.in_channels % p.groups != 0)
+    throw ValueError("groups=" + to_string(p.groups) + " does not divide in_channels=" + to_string(p.in_channels));
+  if (p.out_channels % p.groups != 0)
+    throw ValueError("groups=" + to_string(p.groups) + " does not divide out_channels=" + to_string(p.out_channels));
+  if (a.weight_shape[1] != p.group_in_channels())
+    throw ValueError("weight of shape " + format_shape(a.weight_shape) + " takes " + to_string(a.weight_shape[1]) +
+                     " channels a group, but input has " + to_string(p.in_channels) + " channels in groups=" +
+                     to_string(p.groups) + ": expected " + to_string(p.group_in_channels()));
+  if (a.has_bias && (a.bias_shape.size() != 1 || a.bias_shape[0] != p.out_channels))
+    throw ValueError("bias must have shape (" + to_string(p.out_channels) + ",), one value for each out channel, got " +
+                     format_shape(a.bias_shape));
+}
+
+}  // namespace
+
+const char* dtype_name(DType dtype) noexcept { return dtype == DType::float32 ? "float32" : "float64"; }
+const char* pass_name(Pass) noexcept { return "forward"; }
+
+std::string format_shape(const std::vector<std::int64_t>& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + to_string(shape[i]);
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+ConvProblem ConvProblem::make(const ConvArguments& a) {
+  ConvProblem p;
+  p.dtype = parse_dtype(a.input_dtype, "input");
+  for (const auto& [name, dtype] : {std::pair{"weight", &a.weight_dtype}, std::pair{"bias", &a.bias_dtype}}) {
+    if (*name == 'b' && !a.has_bias) continue;
+    parse_dtype(*dtype, name);
+    if (*dtype != a.input_dtype)
+      throw TypeError(std::string(name) + " must have the input's dtype " + a.input_dtype + ", got " + *dtype);
+  }
+  check_values(a);
+  p.padding_mode = parse_mode(a.padding_mode);
+  p.batched = a.input_shape.size() == 4;
+  const std::int64_t* in = a.input_shape.data() + (p.batched ? 1 : 0);
+  p.batch = p.batched ? a.input_shape[0] : 1;
+  p.in_channels = in[0];
+  p.in_h = in[1];
+  p.in_w = in[2];
+  p.out_channels = a.weight_shape[0];
+  p.kernel_h = a.weight_shape[2];
+  p.kernel_w = a.weight_shape[3];
+  p.groups = a.groups;
+  p.has_bias = a.has_bias;
+  check_channels(p, a);
+
+  Axis h{"height", p.in_h, p.kernel_h, a.stride[0], a.dilation[0], a.padding[0], a.padding[1]};
+  Axis w{"width", p.in_w, p.kernel_w, a.stride[1], a.dilation[1], a.padding[2], a.padding[3]};
+  for (Axis* axis : {&h, &w}) {
+    if (!a.padding_name.empty()) resolve_named_padding(*axis, a.padding_name);
+    resolve_output(*axis, p.padding_mode);
+  }
+  p.stride_h = h.stride, p.stride_w = w.stride;
+  p.dilation_h = h.dilation, p.dilation_w = w.dilation;
+  p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
+  p.out_h = h.out, p.out_w = w.out;
+  check_addressable("input", a.input_shape);
+  check_addressable("weight", a.weight_shape);
+  check_addressable("the output", p.output_shape());
+  return p;
+}
+
+std::vector<std::int64_t> ConvProblem::output_shape() const {
+  if (!batched) return {out_channels, out_h, out_w};
+  return {batch, out_channels, out_h, out_w};
+}
+
+std::string ConvProblem::describe() const {
+  std::string text = "b" + to_string(batch) + " ic" + to_string(in_channels);
+  const auto pair = [&](const char* name, std::int64_t h, std::int64_t w, std::int64_t usual) {
+    if (h == w && h == usual) return;
+    text += std::string(" ") + name + (h == w ? "" : "h") + to_string(h);
+    if (h != w) text += std::string(" ") + name + "w" + to_string(w);
+  };
+  text += " ih" + to_string(in_h) + (in_w != in_h ? " iw" + to_string(in_w) : "");
+  text += " oc" + to_string(out_channels);
+  text += " kh" + to_string(kernel_h) + (kernel_w != kernel_h ? " kw" + to_string(kernel_w) : "");
+  pair("s", stride_h, stride_w, 1);
+  if (pad_top == pad_bottom && pad_left == pad_right) {
+    pair("p", pad_top, pad_left, 0);
+  } else {
+    text += " pt" + to_string(pad_top) + " pb" + to_string(pad_bottom) + " pl" + to_string(pad_left) + " pr" +
+            to_string(pad_right);
+  }
+  pair("d", dilation_h, dilation_w, 1);
+  if (groups != 1) text += " g" + to_string(groups);
+  return text + (dtype == DType::float32 ? " f32 " : " f64 ") + padding_mode_name(padding_mode);
+}
+
+}  // namespace tileconv
