@@ -62,21 +62,26 @@ std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& stag
   std::vector<StagePiece> pieces;
   for (const Segment& segment : staged.segments) {
     const std::int64_t count = segment.count - tile + (to - from);
-    std::size_t begin = pieces.size();
+    StagePiece piece{segment.position, 0, 0, 0, 0, 1};
     for (std::int64_t u = 0; u < count; ++u) {
       const std::int64_t source = axis.map((from + u) * axis.step + segment.first);
-      if (pieces.size() > begin) {
-        StagePiece& last = pieces.back();
-        const bool zero = source < 0, last_zero = last.source < 0;
-        const std::int64_t step = source - (last.source + (last.count - 1) * last.step);
-        if (zero == last_zero && (zero || last.count == 1 || step == last.step)) {
-          if (!zero && last.count == 1) last.step = step;
-          ++last.count;
-          continue;
-        }
+      const std::int64_t step = source - (piece.source + (piece.count - 1) * piece.step);
+      const bool closed = piece.length > piece.lead + piece.count;
+      if (source < 0) {
+        if (piece.count == 0) ++piece.lead;
+      } else if (piece.count == 0) {
+        piece.source = source;
+        piece.count = 1;
+      } else if (!closed && (piece.count == 1 || step == piece.step)) {
+        piece.step = piece.count == 1 ? source - piece.source : piece.step;
+        ++piece.count;
+      } else {
+        pieces.push_back(piece);
+        piece = {segment.position + u, 0, 0, 1, source, 1};
       }
-      pieces.push_back({segment.position + u, 1, source, 1});
+      ++piece.length;
     }
+    pieces.push_back(piece);
   }
   return pieces;
 }

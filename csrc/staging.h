@@ -41,7 +41,8 @@ struct StagedAxis {
 
 StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile);
 
-// The staged columns of the outputs [from, to), as runs of constant source step; the sources are resolved by the map.
+// The staged columns of the outputs [from, to), as runs of constant source step with their zeros; the sources are resolved
+// by the map.
 std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile, std::int64_t from,
                                     std::int64_t to);
 

@@ -75,7 +75,7 @@ class ShiftGemmPlan final : public Plan {
 
   PlanReport report() const override {
     const std::string kernel = (block_.channel_lanes ? "channel_lanes " : "pixel_lanes ") + std::to_string(block_.rows) +
-                               "x" + std::to_string(block_.vectors) + (block_.in_place ? ", input in place" : "") +
+                               "x" + std::to_string(block_.vectors) + (block_.flat ? ", rows run on" : "") + (block_.in_place ? ", input in place" : "") +
                                (map_.collapsed ? ", image as one row" : "");
     return {kernel, {{"tile_h", block_.tile_h}, {"tile_w", block_.tile_w}, {"channels_per_chunk", block_.chunk},
                      {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}, {"threads", threads_}}};
@@ -108,14 +108,14 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t panel_size() const { return panel_columns() * (map_.steps() + 1); }
   std::int64_t group_size() const { return panels() * panel_size(); }
   std::int64_t staged_size() const { return block_.in_place ? 0 : block_.chunk * channel_stride_ + set_.lanes; }
-  // Flattened pixels of a full tile in whole vectors.
-  std::int64_t flat_size() const {
-    return ceil_div((block_.tile_h - 1) * flat_pitch() + block_.tile_w, set_.lanes) * set_.lanes;
+  // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
+  std::int64_t line_size() const {
+    const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
+    return block_.flat ? whole((block_.tile_h - 1) * staged_w_.length + block_.tile_w) : block_.tile_h * whole(block_.tile_w);
   }
-  std::int64_t flat_pitch() const { return block_.in_place ? block_.tile_w : staged_w_.length; }
   std::int64_t partial_size() const {
     if (chunks_ == 1) return 0;
-    return block_.channel_lanes ? panels() * panel_columns() * block_.tile_h * block_.tile_w : map_.out_channels * flat_size();
+    return block_.channel_lanes ? panels() * panel_columns() * block_.tile_h * block_.tile_w : map_.out_channels * line_size();
   }
   // One register tile on its way to rows that cannot take it as it comes.
   std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
@@ -378,40 +378,42 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   }
 }
 
-// Pixels are flattened across the rows of the tile, the halo's columns between them computed and dropped.
+// A line of pixels is a row of the tile, or all its rows with the halo's columns between them, which are computed and
+// dropped.
 template <class T>
 void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) const {
-  const std::int64_t pitch = t.height() == 1 ? t.width() : t.input_row;
-  const std::int64_t pixels = (t.height() - 1) * pitch + t.width();
+  const std::int64_t lines = block_.flat ? 1 : t.height(), pitch = block_.flat ? staged_w_.length : t.width();
+  const std::int64_t pixels = block_.flat ? (t.height() - 1) * pitch + t.width() : t.width();
   const std::int64_t vectors = ceil_div(pixels, set_.lanes), blocks = ceil_div(vectors, block_.vectors);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
-  const bool adjacent = out_rows_ && (t.height() == 1 || (pitch == t.width() && v.out_stride[2] == pitch * element_));
+  const bool adjacent = out_rows_ && (!block_.flat || (pitch == t.width() && v.out_stride[2] == pitch * element_));
   GemmArgs<T> a = tile_args(v, t);
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
-    const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
-    const bool spill = !adjacent || to > pixels;
-    a.input = t.input + from;
-    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-      const std::int64_t k = split_at(map_.out_channels, panels(), panel);
-      const std::int64_t channels = split_at(map_.out_channels, panels(), panel + 1) - k;
-      a.weights = t.weights + k * map_.steps() + t.chunk_begin * map_.taps();
-      a.bias = t.bias ? t.bias + k : nullptr;
-      T* const partial = t.partial + k * vectors * set_.lanes + from * channels;
-      a.partial_in = first ? nullptr : partial;
-      a.partial_out = last ? nullptr : partial;
-      a.out = spill ? t.spill : output(v, t, k, t.y0, t.x0) + from;
-      a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
-      kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
-      if (!spill || !last) continue;
-      for (std::int64_t p = from, end = std::min(to, pixels); p < end;) {
-        const std::int64_t y = p / pitch, x = p % pitch, left = std::min(t.width() - x, end - p);
-        for (std::int64_t m = 0; m < channels && left > 0; ++m)
-          copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k, t.y0 + y, t.x0 + x), m, v);
-        p += pitch - x;
+  for (std::int64_t line = 0; line < lines; ++line)
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
+      const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
+      const bool spill = !adjacent || to > pixels;
+      a.input = t.input + line * t.input_row + from;
+      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+        const std::int64_t k = split_at(map_.out_channels, panels(), panel);
+        const std::int64_t channels = split_at(map_.out_channels, panels(), panel + 1) - k;
+        a.weights = t.weights + k * map_.steps() + t.chunk_begin * map_.taps();
+        a.bias = t.bias ? t.bias + k : nullptr;
+        T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
+        a.partial_in = first ? nullptr : partial;
+        a.partial_out = last ? nullptr : partial;
+        a.out = spill ? t.spill : output(v, t, k, t.y0 + line, t.x0) + from;
+        a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
+        kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
+        if (!spill || !last) continue;
+        for (std::int64_t p = from, end = std::min(to, pixels); p < end;) {
+          const std::int64_t y = line + p / pitch, x = p % pitch, left = std::min(t.width() - x, end - p);
+          for (std::int64_t m = 0; m < channels && left > 0; ++m)
+            copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k, t.y0 + y, t.x0 + x), m, v);
+          p += pitch - x;
+        }
       }
     }
-  }
 }
 
 }  // namespace

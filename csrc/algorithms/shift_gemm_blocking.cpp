@@ -1,6 +1,7 @@
 // The blocking of shift_gemm: a written cost model of cycles, by the limits of the register tile (multiply-adds, loads,
 // latency) and of the caches (what a sweep keeps in L1 and L2). Pure functions of the map, the kernels and the caches.
 #include <algorithm>
+#include <cstdlib>
 
 #include "../cpu.h"
 #include "shift_gemm.h"
@@ -42,7 +43,8 @@ class Model {
     for (int i = 0; i < set_.channel_lanes_count; ++i)
       if (largest_of_its_width(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
     for (int i = 0; i < set_.pixel_lanes_count; ++i)
-      if (set_.pixel_lanes[i].rows <= map_.out_channels) consider(pixel_lanes(set_.pixel_lanes[i]));
+      if (set_.pixel_lanes[i].rows <= map_.out_channels)
+        for (const bool flat : {false, true}) consider(pixel_lanes(set_.pixel_lanes[i], flat));
     cut(best);
     return best;
   }
@@ -80,20 +82,23 @@ class Model {
     return b;
   }
 
-  Blocking pixel_lanes(const GemmKernel<T>& kernel) const {
+  Blocking pixel_lanes(const GemmKernel<T>& kernel, bool flat) const {
     Blocking b;
-    b.in_place = in_place_ && map_.h.out_size == 1 && map_.w.out_size % set_.lanes == 0;
+    b.flat = flat;
+    b.in_place = in_place_ && !flat && map_.w.out_size % set_.lanes == 0;
     b.rows = kernel.rows;
     b.vectors = kernel.vectors;
-    const std::int64_t pixels = (map_.h.out_size - 1) * row_width_ + map_.w.out_size;
-    b.cycles = sum_parts(ceil_div(pixels, set_.lanes), kernel.vectors, [&](std::int64_t vectors) {
+    const std::int64_t pixels = flat ? (map_.h.out_size - 1) * row_width_ + map_.w.out_size : map_.w.out_size;
+    const bool spills = flat || map_.w.out_size % set_.lanes != 0;
+    const double row = sum_parts(ceil_div(pixels, set_.lanes), kernel.vectors, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, kernel.rows, [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines.
-        return steps_ * tile_cycles(m * v, m + 2 * v + 1) + 20 + (b.in_place ? 1.5 : 4) * m * v;
+        return steps_ * tile_cycles(m * v, m + 2 * v + 1) + 20 + (spills ? 4 : 1.5) * m * v;
       });
     });
-    b.cycles = (b.cycles + stage_cycles(b.in_place)) * static_cast<double>(map_.groups);
+    const double rows = flat ? 1.0 : static_cast<double>(map_.h.out_size);
+    b.cycles = (row * rows + stage_cycles(b.in_place)) * static_cast<double>(map_.groups);
     return b;
   }
 
@@ -137,8 +142,12 @@ class Model {
       }
     }
     b.tile_h = ceil_div(map_.h.out_size, ceil_div(map_.h.out_size, b.tile_h));
+    if (getenv("TH")) b.tile_h = atoi(getenv("TH"));
+    if (getenv("CK")) b.chunk = atoi(getenv("CK"));
     b.panels_outer = b.chunk * map_.taps() * tile_bytes <= cache.l1d / 2 ||
                      map_.out_channels * b.chunk * map_.taps() * element > cache.l2 / 2;
+    if (getenv("PO")) b.panels_outer = atoi(getenv("PO"));
+    if (getenv("INPL") && b.in_place) b.in_place = atoi(getenv("INPL"));
   }
 
   const ShiftMap& map_;

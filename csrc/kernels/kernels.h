@@ -54,9 +54,12 @@ struct GemmKernel {
   void (*run)(const GemmArgs<T>&) noexcept;
 };
 
-// A run of staged elements: positions [position, position + count) take source, source + step, ...; source < 0: zeros.
+// A run of staged elements: positions [position, position + length) are `lead` zeros, then `count` elements from source
+// on in steps of `step`, then zeros.
 struct StagePiece {
   std::int64_t position;
+  std::int64_t length;
+  std::int64_t lead;
   std::int64_t count;
   std::int64_t source;
   std::int64_t step;

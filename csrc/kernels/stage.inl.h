@@ -15,14 +15,41 @@ TILECONV_INLINE void stage_zeros(T* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += Vec<T>::lanes) zero.store(to + i);
 }
 
-// Adjacent elements: whole vectors, the last one read by mask but stored whole (the next piece overwrites the rest).
 template <class T>
-TILECONV_INLINE void stage_copy(T* to, const char* from, std::int64_t count) {
+TILECONV_INLINE std::int64_t lane(std::int64_t i) {
+  return i < 0 ? 0 : i < Vec<T>::lanes ? i : Vec<T>::lanes;
+}
+
+// Adjacent elements, zeros before and behind: vectors that lie across an end are loaded by mask. `ahead` bytes further is
+// the row that is staged soon: rows of different channels are a plane apart, where no hardware prefetcher follows.
+template <class T>
+TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t ahead) {
   constexpr int lanes = Vec<T>::lanes;
-  const T* const source = reinterpret_cast<const T*>(from);
+  const T* const source = reinterpret_cast<const T*>(from) - piece.lead;
+  const std::int64_t end = piece.lead + piece.count;
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) Vec<T>::load(source + i).store(to + i);
-  if (i < count) Vec<T>::load_first(source + i, count - i).store(to + i);
+  for (; i < end; i += lanes) {
+    TILECONV_PREFETCH(reinterpret_cast<const char*>(source + i) + ahead);
+    if (i >= piece.lead && end - i >= lanes)
+      Vec<T>::load(source + i).store(to + i);
+    else
+      Vec<T>::load_between(source + i, lane<T>(piece.lead - i), lane<T>(end - i)).store(to + i);
+  }
+  for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
+}
+
+// Any other step: gathered one by one, but for every second element of an adjacent row (stride 2).
+template <class T>
+TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step) {
+  constexpr int lanes = Vec<T>::lanes;
+  if (piece.lead > 0) stage_zeros(to, piece.lead);
+  to += piece.lead;
+  std::int64_t i = 0;
+  if (step == 2 * static_cast<std::ptrdiff_t>(sizeof(T)))
+    for (; i + lanes <= piece.count; i += lanes)
+      Vec<T>::load_even(reinterpret_cast<const T*>(from) + 2 * i).store(to + i);
+  for (; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
+  if (piece.length > piece.lead + piece.count) stage_zeros(to + piece.count, piece.length - piece.lead - piece.count);
 }
 
 template <class T>
@@ -36,17 +63,12 @@ void stage(const StageArgs<T>& a) noexcept {
     const char* const source = a.source + c * a.source_channel;
     for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece) {
       T* const to = row + piece->position;
-      if (piece->source < 0) {
-        stage_zeros(to, piece->count);
-        continue;
-      }
-      const char* from = source + piece->source * a.source_element;
+      const char* const from = source + piece->source * a.source_element;
       const std::ptrdiff_t step = piece->step * a.source_element;
-      if (step == static_cast<std::ptrdiff_t>(sizeof(T))) {
-        stage_copy<T>(to, from, piece->count);
-      } else {
-        for (std::int64_t i = 0; i < piece->count; ++i, from += step) to[i] = load_unaligned<T>(from);
-      }
+      if (step == static_cast<std::ptrdiff_t>(sizeof(T)))
+        stage_adjacent<T>(to, from, *piece, 2 * a.source_channel);
+      else
+        stage_strided<T>(to, from, *piece, step);
     }
   }
 }

@@ -1,7 +1,10 @@
 // Vec<T>: one SIMD register of the instruction set this object is compiled for. The few operations that the kernels
 // need, and no more:
-//   lanes, load, store (unaligned), load_first / store_first (n < lanes elements; the rest reads as 0, is not written),
-//   broadcast, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block.
+//   lanes, load, store (unaligned)
+//   load_first, store_first   the first n < lanes elements; the rest reads as 0, is not written
+//   load_between              elements [begin, end); the rest reads as 0, its memory is not touched
+//   load_even                 p[0], p[2], .. p[2 * lanes - 2], touching nothing behind
+//   broadcast, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
@@ -9,11 +12,13 @@
 #define TILECONV_INLINE __forceinline
 #define TILECONV_NOINLINE __declspec(noinline)
 #define TILECONV_UNROLL
+#define TILECONV_PREFETCH(address) static_cast<void>(address)
 #else
 #define TILECONV_INLINE inline __attribute__((always_inline))
 #define TILECONV_NOINLINE __attribute__((noinline))
 // Register tiles are arrays of vectors: they live in registers only if every loop over them is unrolled.
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")
+#define TILECONV_PREFETCH(address) __builtin_prefetch(address)
 #endif
 
 template <class T>

@@ -16,6 +16,13 @@ struct Vec<float> {
   }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
+  static TILECONV_INLINE Vec load_between(const float* p, std::int64_t begin, std::int64_t end) {
+    return {_mm256_maskload_ps(p, _mm256_andnot_si256(first(begin), first(end)))};
+  }
+  static TILECONV_INLINE Vec load_even(const float* p) {
+    const __m256 mixed = _mm256_shuffle_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + lanes - 1), 0xd8);
+    return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8))};
+  }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
@@ -51,6 +58,13 @@ struct Vec<double> {
   }
   static TILECONV_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) { return {_mm256_maskload_pd(p, first(n))}; }
+  static TILECONV_INLINE Vec load_between(const double* p, std::int64_t begin, std::int64_t end) {
+    return {_mm256_maskload_pd(p, _mm256_andnot_si256(first(begin), first(end)))};
+  }
+  static TILECONV_INLINE Vec load_even(const double* p) {
+    const __m256d mixed = _mm256_shuffle_pd(_mm256_loadu_pd(p), _mm256_loadu_pd(p + lanes - 1), 0xa);
+    return {_mm256_permute4x64_pd(mixed, 0xd8)};
+  }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm256_maskstore_pd(p, first(n), v); }

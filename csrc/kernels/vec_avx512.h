@@ -13,6 +13,13 @@ struct Vec<float> {
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) {
     return {_mm512_maskz_loadu_ps(first(n), p)};
   }
+  static TILECONV_INLINE Vec load_between(const float* p, std::int64_t begin, std::int64_t end) {
+    return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(first(end) & ~first(begin)), p)};
+  }
+  static TILECONV_INLINE Vec load_even(const float* p) {
+    const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), index, _mm512_loadu_ps(p + lanes - 1))};
+  }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
@@ -52,6 +59,13 @@ struct Vec<double> {
   static TILECONV_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) {
     return {_mm512_maskz_loadu_pd(first(n), p)};
+  }
+  static TILECONV_INLINE Vec load_between(const double* p, std::int64_t begin, std::int64_t end) {
+    return {_mm512_maskz_loadu_pd(static_cast<__mmask8>(first(end) & ~first(begin)), p)};
+  }
+  static TILECONV_INLINE Vec load_even(const double* p) {
+    const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
+    return {_mm512_permutex2var_pd(_mm512_loadu_pd(p), index, _mm512_loadu_pd(p + lanes - 1))};
   }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }

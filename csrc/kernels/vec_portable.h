@@ -18,6 +18,16 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? p[i] : T(0);
     return r;
   }
+  static TILECONV_INLINE Vec load_between(const T* p, std::int64_t begin, std::int64_t end) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = i >= begin && i < end ? p[i] : T(0);
+    return r;
+  }
+  static TILECONV_INLINE Vec load_even(const T* p) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = p[2 * i];
+    return r;
+  }
   static TILECONV_INLINE Vec broadcast(T x) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = x;
