@@ -258,8 +258,7 @@ py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector
   const ConvProblem problem = ConvProblem::make(a);
   const PlanRequest request = make_request(problem, Layout{}, frozen);
   const Choice choice = choose(request, algorithm, true);
-  const std::unique_ptr<Plan> plan = choice.algorithm->prepare(request);
-  const PlanReport report = plan->report();
+  const PlanReport report = choice.plan->report();
   py::dict blocking, rejected, result;
   for (const auto& [name, value] : report.blocking) blocking[name.c_str()] = value;
   for (const auto& [name, reason] : choice.rejected) rejected[name.c_str()] = reason;
@@ -271,8 +270,8 @@ py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector
   result["isa"] = request.kernels->isa;
   result["threads"] = request.threads;
   result["blocking"] = blocking;
-  result["workspace_bytes"] = plan->workspace_bytes();
-  result["packed_bytes"] = plan->packed_bytes();
+  result["workspace_bytes"] = choice.plan->workspace_bytes();
+  result["packed_bytes"] = choice.plan->packed_bytes();
   result["accuracy"] = choice.algorithm->accuracy;
   result["rejected"] = rejected;
   return result;

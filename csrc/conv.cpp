@@ -26,7 +26,7 @@ PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool 
 
 void run_once(const ConvProblem& problem, const ConvViews& views, const std::string& algorithm) {
   const PlanRequest request = make_request(problem, Layout::of(problem, views), false);
-  const std::unique_ptr<Plan> plan = choose(request, algorithm).algorithm->prepare(request);
+  const std::unique_ptr<Plan> plan = choose(request, algorithm).plan;
   void* packed = nullptr;
   if (const std::int64_t bytes = plan->packed_bytes()) {
     packed = thread_arena(Arena::packed_weights, static_cast<std::size_t>(bytes));
@@ -58,7 +58,7 @@ bool FrozenPlans::find(const PlanRequest& request, const std::string& algorithm,
 FrozenPlans::Entry FrozenPlans::get(const PlanRequest& request, const std::string& algorithm, const ConvViews& views) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (const Entry* found = search(request, algorithm)) return *found;
-  Entry entry{request, algorithm, choose(request, algorithm).algorithm->prepare(request), nullptr};
+  Entry entry{request, algorithm, choose(request, algorithm).plan, nullptr};
   if (const std::int64_t bytes = entry.plan->packed_bytes()) {
     for (const Entry& other : entries_)
       if (other.packed && other.plan->packing_key() == entry.plan->packing_key()) entry.packed = other.packed;

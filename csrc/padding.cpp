@@ -39,10 +39,10 @@ std::int64_t AxisMap::outside(std::int64_t x) const noexcept {
 std::int64_t AxisMap::largest_padding() const noexcept {
   switch (mode) {
     case PaddingMode::reflect: return size - 1;
-    case PaddingMode::circular:
-    case PaddingMode::symmetric: return size;
+    case PaddingMode::circular: return size;
     case PaddingMode::zeros:
-    case PaddingMode::replicate: break;
+    case PaddingMode::replicate:
+    case PaddingMode::symmetric: break;
   }
   return std::numeric_limits<std::int64_t>::max();
 }

@@ -25,30 +25,26 @@ Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {
 }
 
 Choice choose(const PlanRequest& request, const std::string& name, bool reasons) {
-  Choice choice{nullptr, {}};
-  double best = 0;
+  Choice choice;
   std::string names;
-  for (int i = 0; i < algorithm_count; ++i) {
-    const Algorithm& a = *algorithms[i];
+  for (const Algorithm* algorithm : algorithms) {
     if (name != "auto") {
-      names += std::string(", '") + a.name + "'";
-      if (name != a.name) continue;
+      names += std::string(", '") + algorithm->name + "'";
+      if (name != algorithm->name) continue;
     }
-    if (const char* reason = a.unsupported(request)) {
+    if (const char* reason = algorithm->unsupported(request)) {
       if (name != "auto") throw ValueError("algorithm='" + name + "' does not support this problem: " + reason);
-      if (reasons) choice.rejected.emplace_back(a.name, reason);
+      if (reasons) choice.rejected.emplace_back(algorithm->name, reason);
       continue;
     }
-    const double cost = a.cost(request);
-    const Algorithm* loser = &a;
-    if (!choice.algorithm || cost < best) {
-      loser = choice.algorithm;
-      choice.algorithm = &a;
-      best = cost;
-    }
-    if (reasons && loser) choice.rejected.emplace_back(loser->name, std::string("estimated slower than ") + choice.algorithm->name);
+    std::unique_ptr<Plan> plan = algorithm->prepare(request);
+    const bool better = !choice.plan || plan->cycles() < choice.plan->cycles();
+    if (reasons && choice.plan)
+      choice.rejected.emplace_back((better ? choice.algorithm : algorithm)->name,
+                                   std::string("estimated slower than ") + (better ? algorithm : choice.algorithm)->name);
+    if (better) choice.algorithm = algorithm, choice.plan = std::move(plan);
   }
-  if (!choice.algorithm) throw ValueError("algorithm must be 'auto'" + names + ", got '" + name + "'");
+  if (!choice.plan) throw ValueError("algorithm must be 'auto'" + names + ", got '" + name + "'");
   return choice;
 }
 

@@ -53,6 +53,8 @@ struct PlanReport {
 class Plan {
  public:
   virtual ~Plan() = default;
+  // Estimated cycles of one image on one core: what the choice goes by.
+  virtual double cycles() const noexcept = 0;
   // Scratch of one thread, independent of the batch size.
   virtual std::int64_t workspace_bytes() const noexcept = 0;
   // The weights in the plan's own layout; 0: read in place. Plans of equal packing_key share the packed weights.
@@ -69,16 +71,16 @@ struct Algorithm {
   const char* name;
   const char* accuracy;                                 // of the running sums, as explain() states it
   const char* (*unsupported)(const PlanRequest&);       // the reason, or nullptr
-  double (*cost)(const PlanRequest&);                   // estimated cycles of one image on one core
   std::unique_ptr<Plan> (*prepare)(const PlanRequest&);
 };
 
-// In order of priority: of equal cost the first is taken.
+// In order of priority: of equal estimates the first is taken.
 extern const Algorithm* const algorithms[];
 extern const int algorithm_count;
 
 struct Choice {
-  const Algorithm* algorithm;
+  const Algorithm* algorithm = nullptr;
+  std::unique_ptr<Plan> plan;
   std::vector<std::pair<std::string, std::string>> rejected;  // name, reason; only if asked for
 };
 

@@ -31,8 +31,8 @@ PaddingMode parse_mode(const std::string& name) {
 }
 
 // The product of sizes, refused where it, times the element size, leaves 64 bits.
-void check_addressable(const char* what, const std::vector<std::int64_t>& shape) {
-  std::int64_t left = largest / 16;
+void check_addressable(const char* what, const std::vector<std::int64_t>& shape, DType dtype) {
+  std::int64_t left = largest / dtype_size(dtype);
   for (const std::int64_t n : shape) {
     if (n > 0 && left / n == 0) throw ValueError(std::string(what) + " of shape " + format_shape(shape) +
                                                  " has more elements than 64-bit addresses can hold");
@@ -190,9 +190,9 @@ ConvProblem ConvProblem::make(const ConvArguments& a) {
   p.dilation_h = h.dilation, p.dilation_w = w.dilation;
   p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
   p.out_h = h.out, p.out_w = w.out;
-  check_addressable("input", a.input_shape);
-  check_addressable("weight", a.weight_shape);
-  check_addressable("the output", p.output_shape());
+  check_addressable("input", a.input_shape, p.dtype);
+  check_addressable("weight", a.weight_shape, p.dtype);
+  check_addressable("the output", p.output_shape(), p.dtype);
   return p;
 }
 

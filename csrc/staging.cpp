@@ -7,52 +7,58 @@
 namespace tileconv {
 namespace {
 
-std::int64_t modulo(std::int64_t x, std::int64_t n) noexcept {
-  const std::int64_t r = x % n;
-  return r < 0 ? r + n : r;
-}
+// Taps i and i + period leave the same remainder by step, and lie `shift` outputs apart.
+struct Phases {
+  std::int64_t period, shift;
+  explicit Phases(const AxisTaps& axis) {
+    const std::int64_t common = std::gcd(axis.step, axis.difference);
+    period = axis.step / common;
+    shift = std::abs(axis.difference) / common;
+  }
+};
 
 }  // namespace
 
 bool AxisTaps::inside() const noexcept {
-  for (const std::int64_t f : first)
-    if (f < 0 || (out_size - 1) * step + f >= map.size) return false;
-  return true;
+  const std::int64_t last = tap(count - 1), lowest = std::min(first, last), highest = std::max(first, last);
+  return lowest >= 0 && (out_size - 1) * step + highest < map.size;
 }
 
 void AxisTaps::used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept {
-  const auto unused = [&](std::int64_t i) {
-    const std::int64_t f = first[static_cast<std::size_t>(i)];
-    return (to - 1) * step + f < 0 || from * step + f >= map.size;
-  };
+  const auto unused = [&](std::int64_t i) { return (to - 1) * step + tap(i) < 0 || from * step + tap(i) >= map.size; };
   begin = 0;
-  end = static_cast<std::int64_t>(first.size());
+  end = count;
   if (map.mode != PaddingMode::zeros) return;
   while (begin < end && unused(begin)) ++begin;
   while (begin < end && unused(end - 1)) --end;
 }
 
-StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile) {
-  const std::size_t taps = axis.first.size();
-  std::vector<std::size_t> order(taps);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto key = [&](std::size_t i) { return std::pair(modulo(axis.first[i], axis.step), axis.first[i]); };
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
+std::int64_t AxisTaps::staged_length(std::int64_t tile) const noexcept {
+  const Phases phases(*this);
+  const std::int64_t chains = std::min(phases.period, count);
+  return chains * tile + (count - chains) * std::min(phases.shift, tile);
+}
 
+StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile) {
+  const Phases phases(axis);
+  const bool shared = phases.shift <= tile;
   StagedAxis staged;
-  staged.tap_position.resize(taps);
-  for (std::size_t n = 0; n < taps; ++n) {
-    const std::size_t i = order[n];
-    const std::int64_t first = axis.first[i];
-    Segment* last = staged.segments.empty() ? nullptr : &staged.segments.back();
-    if (!last || modulo(first - last->first, axis.step) != 0 || (first - last->first) / axis.step > last->count) {
-      staged.segments.push_back({first, tile, last ? last->position + last->count : 0});
-      last = &staged.segments.back();
+  staged.tap_position.resize(static_cast<std::size_t>(axis.count));
+  for (std::int64_t phase = 0; phase < std::min(phases.period, axis.count); ++phase) {
+    const std::int64_t last = phase + (axis.count - 1 - phase) / phases.period * phases.period;
+    // From the lowest coordinate up.
+    const bool rising = axis.difference >= 0;
+    const std::int64_t step = rising ? phases.period : -phases.period;
+    std::int64_t left = (last - phase) / phases.period + 1;
+    for (std::int64_t i = rising ? phase : last; left > 0; i += step, --left) {
+      const bool joins = shared && i != (rising ? phase : last);
+      if (!joins) staged.segments.push_back({axis.tap(i), 0, staged.length});
+      Segment& segment = staged.segments.back();
+      const std::int64_t shift = (axis.tap(i) - segment.first) / axis.step;
+      segment.count = shift + tile;
+      staged.tap_position[static_cast<std::size_t>(i)] = segment.position + shift;
+      staged.length = segment.position + segment.count;
     }
-    const std::int64_t shift = (first - last->first) / axis.step;
-    last->count = shift + tile;
-    staged.tap_position[i] = last->position + shift;
-    staged.length = last->position + last->count;
   }
   return staged;
 }

@@ -1,10 +1,10 @@
 // How one axis of a padded, strided, dilated input is laid out in scratch memory, so that every kernel tap becomes a
 // constant offset and adjacent outputs are adjacent elements, whatever stride, dilation and padding are.
 //
-// Output t of a tile and tap i read the coordinate (origin + t) * step + first[i]. Taps whose `first` leave the same
-// remainder by `step` can share a segment: the coordinates first + step * u for u = 0, 1, ... A segment is continued from
-// one tap to the next while that stages no more elements than a segment of its own would, so small dilations share a
-// halo and large ones do not drag the rows between the taps along.
+// Output t of a tile and tap i read the coordinate (origin + t) * step + tap(i). Taps that leave the same remainder by
+// `step` are a whole number of outputs apart and can share a segment, the coordinates tap + step * u for u = 0, 1, ...:
+// small dilations share a halo. Where taps are further apart than the tile is long, each has a segment of its own, so that
+// large dilations do not drag the rows between the taps along.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +15,19 @@
 
 namespace tileconv {
 
-// One spatial axis of the map to be computed: output t, tap i reads coordinate t * step + first[i] of the source.
+// One spatial axis of the map to be computed: output t and tap i read coordinate t * step + tap(i) of the source.
 struct AxisTaps {
-  std::int64_t out_size;
-  std::int64_t step;
-  AxisMap map;
-  std::vector<std::int64_t> first;
+  std::int64_t out_size = 0;
+  std::int64_t step = 1;
+  AxisMap map{PaddingMode::zeros, 0};
+  std::int64_t first = 0, difference = 1, count = 1;
 
+  std::int64_t tap(std::int64_t i) const noexcept { return first + i * difference; }
   bool inside() const noexcept;  // no tap of any output touches the padding
   // The taps [begin, end) outside of which every tap of the outputs [from, to) falls into zero padding.
   void used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept;
+  // Positions that a tile of outputs takes in scratch.
+  std::int64_t staged_length(std::int64_t tile) const noexcept;
 };
 
 struct Segment {
@@ -36,7 +39,7 @@ struct Segment {
 struct StagedAxis {
   std::vector<Segment> segments;
   std::vector<std::int64_t> tap_position;  // where output 0 of the tile finds tap i
-  std::int64_t length = 0;                 // positions of all segments
+  std::int64_t length = 0;                 // positions of all segments, axis.staged_length(tile)
 };
 
 StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile);

@@ -19,6 +19,7 @@ class ReferencePlan final : public Plan {
  public:
   explicit ReferencePlan(const PlanRequest& request) : p_(request.problem), threads_(request.threads) {}
 
+  double cycles() const noexcept override { return 4.0 * p_.macs_per_image() + 1e6; }
   std::int64_t workspace_bytes() const noexcept override { return 0; }
   PlanReport report() const override { return {"loops", {}}; }
 
@@ -63,7 +64,6 @@ const Algorithm reference_algorithm = {
     "reference",
     "exact on small integers; sums in double",
     [](const PlanRequest&) -> const char* { return nullptr; },
-    [](const PlanRequest& r) { return 4.0 * r.problem.macs_per_image() + 1e6; },
     [](const PlanRequest& r) -> std::unique_ptr<Plan> {
       if (r.problem.dtype == DType::float32) return std::make_unique<ReferencePlan<float>>(r);
       return std::make_unique<ReferencePlan<double>>(r);

@@ -5,6 +5,7 @@
 // orientation of the register tile and the number of threads: all roads give the same bits.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -14,13 +15,13 @@
 namespace tileconv {
 
 // The map that the engine computes, for each image and group:
-//   out[k, y, x] = bias[k] + sum over c, i, j of weight[k, c, i, j] * in[c, y * h.step + h.first[i], x * w.step + w.first[j]]
+//   out[k, y, x] = bias[k] + sum over c, i, j of weight[k, c, i, j] * in[c, y * h.step + h.tap(i), x * w.step + w.tap(j)]
 struct ShiftMap {
   std::int64_t batch, groups, in_channels, out_channels;  // channels of one group
   AxisTaps h, w;
   bool collapsed = false;  // 1x1 on adjacent rows: the image is one row of h * w pixels
 
-  std::int64_t taps() const noexcept { return static_cast<std::int64_t>(h.first.size() * w.first.size()); }
+  std::int64_t taps() const noexcept { return h.count * w.count; }
   std::int64_t steps() const noexcept { return in_channels * taps(); }
 };
 ShiftMap make_shift_map(const PlanRequest& request);
@@ -45,5 +46,119 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (
 inline std::int64_t split_at(std::int64_t total, std::int64_t parts, std::int64_t i) noexcept {
   return total * i / parts;
 }
+
+// Adjacent outputs of one row that share a register tile (channel lanes), and the taps they use: those of
+// taps[table ..] whose column is not wholly in the padding, `columns` for each kernel row.
+struct Run {
+  std::int64_t x, pixels, table, columns;
+};
+
+template <class T>
+class ShiftGemmPlan final : public Plan {
+ public:
+  explicit ShiftGemmPlan(const PlanRequest& request);
+
+  double cycles() const noexcept override { return block_.cycles; }
+  std::int64_t workspace_bytes() const noexcept override {
+    return (staged_size() + partial_size() + spill_size()) * element_;
+  }
+
+  std::int64_t packed_bytes() const noexcept override {
+    return block_.channel_lanes ? header_bytes + map_.groups * group_size() * element_ : 0;
+  }
+
+  std::string packing_key() const override { return isa_ + (":channel_lanes:" + std::to_string(block_.vectors)); }
+
+  void pack(const ConvViews& v, void* packed) const override;
+  void run(const ConvViews& v, const void* packed) const override;
+
+  PlanReport report() const override;
+
+ private:
+  static constexpr std::int64_t header_bytes = 64;  // whether all weights are finite
+
+  // One tile in work: the place of everything, in elements.
+  struct Tile {
+    std::int64_t n, group, y0, y1, x0, x1, column_tile;
+    std::int64_t panel_begin, panel_end;
+    std::int64_t chunk_begin, chunk_channels;
+    const T* input;                           // what tap offset 0 of the tile's first output reads
+    std::ptrdiff_t input_row, input_channel;  // to the next output row; to the next channel
+    T *staged, *partial, *spill;
+    const T *weights, *bias;  // of the group; packed for channel lanes
+    bool skip;                // taps in zero padding may be left out: all weights are finite
+    std::int64_t height() const { return y1 - y0; }
+    std::int64_t width() const { return x1 - x0; }
+  };
+
+  std::int64_t lane_groups() const { return ceil_div(map_.out_channels, set_.lanes); }
+  std::int64_t panels() const {
+    return block_.channel_lanes ? ceil_div(lane_groups(), block_.vectors) : ceil_div(map_.out_channels, block_.rows);
+  }
+  // Channel lanes: a packed panel is a vector column of biases and one for each step of the sum; all panels take the
+  // room of the widest.
+  std::int64_t panel_columns() const { return block_.vectors * set_.lanes; }
+  std::int64_t panel_size() const { return panel_columns() * (map_.steps() + 1); }
+  std::int64_t group_size() const { return panels() * panel_size(); }
+  std::int64_t staged_size() const { return block_.in_place ? 0 : block_.chunk * channel_stride_ + set_.lanes; }
+  // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
+  std::int64_t line_size() const {
+    const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
+    return block_.flat ? whole((block_.tile_h - 1) * staged_w_.length + block_.tile_w) : block_.tile_h * whole(block_.tile_w);
+  }
+  std::int64_t partial_size() const {
+    if (chunks_ == 1) return 0;
+    return block_.channel_lanes ? panels() * panel_columns() * block_.tile_h * block_.tile_w : map_.out_channels * line_size();
+  }
+  // One register tile on its way to rows that cannot take it as it comes.
+  std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
+  std::int64_t spill_size() const { return panel_columns() * (block_.channel_lanes ? spill_row() : block_.rows); }
+
+  void make_columns();
+  void make_splits(int threads);
+  void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
+  void stage(const ConvViews& v, const Tile& tile) const;
+  void sweep_channel_lanes(const ConvViews& v, const Tile& tile) const;
+  void sweep_pixel_lanes(const ConvViews& v, const Tile& tile) const;
+  void make_taps();
+  GemmArgs<T> tile_args(const ConvViews& v, const Tile& tile) const;
+  // The first plane of the tile's chunk.
+  const char* source(const ConvViews& v, const Tile& tile) const {
+    return v.input + tile.n * v.input_stride[0] + (tile.group * map_.in_channels + tile.chunk_begin) * v.input_stride[1];
+  }
+  void copy_row(const T* from, std::int64_t pixels, T* out, std::int64_t channel, const ConvViews& v) const {
+    T* const to = out + channel * (v.out_stride[1] / element_);
+    const std::ptrdiff_t step = v.out_stride[3] / element_;
+    if (out_rows_) {
+      std::memcpy(to, from, static_cast<std::size_t>(pixels) * sizeof(T));
+    } else {
+      for (std::int64_t x = 0; x < pixels; ++x) to[x * step] = from[x];
+    }
+  }
+  T* output(const ConvViews& v, const Tile& tile, std::int64_t channel, std::int64_t y, std::int64_t x) const {
+    return reinterpret_cast<T*>(v.out + tile.n * v.out_stride[0] +
+                                (tile.group * map_.out_channels + channel) * v.out_stride[1] + y * v.out_stride[2] +
+                                x * v.out_stride[3]);
+  }
+
+  ShiftMap map_;
+  const KernelSet<T>& set_;
+  std::string isa_;
+  Blocking block_;
+  std::ptrdiff_t element_;
+  StagedAxis staged_h_, staged_w_;
+  std::int64_t tiles_h_, tiles_w_, chunks_;
+  bool out_rows_;
+  std::ptrdiff_t channel_stride_;
+  std::vector<std::vector<StagePiece>> pieces_;         // of each tile column
+  std::vector<std::vector<Run>> runs_;                  // of each tile column
+  std::vector<Tap> taps_;                               // a table for each entry of column_ranges_
+  std::vector<std::int64_t> table_begin_;
+  std::vector<const GemmKernel<T>*> kernels_;           // for each count of vectors, tiles of 1, 2, .. rows
+  std::vector<std::pair<std::int64_t, std::int64_t>> column_ranges_;  // kernel columns in use, for each table of taps
+  bool skips_ = false;                                  // some taps are wholly in zero padding
+  std::int64_t splits_ = 1;                             // of the out channels of a tile, for more tasks
+  int threads_ = 1;
+};
 
 }  // namespace tileconv

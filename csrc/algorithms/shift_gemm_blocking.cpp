@@ -1,7 +1,6 @@
 // The blocking of shift_gemm: a written cost model of cycles, by the limits of the register tile (multiply-adds, loads,
 // latency) and of the caches (what a sweep keeps in L1 and L2). Pure functions of the map, the kernels and the caches.
 #include <algorithm>
-#include <cstdlib>
 
 #include "../cpu.h"
 #include "shift_gemm.h"
@@ -30,49 +29,47 @@ class Model {
       : map_(map),
         set_(kernel_set<T>(*request.kernels)),
         frozen_(request.frozen),
+        in_place_(request.layout.input_planes && map.w.step == 1 && map.h.inside() && map.w.inside()),
         steps_(static_cast<double>(map.steps())),
-        row_width_(make_staged_axis(map.w, map.w.out_size).length) {
-    in_place_ = request.layout.input_planes && map.w.step == 1 && map.h.inside() && map.w.inside();
-  }
+        staged_w_(map.w.staged_length(map.w.out_size)),
+        staged_h_(map.h.staged_length(map.h.out_size)) {}
 
+  // The largest tile of every width; smaller ones come up as the even parts of a size.
   Blocking best() const {
     Blocking best;
     const auto consider = [&](const Blocking& b) {
       if (best.cycles == 0 || b.cycles < best.cycles) best = b;
     };
     for (int i = 0; i < set_.channel_lanes_count; ++i)
-      if (largest_of_its_width(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
+      if (largest(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
     for (int i = 0; i < set_.pixel_lanes_count; ++i)
-      if (set_.pixel_lanes[i].rows <= map_.out_channels)
+      if (largest(set_.pixel_lanes, set_.pixel_lanes_count, i))
         for (const bool flat : {false, true}) consider(pixel_lanes(set_.pixel_lanes[i], flat));
-    cut(best);
+    best.channel_lanes ? cut_channel_lanes(best) : cut_pixel_lanes(best);
     return best;
   }
 
  private:
-  static bool largest_of_its_width(const GemmKernel<T>* table, int count, int i) {
+  static bool largest(const GemmKernel<T>* table, int count, int i) {
     return i + 1 == count || table[i + 1].vectors != table[i].vectors;
   }
 
-  double lanes() const { return set_.lanes; }
   double stage_cycles(bool in_place) const {
-    const double staged = static_cast<double>(map_.in_channels * row_width_) *
-                          static_cast<double>(make_staged_axis(map_.h, map_.h.out_size).length);
-    return in_place ? 0.0 : 2.0 * staged / lanes();
+    return in_place ? 0.0 : 2.0 * static_cast<double>(map_.in_channels * staged_w_ * staged_h_) / set_.lanes;
   }
 
   Blocking channel_lanes(const GemmKernel<T>& kernel) const {
     Blocking b;
+    const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
     b.channel_lanes = true;
     b.in_place = in_place_;
-    const std::int64_t groups_of_lanes = ceil_div(map_.out_channels, set_.lanes);
     b.rows = kernel.rows;
-    b.vectors = static_cast<int>(ceil_div(groups_of_lanes, ceil_div(groups_of_lanes, kernel.vectors)));
+    b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
     const double row = sum_parts(map_.w.out_size, kernel.rows, [&](std::int64_t pixels) {
-      return sum_parts(groups_of_lanes, kernel.vectors, [&](std::int64_t vectors) {
+      return sum_parts(columns, b.vectors, [&](std::int64_t vectors) {
         const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
-        const double blocks = v * static_cast<double>(ceil_div(pixels, set_.lanes));
-        return steps_ * tile_cycles(p * v, p + v + 1) + 20 + 5 * lanes() * blocks;
+        const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
+        return steps_ * tile_cycles(p * v, p + v + 1) + 20 + 3.5 * set_.lanes * transposed;
       });
     });
     b.cycles = row * static_cast<double>(map_.h.out_size) + stage_cycles(b.in_place);
@@ -86,75 +83,77 @@ class Model {
     Blocking b;
     b.flat = flat;
     b.in_place = in_place_ && !flat && map_.w.out_size % set_.lanes == 0;
-    b.rows = kernel.rows;
+    b.rows = static_cast<int>(ceil_div(map_.out_channels, ceil_div(map_.out_channels, kernel.rows)));
     b.vectors = kernel.vectors;
-    const std::int64_t pixels = flat ? (map_.h.out_size - 1) * row_width_ + map_.w.out_size : map_.w.out_size;
+    const std::int64_t pixels = flat ? (map_.h.out_size - 1) * staged_w_ + map_.w.out_size : map_.w.out_size;
     const bool spills = flat || map_.w.out_size % set_.lanes != 0;
-    const double row = sum_parts(ceil_div(pixels, set_.lanes), kernel.vectors, [&](std::int64_t vectors) {
-      return sum_parts(map_.out_channels, kernel.rows, [&](std::int64_t channels) {
+    const double line = sum_parts(ceil_div(pixels, set_.lanes), kernel.vectors, [&](std::int64_t vectors) {
+      return sum_parts(map_.out_channels, b.rows, [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
-        // Unaligned loads touch two cache lines.
-        return steps_ * tile_cycles(m * v, m + 2 * v + 1) + 20 + (spills ? 4 : 1.5) * m * v;
+        // Unaligned loads touch two cache lines; with a single tap each of them is new to L1.
+        const double fresh = map_.taps() == 1 ? 0.25 * v : 0;
+        return steps_ * (tile_cycles(m * v, m + 2 * v + 1) + fresh) + 10 + (spills ? 3 : 0.75) * m * v;
       });
     });
-    const double rows = flat ? 1.0 : static_cast<double>(map_.h.out_size);
-    b.cycles = (row * rows + stage_cycles(b.in_place)) * static_cast<double>(map_.groups);
+    const double lines = flat ? 1.0 : static_cast<double>(map_.h.out_size);
+    b.cycles = (line * lines + stage_cycles(b.in_place)) * static_cast<double>(map_.groups);
     return b;
   }
 
-  std::int64_t staged_bytes(const Blocking& b) const {
-    return b.in_place ? 0 : make_staged_axis(map_.h, b.tile_h).length * make_staged_axis(map_.w, b.tile_w).length *
-                                b.chunk * static_cast<std::int64_t>(sizeof(T));
+  static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
+  std::int64_t tile_bytes(const Blocking& b) const { return b.vectors * set_.lanes * element; }
+
+  // A chunk's panel of weights stays in L2 beside the staged tile.
+  void cut_channel_lanes(Blocking& b) const {
+    const CacheSizes& cache = cache_sizes();
+    set_chunk(b, cache.l2 / 4 / (tile_bytes(b) * map_.taps()));
+    cut_tile(b, b.rows);
+    const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b), weights = map_.out_channels * b.chunk * map_.taps() * element;
+    b.panels_outer = panel <= cache.l1d / 2 || weights > cache.l2 / 2;
   }
 
-  // Tiles and chunks: a chunk's panel of weights stays in L2 beside the staged tile (channel lanes), or a block's pixels
-  // stay in L1 while all weights pass (pixel lanes).
-  void cut(Blocking& b) const {
-    const CacheSizes& cache = cache_sizes();
-    const auto element = static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t tile_bytes = b.vectors * set_.lanes * element;
-    std::int64_t chunk = map_.in_channels;
-    if (b.channel_lanes) {
-      chunk = cache.l2 / 4 / (tile_bytes * map_.taps());
-    } else if (map_.out_channels > 2 * b.rows) {
-      chunk = cache.l1d * 3 / 4 / tile_bytes;
-    }
-    chunk = std::clamp<std::int64_t>(chunk, 1, map_.in_channels);
-    b.chunk = ceil_div(map_.in_channels, ceil_div(map_.in_channels, chunk));
+  // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do.
+  void cut_pixel_lanes(Blocking& b) const {
+    const bool reused = map_.out_channels > 2 * b.rows;
+    set_chunk(b, reused ? cache_sizes().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
+    cut_tile(b, b.vectors * set_.lanes);
+  }
 
-    const std::int64_t budget = cache.l2 * 3 / 8;
-    b.tile_h = 1;
-    b.tile_w = map_.w.out_size;
-    const std::int64_t least_width = 4 * (b.channel_lanes ? b.rows : b.vectors * set_.lanes);
-    const auto bytes = [&] {
-      const std::int64_t partial = b.chunk < map_.in_channels ? map_.out_channels * b.tile_h * b.tile_w * element : 0;
-      const std::int64_t read = b.in_place ? b.chunk * b.tile_h * b.tile_w * element : staged_bytes(b);
-      return std::max(partial, read);
+  void set_chunk(Blocking& b, std::int64_t limit) const {
+    limit = std::clamp<std::int64_t>(limit, 1, map_.in_channels);
+    b.chunk = ceil_div(map_.in_channels, ceil_div(map_.in_channels, limit));
+  }
+
+  // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in whole
+  // register tiles, `unit` pixels.
+  void cut_tile(Blocking& b, std::int64_t unit) const {
+    const std::int64_t budget = cache_sizes().l2 * 3 / 8;
+    const auto read = [&](std::int64_t h, std::int64_t w) {
+      return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * map_.w.staged_length(w));
     };
-    while (bytes() > budget && b.tile_w > least_width) b.tile_w = std::max(least_width, ceil_div(b.tile_w, 2));
-    if (!b.channel_lanes && b.tile_w < map_.w.out_size) b.tile_w = ceil_div(b.tile_w, set_.lanes) * set_.lanes;
-    while (bytes() > budget && b.chunk > 1) b.chunk = ceil_div(b.chunk, 2);
-    while (b.tile_h < map_.h.out_size) {
-      ++b.tile_h;
-      if (bytes() > budget) {
-        --b.tile_h;
-        break;
-      }
+    const auto fits = [&](std::int64_t h, std::int64_t w) {
+      const bool chunked = b.chunk < map_.in_channels;
+      return read(h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= budget);
+    };
+    b.tile_w = map_.w.out_size;
+    while (!fits(1, b.tile_w) && b.tile_w > unit) b.tile_w = ceil_div(ceil_div(b.tile_w, 2), unit) * unit;
+    while (read(1, b.tile_w) > budget && b.chunk > 1) b.chunk = ceil_div(b.chunk, 2);
+    std::int64_t low = 1, high = map_.h.out_size;
+    while (low < high) {
+      const std::int64_t middle = high - (high - low) / 2;
+      if (fits(middle, b.tile_w))
+        low = middle;
+      else
+        high = middle - 1;
     }
-    b.tile_h = ceil_div(map_.h.out_size, ceil_div(map_.h.out_size, b.tile_h));
-    if (getenv("TH")) b.tile_h = atoi(getenv("TH"));
-    if (getenv("CK")) b.chunk = atoi(getenv("CK"));
-    b.panels_outer = b.chunk * map_.taps() * tile_bytes <= cache.l1d / 2 ||
-                     map_.out_channels * b.chunk * map_.taps() * element > cache.l2 / 2;
-    if (getenv("PO")) b.panels_outer = atoi(getenv("PO"));
-    if (getenv("INPL") && b.in_place) b.in_place = atoi(getenv("INPL"));
+    b.tile_h = ceil_div(map_.h.out_size, ceil_div(map_.h.out_size, low));
   }
 
   const ShiftMap& map_;
   const KernelSet<T>& set_;
   bool frozen_, in_place_;
   double steps_;
-  std::int64_t row_width_;
+  std::int64_t staged_w_, staged_h_;  // of the whole image
 };
 
 }  // namespace

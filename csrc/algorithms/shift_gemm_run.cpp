@@ -1,0 +1,180 @@
+// The run of a shift_gemm plan. One task is a tile of the output: stage a chunk of channels, sweep the register tiles over
+// (pixels x out channels), next chunk.
+#include <algorithm>
+#include <cstring>
+
+#include "../parallel.h"
+#include "shift_gemm.h"
+
+namespace tileconv {
+
+template <class T>
+void ShiftGemmPlan<T>::run(const ConvViews& v, const void* packed) const {
+  const std::int64_t tasks = map_.batch * map_.groups * tiles_h_ * tiles_w_ * splits_;
+  parallel_for(tasks, threads_, [&](std::int64_t task) { run_tile(v, packed, task); });
+}
+
+template <class T>
+void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int64_t task) const {
+  Tile t{};
+  const auto next = [&task](std::int64_t count) {
+    const std::int64_t index = task % count;
+    task /= count;
+    return index;
+  };
+  const std::int64_t split = next(splits_);
+  t.column_tile = next(tiles_w_);
+  const std::int64_t row_tile = next(tiles_h_);
+  t.group = next(map_.groups);
+  t.n = task;
+  t.panel_begin = split_at(panels(), splits_, split), t.panel_end = split_at(panels(), splits_, split + 1);
+  t.y0 = split_at(map_.h.out_size, tiles_h_, row_tile), t.y1 = split_at(map_.h.out_size, tiles_h_, row_tile + 1);
+  t.x0 = split_at(map_.w.out_size, tiles_w_, t.column_tile);
+  t.x1 = split_at(map_.w.out_size, tiles_w_, t.column_tile + 1);
+
+  t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  t.partial = t.staged + staged_size();
+  t.spill = t.partial + partial_size();
+  if (block_.channel_lanes) {
+    t.skip = *static_cast<const bool*>(packed);
+    t.weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes) + t.group * group_size();
+  } else {
+    t.weights = reinterpret_cast<const T*>(v.weight) + t.group * map_.out_channels * map_.steps();
+    t.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels : nullptr;
+  }
+
+  for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
+    t.chunk_begin = split_at(map_.in_channels, chunks_, chunk);
+    t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
+    if (block_.in_place) {
+      const std::ptrdiff_t row = map_.w.map.size;
+      t.input = reinterpret_cast<const T*>(source(v, t)) + t.y0 * map_.h.step * row + t.x0;
+      t.input_row = map_.h.step * row;
+      t.input_channel = v.input_stride[1] / element_;
+    } else {
+      stage(v, t);
+      t.input = t.staged;
+      t.input_row = staged_w_.length;
+      t.input_channel = channel_stride_;
+    }
+    block_.channel_lanes ? sweep_channel_lanes(v, t) : sweep_pixel_lanes(v, t);
+  }
+}
+
+template <class T>
+void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
+  const auto& pieces = pieces_[static_cast<std::size_t>(t.column_tile)];
+  const char* const plane = source(v, t);
+  for (const Segment& segment : staged_h_.segments) {
+    const std::int64_t rows = segment.count - block_.tile_h + t.height();
+    for (std::int64_t u = 0; u < rows; ++u) {
+      const std::int64_t row = map_.h.map((t.y0 + u) * map_.h.step + segment.first);
+      set_.stage({t.staged + (segment.position + u) * staged_w_.length, channel_stride_,
+                  row < 0 ? nullptr : plane + row * v.input_stride[2], v.input_stride[1], v.input_stride[3],
+                  t.chunk_channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), staged_w_.length});
+    }
+  }
+}
+
+// The fields of GemmArgs that one tile and chunk share.
+template <class T>
+GemmArgs<T> ShiftGemmPlan<T>::tile_args(const ConvViews& v, const Tile& t) const {
+  GemmArgs<T> a{};
+  a.taps = taps_.data();
+  a.tap_count = map_.taps();
+  a.steps = t.chunk_channels;
+  a.input_step = t.input_channel;
+  a.weight_step = map_.taps() * (block_.channel_lanes ? panel_columns() : 1);
+  a.weight_row = static_cast<std::ptrdiff_t>(map_.steps());
+  a.out_channel_stride = v.out_stride[1] / element_;
+  return a;
+}
+
+template <class T>
+void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) const {
+  const auto& runs = runs_[static_cast<std::size_t>(t.column_tile)];
+  const std::int64_t columns = panel_columns();
+  const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
+  GemmArgs<T> a = tile_args(v, t);
+
+  const auto run_panel = [&](std::int64_t y, const Run& run, std::int64_t panel) {
+    const std::int64_t begin = split_at(lane_groups(), panels(), panel), end = split_at(lane_groups(), panels(), panel + 1);
+    const T* const weights = t.weights + panel * panel_size();
+    a.bias = weights;
+    a.weights = weights + columns + t.chunk_begin * a.weight_step;
+    T* const partial = t.partial + columns * ((panel - t.panel_begin) * t.height() * t.width() +
+                                              (y - t.y0) * t.width() + run.x - t.x0);
+    a.partial_in = first ? nullptr : partial;
+    a.partial_out = last ? nullptr : partial;
+    a.out_channels = std::min(end * set_.lanes, map_.out_channels) - begin * set_.lanes;
+    T* const out = output(v, t, begin * set_.lanes, y, run.x);
+    const bool spill = !out_rows_;
+    a.out = spill ? t.spill : out;
+    a.out_channel_stride = spill ? spill_row() : v.out_stride[1] / element_;
+    a.out_room = spill ? spill_row() : t.x1 - run.x;
+    kernels_[static_cast<std::size_t>(end - begin)][run.pixels - 1].run(a);
+    if (spill && last)
+      for (std::int64_t k = 0; k < a.out_channels; ++k) copy_row(t.spill + k * spill_row(), run.pixels, out, k, v);
+  };
+  const auto run_row = [&](std::int64_t y, std::int64_t panel_begin, std::int64_t panel_end) {
+    std::int64_t tap_begin = 0, tap_end = map_.h.count;
+    if (t.skip) map_.h.used_taps(y, y + 1, tap_begin, tap_end);
+    for (const Run& run : runs) {
+      const std::int64_t table = t.skip ? run.table : 0;
+      const std::int64_t tap_columns = t.skip ? run.columns : map_.w.count;
+      a.taps = taps_.data() + table_begin_[static_cast<std::size_t>(table)] + tap_begin * tap_columns;
+      a.tap_count = (tap_end - tap_begin) * tap_columns;
+      a.input = t.input + (y - t.y0) * t.input_row + (run.x - t.x0);
+      for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) run_panel(y, run, panel);
+    }
+  };
+  if (block_.panels_outer) {
+    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
+      for (std::int64_t y = t.y0; y < t.y1; ++y) run_row(y, panel, panel + 1);
+  } else {
+    for (std::int64_t y = t.y0; y < t.y1; ++y) run_row(y, t.panel_begin, t.panel_end);
+  }
+}
+
+// A line of pixels is a row of the tile, or all its rows with the halo's columns between them, which are computed and
+// dropped.
+template <class T>
+void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) const {
+  const std::int64_t lines = block_.flat ? 1 : t.height(), pitch = block_.flat ? staged_w_.length : t.width();
+  const std::int64_t pixels = block_.flat ? (t.height() - 1) * pitch + t.width() : t.width();
+  const std::int64_t vectors = ceil_div(pixels, set_.lanes), blocks = ceil_div(vectors, block_.vectors);
+  const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
+  const bool adjacent = out_rows_ && (!block_.flat || (pitch == t.width() && v.out_stride[2] == pitch * element_));
+  GemmArgs<T> a = tile_args(v, t);
+  for (std::int64_t line = 0; line < lines; ++line)
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
+      const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
+      const bool spill = !adjacent || to > pixels;
+      a.input = t.input + line * t.input_row + from;
+      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+        const std::int64_t k = split_at(map_.out_channels, panels(), panel);
+        const std::int64_t channels = split_at(map_.out_channels, panels(), panel + 1) - k;
+        a.weights = t.weights + k * map_.steps() + t.chunk_begin * map_.taps();
+        a.bias = t.bias ? t.bias + k : nullptr;
+        T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
+        a.partial_in = first ? nullptr : partial;
+        a.partial_out = last ? nullptr : partial;
+        a.out = spill ? t.spill : output(v, t, k, t.y0 + line, t.x0) + from;
+        a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
+        kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
+        if (!spill || !last) continue;
+        for (std::int64_t p = from, end = std::min(to, pixels); p < end;) {
+          const std::int64_t y = line + p / pitch, x = p % pitch, left = std::min(t.width() - x, end - p);
+          for (std::int64_t m = 0; m < channels && left > 0; ++m)
+            copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k, t.y0 + y, t.x0 + x), m, v);
+          p += pitch - x;
+        }
+      }
+    }
+}
+
+template class ShiftGemmPlan<float>;
+template class ShiftGemmPlan<double>;
+
+}  // namespace tileconv
