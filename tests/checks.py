@@ -1,0 +1,128 @@
+"""Every way to run one case, and comparisons whose failure says where and by how much."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from cases import DTYPES, Array, Case
+from tileconv import _core
+
+Run = Callable[..., Array]
+
+ALGORITHMS = ("auto", *_core.algorithms())
+ERROR_BOUND = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-13}
+"""Of max|y - y64| / max|y64| on N(0, 1) inputs with N(0, 1 / fan_in) weights."""
+
+
+@contextmanager
+def forced_isa(name: str) -> Iterator[None]:
+    previous = _core.get_isa()
+    _core.set_isa(name)
+    try:
+        assert _core.get_isa() == name
+        yield
+    finally:
+        _core.set_isa(previous)
+
+
+def core_options(case: Case) -> tuple[Any, ...]:
+    """stride, padding, dilation, groups and mode in the normal form the core takes."""
+    return case.stride, case.padding, case.dilation, case.groups, case.padding_mode
+
+
+def plan(case: Case, algorithm: str = "auto", frozen: bool = False) -> dict[str, Any]:
+    """What the core's `explain` says."""
+    shapes, dtype = (case.input_shape, case.weight_shape), DTYPES[case.dtype]
+    found = _core.explain(*shapes, case.bias, *core_options(case), dtype, algorithm, frozen)
+    assert found["isa"] == _core.get_isa()
+    assert algorithm in ("auto", found["algorithm"])
+    return found
+
+
+def plan_or_refusal(case: Case, algorithm: str, frozen: bool) -> dict[str, Any] | None:
+    """None where the named algorithm refuses the case, which it must give a reason for."""
+    try:
+        return plan(case, algorithm, frozen)
+    except ValueError as error:
+        refusal = str(error)
+    assert algorithm not in ("auto", "reference"), f"{algorithm} has to support everything, but: {refusal}"
+    assert algorithm in refusal
+    assert len(re.findall(r"\w+", refusal.replace(algorithm, ""))) >= 3, f"no reason given: {refusal}"
+    return None
+
+
+def runs(
+    case: Case, weight: Array, bias: Array | None, algorithms: Sequence[str] = ALGORITHMS
+) -> Iterator[tuple[str, dict[str, Any], Run]]:
+    """(label, plan, run) of every algorithm that supports the case, with fresh and with frozen weights.
+
+    `run(input, out=None)` computes; the label goes into the failure report.
+    """
+    for algorithm in algorithms:
+        for frozen in (False, True):
+            if (found := plan_or_refusal(case, algorithm, frozen)) is None:
+                continue
+            label = f"{case} | {algorithm} on {found['isa']}{', frozen' if frozen else ''}"
+            yield label, found, _run(case, weight, bias, algorithm, frozen)
+
+
+def _run(case: Case, weight: Array, bias: Array | None, algorithm: str, frozen: bool) -> Run:
+    options = core_options(case)
+    if frozen:
+        layer = _core.FrozenConv2d(weight, bias, *options)
+        return lambda input, out=None: layer(input, out, algorithm)
+    return lambda input, out=None: _core.conv2d(input, weight, bias, *options, out, algorithm)
+
+
+def is_exact(found: dict[str, Any]) -> bool:
+    """Whether the planned algorithm promises exact sums of small integers."""
+    return "exact" in str(found["accuracy"])
+
+
+def _expect(wrong: Array, actual: Array, expected: Array, what: str) -> None:
+    """Fail with the count, the first place, its values, and the box that holds every wrong place."""
+    if not wrong.any():
+        return
+    places = np.argwhere(wrong)
+    first = tuple(int(i) for i in places[0])
+    box = ", ".join(f"{low}..{high}" for low, high in zip(places.min(0), places.max(0), strict=True))
+    raise AssertionError(
+        f"{what}\n{len(places)} of {wrong.size} outputs are wrong, all within [{box}]; the first is {list(first)}: "
+        f"got {actual[first]!r}, expected {expected[first]!r}"
+    )
+
+
+def _same_form(actual: Array, expected: Array, what: str) -> None:
+    assert isinstance(actual, np.ndarray), what
+    assert actual.shape == expected.shape, f"{what}\nshape {actual.shape}, expected {expected.shape}"
+
+
+def assert_exact(actual: Array, expected: Array, what: str) -> None:
+    """Equal numbers; an unwritten NaN is not equal to anything."""
+    _same_form(actual, expected, what)
+    _expect(actual != expected, actual, expected, what)
+
+
+def assert_same_bits(actual: Array, expected: Array, what: str) -> None:
+    _same_form(actual, expected, what)
+    assert actual.dtype == expected.dtype, what
+    unsigned = f"u{actual.dtype.itemsize}"
+    bits = (np.ascontiguousarray(array).view(unsigned) for array in (actual, expected))
+    _expect(np.not_equal(*bits), actual, expected, what)
+
+
+def assert_accurate(actual: Array, expected: Array, what: str, bound: float | None = None) -> None:
+    """Non-finite values agree in kind and place; the finite ones to `bound` of the largest."""
+    _same_form(actual, expected, what)
+    bound = ERROR_BOUND[actual.dtype] if bound is None else bound
+    finite = np.isfinite(expected)
+    scale = np.abs(expected[finite]).max(initial=0.0)
+    with np.errstate(invalid="ignore"):
+        close = np.abs(actual - expected) <= bound * scale
+    same_kind = np.isnan(actual) & np.isnan(expected) | (actual == expected)
+    _expect(~np.where(finite, close, same_kind), actual, expected, f"{what}\nbound {bound:g} of {scale:g}")

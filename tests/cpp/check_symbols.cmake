@@ -1,0 +1,25 @@
+# Checks that a kernel object is sealed: it defines one global symbol, its table; no weak one, which a linker could merge
+# into the code of another instruction set; and calls nothing but what compilers insert by themselves.
+# Arguments: NM, OBJECT, ISA.
+execute_process(COMMAND ${NM} -g ${OBJECT} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "[^\n]+" lines "${symbols}")
+
+set(tables)
+foreach(line IN LISTS lines)
+  if(NOT line MATCHES " ([A-Za-z]) (.+)$")
+    message(FATAL_ERROR "cannot read nm's line: ${line}")
+  endif()
+  set(kind ${CMAKE_MATCH_1})
+  set(name ${CMAKE_MATCH_2})
+  if(kind STREQUAL "U" AND name MATCHES "^_?(mem(set|cpy|move)|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan)_.*)$")
+    continue()
+  elseif(kind MATCHES "^[BDRSG]$" AND name MATCHES "kernels_${ISA}(E|$)")
+    list(APPEND tables ${name})
+  else()
+    message(FATAL_ERROR "${OBJECT} has the global symbol ${kind} ${name}")
+  endif()
+endforeach()
+list(LENGTH tables count)
+if(NOT count EQUAL 1)
+  message(FATAL_ERROR "${OBJECT} defines ${count} tables, expected one")
+endif()

@@ -1,0 +1,64 @@
+"""Every case x algorithm x instruction set x dtype x (fresh or frozen weights) against the float64 reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from operator import attrgetter
+
+import numpy as np
+import pytest
+
+import reference
+from cases import CASES, DTYPES, Array, Case
+from checks import assert_accurate, assert_exact, is_exact, plan, runs
+
+each_case = pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+
+
+@cache
+def problem(case: Case, values: str) -> tuple[Array, Array, Array | None, Array]:
+    """Read-only operands and the expected output, kept for the other instruction sets."""
+    x, w, b = case.integers() if values == "integers" else case.normals()
+    for array in (x, w, b):
+        if array is not None:
+            array.flags.writeable = False
+    return x, w, b, reference.conv2d(x, w, b, **case.options)
+
+
+@each_case
+def test_small_integers_are_exact(case: Case, isa: str) -> None:
+    tried = set()
+    for typed in (replace(case, dtype=name) for name in DTYPES):
+        x, w, b, expected = problem(typed, "integers")
+        for label, found, run in runs(typed, w, b):
+            if not is_exact(found):
+                continue
+            tried.add(found["algorithm"])
+            out = np.full(expected.shape, np.nan, x.dtype)
+            assert run(x, out) is out
+            assert_exact(out, expected, label)
+    assert "reference" in tried
+
+
+@each_case
+def test_normal_values_are_accurate(case: Case, isa: str) -> None:
+    for typed in (replace(case, dtype=name) for name in DTYPES):
+        x, w, b, expected = problem(typed, "normals")
+        for label, _, run in runs(typed, w, b):
+            y = run(x)
+            assert (y.dtype, y.flags.c_contiguous, y.flags.writeable) == (x.dtype, True, True), label
+            assert_accurate(y, expected, label)
+
+
+@each_case
+def test_planned_shape_and_forced_isa(case: Case, isa: str) -> None:
+    found = plan(case)
+    assert tuple(found["output_shape"]) == problem(case, "integers")[3].shape
+    assert found["isa"] == isa
+
+
+def test_shift_gemm_supports_everything(isa: str) -> None:
+    """The general algorithm refuses nothing, so that `auto` never falls back to plain loops for want of a kernel."""
+    for case in CASES:
+        assert is_exact(plan(case, "shift_gemm")), case

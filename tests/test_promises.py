@@ -1,0 +1,214 @@
+"""What every result promises: the same bits however it is asked for, NaN and Inf where they belong, the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import reference
+import tileconv as tc
+from cases import BY_NAME, CASES, DTYPES, MODES, Array, Case
+from checks import ALGORITHMS, assert_accurate, assert_exact, assert_same_bits, plan, runs
+from layouts import LAYOUTS, OUT_LAYOUTS, arrange, room
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+# Large enough to be split among threads: by pixels, by channels, by groups.
+SPLIT = [
+    "ic16 ih40 oc40 kh3 p1 bias",
+    "ic3 ih64 oc32 kh7 s2 p3",
+    "ic256 ih14 oc96 kh1",
+    "ic128 ih7 oc128 kh3 p1 bias",
+    "ic160 ih56 oc160 kh3 p1 g160",
+    "ic64 ih28 oc64 kh3 p1 g4",
+    "ic24 ih21 oc40 kh3 d6 p6",
+    "ic1 ih256 iw260 oc1 kh7 p3 reflect",
+    "ic16 ih62 iw63 oc40 kh4 kw5 sh2 sw3 pt1 pb2 pl3 pr0 circular bias",
+    "ic32 ih1 iw900 oc24 kh1 kw5 same replicate",
+]
+SMALL = ["resnet.3x3", "depthwise.3x3", "grouped.1x1", "resnet.1x1.s2", "dilated.6", "pad.symmetric.s2d2", "resnet.7x7"]
+
+
+def askings(case: Case, x: Array) -> Iterator[tuple[str, Array, int]]:
+    """(description, input, index of the image in it): the image `x` in every company and layout."""
+    others = case.normals(seed=1)[0], case.normals(seed=2)[0]
+    for batch, index in (((x,), 0), ((x, *others), 0), ((*others, x), 2), ((others[0], x, *others, *others), 1)):
+        yield f"image {index} of {len(batch)}", np.concatenate(batch), index
+    for layout in LAYOUTS:
+        if layout != "broadcast":
+            yield f"{layout} input", arrange(np.concatenate([others[0], x]), layout), 1
+
+
+def assert_same_bits_however_asked(case: Case, algorithms: Sequence[str]) -> None:
+    x, w, b = case.normals()
+    first: dict[str, Array] = {}
+    for label, found, run in runs(case, w, b, algorithms):
+        tc.set_num_threads(1)
+        expected = first.setdefault(found["algorithm"], run(x))
+        for threads in (1, 2, 3):
+            tc.set_num_threads(threads)
+            assert_same_bits(run(x), expected, f"{label}, {threads} threads")
+        for asking, batch, index in askings(case, x):
+            assert_same_bits(run(batch)[index : index + 1], expected, f"{label}, {asking}")
+        for layout in OUT_LAYOUTS:
+            out = room(expected.shape, x.dtype, layout)[1]
+            assert_same_bits(run(x, out), expected, f"{label}, {layout} out")
+        assert_same_bits(run(x[0]), expected[0], f"{label}, unbatched")
+
+
+@dtypes
+@pytest.mark.parametrize("descriptor", SPLIT)
+def test_same_bits_however_asked(descriptor: str, dtype: str, isa: str) -> None:
+    assert_same_bits_however_asked(replace(Case.parse(descriptor), dtype=dtype), ["auto"])
+
+
+@dtypes
+@pytest.mark.parametrize("name", SMALL)
+def test_same_bits_of_every_algorithm(name: str, dtype: str, isa: str) -> None:
+    assert_same_bits_however_asked(replace(BY_NAME[name], dtype=dtype, batch=1), ALGORITHMS)
+
+
+@dtypes
+def test_same_bits_from_broadcast_channels(dtype: str, isa: str) -> None:
+    case = replace(Case.parse(SPLIT[0]), dtype=dtype)
+    x, w, b = case.normals()
+    view = arrange(x, "broadcast")
+    for label, _, run in runs(case, w, b):
+        assert_same_bits(run(view), run(view.copy()), label)
+
+
+@dtypes
+def test_same_bits_from_any_weight_layout(dtype: str, isa: str) -> None:
+    for case in (replace(Case.parse(descriptor), dtype=dtype) for descriptor in SPLIT):
+        x, w, b = case.normals()
+        expected = [run(x) for _, _, run in runs(case, w, b, ["auto"])]
+        for layout in ("reversed", "nhwc", "unaligned", "readonly"):
+            views = arrange(w, layout), None if b is None else arrange(b, layout)
+            for (label, _, run), y in zip(runs(case, *views, ["auto"]), expected, strict=True):
+                assert_same_bits(run(x), y, f"{label}, {layout} weight")
+
+
+def test_threads_are_really_used() -> None:
+    """Otherwise the tests above compare one thread with itself."""
+    tc.set_num_threads(3)
+    found = [plan(Case.parse(descriptor)) for descriptor in SPLIT]
+    assert sum(one["threads"] > 1 for one in found) >= len(SPLIT) // 2
+
+
+NON_FINITE = [
+    "resnet.3x3",
+    "resnet.stem",
+    "resnet.1x1",
+    "depthwise.x2",
+    "depthwise.3x3.s2",
+    "pointwise.padded",
+    "grouped.odd",
+    "patch.4",
+    "dilated.whole_taps",
+    "dilated.one_tap",
+    "dilated.rows",
+    "dilated.stride",
+    "dense.1x7",
+    "asymmetric.all",
+    "stride.padded",
+    "cover.padded",
+    "image.psf31",
+    "edge.w33",
+    "empty.height",
+    *[f"pad.{mode}.{kind}" for mode in MODES for kind in ("sides", "s2d2", "same")],
+]
+SPECIAL = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+
+
+def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Both far corners and the middle of an array."""
+    if 0 in shape:
+        return []
+    return sorted({(0,) * len(shape), tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)})
+
+
+def assert_flow(case: Case, x: Array, w: Array, b: Array | None, what: str) -> None:
+    expected = reference.conv2d(x, w, b, **case.options)
+    for label, _, run in runs(case, w, b):
+        assert_accurate(run(x), expected, f"{label}\n{what}")
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@dtypes
+@pytest.mark.parametrize("name", NON_FINITE)
+def test_non_finite_values_reach_their_outputs_only(name: str, dtype: str, isa: str) -> None:
+    """Integers hold zeros, so that 0 * Inf and 0 * NaN occur; one operand at a time holds the special value."""
+    case = replace(BY_NAME[name], dtype=dtype)
+    clean = case.integers()
+    for kind, value in SPECIAL.items():
+        for operand in (0, 1):
+            for place in places(clean[operand].shape):
+                arrays = [None if array is None else array.copy() for array in clean]
+                arrays[operand][place] = value  # type: ignore[index]
+                assert_flow(case, *arrays, f"{kind} at {list(place)} of {('input', 'weight')[operand]}")  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("name", NON_FINITE)
+def test_non_finite_values_meet(name: str, isa: str) -> None:
+    """Inf - Inf, 0 * Inf, NaN beside Inf: several special values in all operands at once."""
+    case = BY_NAME[name]
+    rng = np.random.default_rng(7)
+    x, w, _ = case.integers()
+    b = np.zeros(case.out_channels, x.dtype)
+    for array, count in ((x, 3), (w, 2), (b, 1)):
+        if array.size:
+            array.flat[rng.integers(0, array.size, count)] = rng.choice(list(SPECIAL.values()), count)
+    assert_flow(replace(case, bias=True), x, w, b, "special values in all operands")
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("special", SPECIAL.values(), ids=SPECIAL)
+def test_zeros_of_the_padding_multiply_too(special: float, isa: str) -> None:
+    """A tap that only ever reads padding still turns 0 * NaN and 0 * Inf into NaN, in every output."""
+    case = BY_NAME["dilated.whole_taps"]
+    x, w, b = case.integers()
+    w[3, :, 0, 0] = special
+    for label, _, run in runs(case, w, b):
+        y = run(x)
+        assert np.isnan(y[:, 3]).all(), label
+        assert np.isfinite(np.delete(y, 3, axis=1)).all(), label
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (0, 3, 0, 8)])
+def test_empty_batch(shape: tuple[int, ...]) -> None:
+    y = tc.conv2d(np.zeros(shape, np.float32), np.zeros((5, 3, 3, 3), np.float32), padding=(2, 1), stride=2)
+    assert y.shape == (0, 5, (shape[2] + 3) // 2, 4)
+    assert y.dtype == np.float32
+    layer = tc.Conv2d(3, 5, 3, padding=(2, 1), stride=2).freeze()
+    assert layer(np.zeros(shape, np.float32)).shape == y.shape
+
+
+def test_image_of_padding_alone() -> None:
+    b = np.arange(4, dtype=np.float64)
+    y = tc.conv2d(np.zeros((2, 3, 0, 5)), np.ones((4, 3, 3, 3)), b, padding=2)
+    assert_exact(y, np.broadcast_to(b[:, None, None], (2, 4, 2, 7)), "bias alone")
+
+
+@pytest.mark.parametrize("stride", [10**6, 2**62, 2**63 - 1])
+def test_stride_beyond_the_image(stride: int) -> None:
+    x, w, _ = BY_NAME["stride.past_end"].integers()
+    y = tc.conv2d(x, w, stride=stride)
+    assert_exact(y, reference.conv2d(x, w)[:, :, :1, :1], f"stride {stride}")
+
+
+def test_unbatched_is_a_batch_of_one() -> None:
+    for case in (case for case in CASES if case.batch == 1):
+        x, w, b = case.normals()
+        assert_same_bits(tc.conv2d(x[0], w, b, **case.options), tc.conv2d(x, w, b, **case.options)[0], str(case))
+
+
+def test_inputs_are_not_written() -> None:
+    for case in CASES:
+        arrays = case.normals()
+        tc.conv2d(*arrays, **case.options)
+        for array, again in zip(arrays, case.normals(), strict=True):
+            assert (array is None and again is None) or np.array_equal(array, again), case  # type: ignore[arg-type]
