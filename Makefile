@@ -80,6 +80,7 @@ $(VENV)/.peers: bench/requirements.txt | $(VENV)/.tools
 
 $(VENV)/.torch: bench/requirements.txt | $(VENV)/.tools
 	$(PIP) install torch --constraint $<
+	$(BIN)/python -c 'import torch'
 	@touch $@
 
 # Debian's package where that is possible; otherwise CMake fetches GoogleTest's sources.

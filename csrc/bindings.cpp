@@ -55,7 +55,7 @@ std::array<std::int64_t, n> as_ints(const py::handle& object, const char* name) 
 }
 
 struct LayerArguments {
-  py::object weight, bias, stride, padding, dilation;
+  py::object stride, padding, dilation;
   std::int64_t groups;
   std::string padding_mode;
 };
@@ -119,8 +119,7 @@ void refuse_overlap(const py::array& out, const py::array& other, const char* na
   } catch (const py::error_already_set&) {
     // Too hard to decide within that work: refused like an overlap.
   }
-  if (shared)
-    throw ValueError(std::string("out overlaps ") + name + " in memory, expected an array of its own");
+  if (shared) throw ValueError(std::string("out overlaps ") + name + " in memory, expected an array of its own");
 }
 
 // Whether two elements of the array share memory: false if, in order of their strides, each axis steps over the last.
@@ -141,8 +140,8 @@ py::array check_out(const py::object& object, const ConvProblem& p) {
   py::array out = as_array(object, "out");
   if (dtype_of(out) != dtype_name(p.dtype))
     throw TypeError("out must have the input's dtype " + std::string(dtype_name(p.dtype)) + ", got " + dtype_of(out));
-  if (shape_of(out) != p.output_shape())
-    throw ValueError("out must have the output's shape " + format_shape(p.output_shape()) + ", got " +
+  if (shape_of(out) != p.result_shape())
+    throw ValueError("out must have the result's shape " + format_shape(p.result_shape()) + ", got " +
                      format_shape(shape_of(out)));
   if (!out.writeable()) throw ValueError("out must be writable, got a read-only array");
   if (overlaps_itself(out)) throw ValueError("out must not overlap itself in memory, got strides that do");
@@ -164,31 +163,34 @@ void set_strides(std::ptrdiff_t (&to)[4], const py::array& array) {
 // The arrays of one call, alive until it ends, and their views.
 struct Call {
   ConvProblem problem;
-  py::array input, weight, out, target;  // target: what out is copied to in the end, where it cannot be written itself
-  py::object bias;
+  py::object input, weight, bias, grad_output;
+  py::array out, target;  // target: what out is copied to in the end, where it cannot be written itself
   ConvViews views;
 
-  Call(const ConvArguments& a, py::array input_array, py::array weight_array, py::object bias_object, const py::object& given)
-      : problem(ConvProblem::make(a)),
-        input(std::move(input_array)),
-        weight(contiguous(weight_array)),
-        bias(std::move(bias_object)) {
+  // input, weight, bias, grad_output as ConvViews has them for the pass; None for those it does not have.
+  Call(const ConvProblem& p, py::object input_array, const py::object& weight_array, const py::object& bias_array,
+       py::object grad_array, const py::object& given)
+      : problem(p), input(std::move(input_array)), grad_output(std::move(grad_array)) {
     if (!given.is_none()) {
       out = check_out(given, problem);
-      refuse_overlap(out, input, "input");
-      refuse_overlap(out, weight, "weight");
-      if (!bias.is_none()) refuse_overlap(out, as_array(bias, "bias"), "bias");
+      const std::pair<const char*, const py::object*> arrays[] = {
+          {p.pass == Pass::input_gradient ? "grad_output" : "input", &input}, {"weight", &weight_array}, {"bias", &bias_array},
+          {"grad_output", &grad_output}};
+      for (const auto& [name, array] : arrays)
+        if (!array->is_none()) refuse_overlap(out, py::reinterpret_borrow<py::array>(*array), name);
     }
+    weight = weight_array.is_none() ? weight_array : contiguous(py::reinterpret_borrow<py::array>(weight_array));
+    bias = bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array));
     if (given.is_none() || !writable_in_place(out)) {
       target = out;
       const py::dtype dtype = problem.dtype == DType::float32 ? py::dtype::of<float>() : py::dtype::of<double>();
-      out = py::array(dtype, problem.output_shape());
+      out = py::array(dtype, problem.result_shape());
     }
-    if (!bias.is_none()) bias = contiguous(as_array(bias, "bias"));
-    views.input = static_cast<const char*>(input.data());
-    set_strides(views.input_stride, input);
-    views.weight = static_cast<const char*>(weight.data());
-    views.bias = bias.is_none() ? nullptr : static_cast<const char*>(py::reinterpret_borrow<py::array>(bias).data());
+    views.input = view(input, views.input_stride);
+    views.grad_output = view(grad_output, views.grad_output_stride);
+    std::ptrdiff_t contiguous_stride[4];
+    views.weight = view(weight, contiguous_stride);
+    views.bias = view(bias, contiguous_stride);
     views.out = static_cast<char*>(out.mutable_data());
     set_strides(views.out_stride, out);
   }
@@ -198,20 +200,69 @@ struct Call {
     if (target.ptr() && target.size() > 0) target[py::ellipsis()] = out;
     return py::reinterpret_borrow<py::array>(given);
   }
+
+ private:
+  static const char* view(const py::object& object, std::ptrdiff_t (&strides)[4]) {
+    if (object.is_none()) return nullptr;
+    const py::array array = py::reinterpret_borrow<py::array>(object);
+    set_strides(strides, array);
+    return static_cast<const char*>(array.data());
+  }
 };
 
-py::array conv2d(const py::object& input, const py::object& weight, const py::object& bias, const py::object& stride,
-                 const py::object& padding, const py::object& dilation, std::int64_t groups,
-                 const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
-  const py::array input_array = as_array(input, "input"), weight_array = as_array(weight, "weight");
-  ConvArguments a = layer_arguments({weight, bias, stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
-  add_arrays(a, input_array, weight_array, bias);
-  Call call(a, input_array, weight_array, bias, out);
+py::array run(Call&& call, const std::string& algorithm, const py::object& out) {
   {
     const py::gil_scoped_release release;
     run_once(call.problem, call.views, algorithm);
   }
   return call.result(out);
+}
+
+py::array conv2d(const py::object& input, const py::object& weight, const py::object& bias, const py::object& stride,
+                 const py::object& padding, const py::object& dilation, std::int64_t groups,
+                 const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
+  const py::array input_array = as_array(input, "input"), weight_array = as_array(weight, "weight");
+  ConvArguments a =
+      layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
+  add_arrays(a, input_array, weight_array, bias);
+  return run(Call(ConvProblem::make(a), input_array, weight_array, bias, py::none(), out), algorithm, out);
+}
+
+py::array conv2d_input(const py::object& input_size, const py::object& weight, const py::object& grad_output,
+                       const py::object& stride, const py::object& padding, const py::object& dilation, std::int64_t groups,
+                       const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
+  const py::array weight_array = as_array(weight, "weight"), grad_array = as_array(grad_output, "grad_output");
+  ConvArguments a = layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
+  a.pass = Pass::input_gradient;
+  a.input_shape = input_size.cast<std::vector<std::int64_t>>();
+  a.weight_dtype = dtype_of(weight_array);
+  a.grad_output_shape = shape_of(grad_array);
+  a.grad_output_dtype = dtype_of(grad_array);
+  return run(Call(ConvProblem::make(a), grad_array, weight_array, py::none(), py::none(), out), algorithm, out);
+}
+
+py::array conv2d_weight(const py::object& input, const py::object& weight_size, const py::object& grad_output,
+                        const py::object& stride, const py::object& padding, const py::object& dilation, std::int64_t groups,
+                        const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
+  const py::array input_array = as_array(input, "input"), grad_array = as_array(grad_output, "grad_output");
+  ConvArguments a = layer_arguments({stride, padding, dilation, groups, padding_mode},
+                                    weight_size.cast<std::vector<std::int64_t>>());
+  a.pass = Pass::weight_gradient;
+  a.input_shape = shape_of(input_array);
+  a.input_dtype = dtype_of(input_array);
+  a.grad_output_shape = shape_of(grad_array);
+  a.grad_output_dtype = dtype_of(grad_array);
+  return run(Call(ConvProblem::make(a), input_array, py::none(), py::none(), grad_array, out), algorithm, out);
+}
+
+py::array conv_transpose2d(const py::object& input, const py::object& weight, const py::object& bias, const py::object& stride,
+                           const py::object& padding, const py::object& output_padding, std::int64_t groups,
+                           const py::object& dilation, const py::object& out, const std::string& algorithm) {
+  const py::array input_array = as_array(input, "input"), weight_array = as_array(weight, "weight");
+  ConvArguments a = layer_arguments({stride, padding, dilation, groups, "zeros"}, shape_of(weight_array));
+  add_arrays(a, input_array, weight_array, bias);
+  const ConvProblem problem = ConvProblem::make_transposed(a, as_ints<2>(output_padding, "output_padding"));
+  return run(Call(problem, input_array, weight_array, bias, py::none(), out), algorithm, out);
 }
 
 class FrozenConv2d {
@@ -220,14 +271,14 @@ class FrozenConv2d {
                const py::object& dilation, std::int64_t groups, const std::string& padding_mode)
       : weight_(contiguous(as_array(weight, "weight"))), bias_(std::move(bias)) {
     if (!bias_.is_none()) bias_ = contiguous(as_array(bias_, "bias"));
-    arguments_ = layer_arguments({weight, bias_, stride, padding, dilation, groups, padding_mode}, shape_of(weight_));
+    arguments_ = layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_));
   }
 
   py::array operator()(const py::object& input, const py::object& out, const std::string& algorithm) {
     const py::array input_array = as_array(input, "input");
     ConvArguments a = arguments_;
     add_arrays(a, input_array, weight_, bias_);
-    Call call(a, input_array, weight_, bias_, out);
+    Call call(ConvProblem::make(a), input_array, weight_, bias_, py::none(), out);
     const PlanRequest request = make_request(call.problem, Layout::of(call.problem, call.views), true);
     FrozenPlans::Entry entry;
     const bool found = plans_.find(request, algorithm, entry);
@@ -247,15 +298,25 @@ class FrozenConv2d {
   FrozenPlans plans_;
 };
 
-py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector<std::int64_t>& weight_shape, bool has_bias,
-                 const py::object& stride, const py::object& padding, const py::object& dilation, std::int64_t groups,
-                 const std::string& padding_mode, const py::dtype& dtype, const std::string& algorithm, bool frozen) {
-  ConvArguments a = layer_arguments({py::none(), py::none(), stride, padding, dilation, groups, padding_mode}, weight_shape);
+Pass parse_pass(const std::string& name) {
+  for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient})
+    if (name == pass_name(pass)) return pass;
+  throw ValueError("pass must be 'forward', 'input_gradient' or 'weight_gradient', got '" + name + "'");
+}
+
+py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector<std::int64_t>& weight_shape,
+                 bool has_bias, const py::object& stride, const py::object& padding, const py::object& dilation,
+                 std::int64_t groups, const std::string& padding_mode, const py::dtype& dtype,
+                 const std::string& algorithm, bool frozen,
+                 const std::string& pass) {
+  ConvArguments a =
+      layer_arguments({stride, padding, dilation, groups, padding_mode}, weight_shape);
   a.input_shape = input_shape;
-  a.input_dtype = a.weight_dtype = a.bias_dtype = dtype_text(dtype);
+  a.input_dtype = a.weight_dtype = dtype_text(dtype);
   a.has_bias = has_bias;
   if (has_bias) a.bias_shape = {weight_shape.empty() ? 0 : weight_shape[0]};
-  const ConvProblem problem = ConvProblem::make(a);
+  ConvProblem problem = ConvProblem::make(a);
+  problem.pass = parse_pass(pass);
   const PlanRequest request = make_request(problem, Layout{}, frozen);
   const Choice choice = choose(request, algorithm, true);
   const PlanReport report = choice.plan->report();
@@ -264,7 +325,7 @@ py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector
   for (const auto& [name, reason] : choice.rejected) rejected[name.c_str()] = reason;
   result["pass"] = pass_name(problem.pass);
   result["problem"] = problem.describe();
-  result["output_shape"] = py::tuple(py::cast(problem.output_shape()));
+  result["output_shape"] = py::tuple(py::cast(problem.result_shape()));
   result["algorithm"] = choice.algorithm->name;
   result["kernel"] = report.kernel;
   result["isa"] = request.kernels->isa;
@@ -327,8 +388,7 @@ double measure_fma_peak(double seconds) {
 
 double fma_peak(const py::dtype& dtype, double seconds) {
   const std::string name = dtype_text(dtype);
-  if (name != "float32" && name != "float64")
-    throw TypeError("dtype must be float32 or float64, got " + name);
+  if (name != "float32" && name != "float64") throw TypeError("dtype must be float32 or float64, got " + name);
   const py::gil_scoped_release release;
   return name == "float32" ? measure_fma_peak<float>(seconds) : measure_fma_peak<double>(seconds);
 }
@@ -354,10 +414,14 @@ PYBIND11_MODULE(_core, m) {
   active_kernels();  // a wrong TILECONV_ISA is told at import
 
   m.def("conv2d", &conv2d);
+  m.def("conv2d_input", &conv2d_input);
+  m.def("conv2d_weight", &conv2d_weight);
+  m.def("conv_transpose2d", &conv_transpose2d);
   py::class_<FrozenConv2d>(m, "FrozenConv2d")
-      .def(py::init<const py::object&, py::object, const py::object&, const py::object&, const py::object&, std::int64_t,
-                    const std::string&>())
-      .def("__call__", &FrozenConv2d::operator(), py::arg("input"), py::arg("out") = py::none(), py::arg("algorithm") = "auto");
+      .def(py::init<const py::object&, py::object, const py::object&, const py::object&, const py::object&,
+                    std::int64_t, const std::string&>())
+      .def("__call__", &FrozenConv2d::operator(), py::arg("input"), py::arg("out") = py::none(),
+           py::arg("algorithm") = "auto");
   m.def("explain", &explain);
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &checked_set_num_threads);

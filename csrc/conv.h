@@ -1,5 +1,5 @@
-// One call, below Python: arguments and arrays to plan and run; and the frozen layer, which keeps its packed weights and
-// a few plans.
+// One call, below Python: arguments and arrays to plan and run; and the frozen layer, which keeps its packed weights
+// and a few plans.
 #pragma once
 
 #include <list>
@@ -31,8 +31,8 @@ class PackedWeights {
   void* data_;
 };
 
-// Plans and packed weights of one layer, whose weights do not change. Any thread may ask; the oldest plan is dropped when
-// there are more than `most_plans`, and packed weights live as long as a plan that uses them.
+// Plans and packed weights of one layer, whose weights do not change. Any thread may ask; the oldest plan is dropped
+// when there are more than `most_plans`, and packed weights live as long as a plan that uses them.
 class FrozenPlans {
  public:
   struct Entry {

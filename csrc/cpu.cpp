@@ -35,8 +35,8 @@ const KernelTable* find_kernels(const std::string& isa, const char* source) {
     if (isa == table->isa) return table;
     names += std::string(names.empty() ? "" : ", ") + table->isa;
   }
-  throw ValueError(std::string(source) + " is '" + isa + "', which this machine cannot run or tileconv does not know; " +
-                   "expected one of: " + names);
+  throw ValueError(std::string(source) + " is '" + isa +
+                   "', which this machine cannot run or tileconv does not know; " + "expected one of: " + names);
 }
 
 std::atomic<const KernelTable*>& active() {
@@ -61,7 +61,8 @@ std::int64_t cache_size(int name, std::int64_t fallback) {
 
 const CacheSizes& cache_sizes() {
 #if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
-  static const CacheSizes sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
+  static const CacheSizes sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
+                                cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
                                 cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20)};
 #else
   static const CacheSizes sizes{32 << 10, 512 << 10, 8 << 20};

@@ -17,7 +17,8 @@ const CacheSizes& cache_sizes();
 // The tables this machine can run, the best last. Never empty.
 const std::vector<const KernelTable*>& available_kernels();
 
-// The table in use: TILECONV_ISA if set, else the best. An unknown or unsupported name is a ValueError, never a fallback.
+// The table in use: TILECONV_ISA if set, else the best. An unknown or unsupported name is a ValueError, never a
+// fallback.
 const KernelTable& active_kernels();
 void set_active_kernels(const std::string& isa);
 

@@ -24,8 +24,8 @@ struct Job {
   TaskRef task;
   std::int64_t count;
   std::atomic<std::int64_t> next{0};
-  int seats;        // workers that may still join; guarded by the pool's mutex
-  int inside = 0;   // workers at work; guarded by the pool's mutex
+  int seats;       // workers that may still join; guarded by the pool's mutex
+  int inside = 0;  // workers at work; guarded by the pool's mutex
   Job* after = nullptr;
 
   std::atomic<bool> out_of_memory{false};
@@ -138,7 +138,7 @@ struct Block {
   }
   ~Block() { reset(0); }
 };
-thread_local Block arenas[2];
+thread_local Block arenas[arena_count];
 
 }  // namespace
 

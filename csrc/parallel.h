@@ -26,12 +26,13 @@ class TaskRef {
 };
 
 // Runs task(0) .. task(count - 1), each once, in order of start but on up to `threads` threads, this one included;
-// returns when all are done. A task may throw std::bad_alloc and nothing else; it is rethrown here, and what was left of
-// the work is undone. With threads == 1 nothing but the calls happens.
+// returns when all are done. A task may throw std::bad_alloc and nothing else; it is rethrown here, and what was left
+// of the work is undone. With threads == 1 nothing but the calls happens.
 void parallel_for(std::int64_t count, int threads, TaskRef task);
 
 // Scratch memory of this thread, one block for each use.
-enum class Arena { workspace, packed_weights };
+enum class Arena { workspace, packed_weights, border };
+constexpr int arena_count = 3;
 
 // At least `bytes`, 64-byte aligned, valid until the thread's next request for the same use. Content is undefined. A
 // block grows to the largest request and is kept, up to a limit; release_large_arenas gives larger ones back, and is

@@ -10,17 +10,25 @@ const int algorithm_count = sizeof algorithms / sizeof *algorithms;
 
 Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {
   const auto element = static_cast<std::ptrdiff_t>(dtype_size(p.dtype));
-  const auto rows = [&](const std::ptrdiff_t* stride, std::int64_t w) { return stride[3] == element || w == 1; };
+  const bool backward = p.pass == Pass::input_gradient;
+  const std::int64_t from_h = backward ? p.out_h : p.in_h, from_w = backward ? p.out_w : p.in_w;
+  const std::vector<std::int64_t> to = p.result_shape();
+  const std::int64_t to_h = to[to.size() - 2], to_w = to[to.size() - 1];
+  const auto rows = [&](const std::ptrdiff_t* stride, std::int64_t w) { return stride[3] == element || w <= 1; };
   const auto planes = [&](const std::ptrdiff_t* stride, std::int64_t h, std::int64_t w) {
-    return h == 1 || stride[2] == w * element;
+    return h <= 1 || stride[2] == w * element;
   };
   Layout layout;
-  bool whole = reinterpret_cast<std::uintptr_t>(v.input) % static_cast<std::size_t>(element) == 0;
-  for (const std::ptrdiff_t s : v.input_stride) whole = whole && s % element == 0;
-  layout.input_rows = whole && rows(v.input_stride, p.in_w);
-  layout.input_planes = layout.input_rows && planes(v.input_stride, p.in_h, p.in_w);
-  layout.out_rows = rows(v.out_stride, p.out_w);
-  layout.out_planes = layout.out_rows && planes(v.out_stride, p.out_h, p.out_w);
+  const auto whole = [&](const char* data, const std::ptrdiff_t (&stride)[4]) {
+    bool result = reinterpret_cast<std::uintptr_t>(data) % static_cast<std::size_t>(element) == 0;
+    for (const std::ptrdiff_t s : stride) result = result && s % element == 0;
+    return result;
+  };
+  layout.input_rows = whole(v.input, v.input_stride) && rows(v.input_stride, from_w);
+  layout.grad_output_rows = whole(v.grad_output, v.grad_output_stride) && rows(v.grad_output_stride, p.out_w);
+  layout.input_planes = layout.input_rows && planes(v.input_stride, from_h, from_w);
+  layout.out_rows = rows(v.out_stride, to_w);
+  layout.out_planes = layout.out_rows && planes(v.out_stride, to_h, to_w);
   return layout;
 }
 
@@ -40,8 +48,9 @@ Choice choose(const PlanRequest& request, const std::string& name, bool reasons)
     std::unique_ptr<Plan> plan = algorithm->prepare(request);
     const bool better = !choice.plan || plan->cycles() < choice.plan->cycles();
     if (reasons && choice.plan)
-      choice.rejected.emplace_back((better ? choice.algorithm : algorithm)->name,
-                                   std::string("estimated slower than ") + (better ? algorithm : choice.algorithm)->name);
+      choice.rejected.emplace_back(
+          (better ? choice.algorithm : algorithm)->name,
+          std::string("estimated slower than ") + (better ? algorithm : choice.algorithm)->name);
     if (better) choice.algorithm = algorithm, choice.plan = std::move(plan);
   }
   if (!choice.plan) throw ValueError("algorithm must be 'auto'" + names + ", got '" + name + "'");

@@ -16,14 +16,16 @@
 
 namespace tileconv {
 
-// The arrays of one call. Strides in bytes, in the order of the shape (n, c, h, w). The input may be any view, unaligned
-// too. Weight and bias are aligned and contiguous. The output is aligned, with strides of whole elements. NumPy owns all
-// of it.
+// The arrays of one call. Strides in bytes, in the order of the shape (n, c, h, w). The input may be any view,
+// unaligned too. Weight and bias are aligned and contiguous. The output is aligned, with strides of whole elements.
+// NumPy owns all of it.
 struct ConvViews {
   const char* input = nullptr;
   std::ptrdiff_t input_stride[4] = {};
   const char* weight = nullptr;
   const char* bias = nullptr;
+  const char* grad_output = nullptr;
+  std::ptrdiff_t grad_output_stride[4] = {};
   char* out = nullptr;
   std::ptrdiff_t out_stride[4] = {};
 };
@@ -34,6 +36,7 @@ struct Layout {
   bool input_planes = true;  // and rows adjacent too
   bool out_rows = true;      // adjacent along the width
   bool out_planes = true;
+  bool grad_output_rows = true;  // weight gradient: as input_rows
   static Layout of(const ConvProblem& problem, const ConvViews& views) noexcept;
 };
 
@@ -69,8 +72,8 @@ class Plan {
 // An entry of the table of algorithms.
 struct Algorithm {
   const char* name;
-  const char* accuracy;                                 // of the running sums, as explain() states it
-  const char* (*unsupported)(const PlanRequest&);       // the reason, or nullptr
+  const char* accuracy;                            // of the running sums, as explain() states it
+  const char* (*unsupported)(const PlanRequest&);  // the reason, or nullptr
   std::unique_ptr<Plan> (*prepare)(const PlanRequest&);
 };
 
@@ -87,12 +90,19 @@ struct Choice {
 // name: "auto" or an algorithm's. ValueError if the name is unknown, or its algorithm does not support the problem.
 Choice choose(const PlanRequest& request, const std::string& name, bool reasons = false);
 
-// The kernel of a table with the given tile, which must exist.
+// The kernels of the tables with the given tile, which must exist.
 template <class T>
 const GemmKernel<T>& find_kernel(const GemmKernel<T>* table, int count, int rows, int vectors) noexcept {
   int i = 0;
   while (i + 1 < count && (table[i].rows != rows || table[i].vectors != vectors)) ++i;
   return table[i];
+}
+
+template <class T>
+const DotKernel<T>& find_dot(const KernelSet<T>& set, int rows, int columns) noexcept {
+  int i = 0;
+  while (i + 1 < set.dot_count && (set.dot[i].rows != rows || set.dot[i].columns != columns)) ++i;
+  return set.dot[i];
 }
 
 }  // namespace tileconv

@@ -34,8 +34,9 @@ PaddingMode parse_mode(const std::string& name) {
 void check_addressable(const char* what, const std::vector<std::int64_t>& shape, DType dtype) {
   std::int64_t left = largest / dtype_size(dtype);
   for (const std::int64_t n : shape) {
-    if (n > 0 && left / n == 0) throw ValueError(std::string(what) + " of shape " + format_shape(shape) +
-                                                 " has more elements than 64-bit addresses can hold");
+    if (n > 0 && left / n == 0)
+      throw ValueError(std::string(what) + " of shape " + format_shape(shape) +
+                       " has more elements than 64-bit addresses can hold");
     left = n > 0 ? left / n : left;
   }
 }
@@ -97,31 +98,37 @@ void resolve_output(Axis& a, PaddingMode mode) {
   a.out = (padded - span) / a.stride + 1;
 }
 
-void check_values(const ConvArguments& a) {
+// What the arguments are called in the call of this pass.
+std::string input_name(const ConvArguments& a) { return a.pass == Pass::input_gradient ? "input_size" : "input"; }
+std::string weight_name(const ConvArguments& a) { return a.pass == Pass::weight_gradient ? "weight_size" : "weight"; }
+
+void check_shapes(const ConvArguments& a, const char* weight_axes) {
   if (a.input_shape.size() != 3 && a.input_shape.size() != 4)
-    throw ValueError("input must have 4 dimensions (N, C, H, W) or 3 (C, H, W), got " +
+    throw ValueError(input_name(a) + " must have 4 dimensions (N, C, H, W) or 3 (C, H, W), got " +
                      to_string(a.input_shape.size()) + " with shape " + format_shape(a.input_shape));
   if (a.weight_shape.size() != 4)
-    throw ValueError("weight must have 4 dimensions (out_channels, in_channels / groups, kernel_h, kernel_w), got " +
+    throw ValueError(weight_name(a) + " must have 4 dimensions " + weight_axes + ", got " +
                      to_string(a.weight_shape.size()) + " with shape " + format_shape(a.weight_shape));
   for (const auto* shape : {&a.input_shape, &a.weight_shape})
     for (const std::int64_t n : *shape)
-      if (n < 0) throw ValueError(std::string(shape == &a.input_shape ? "input" : "weight") +
-                                  " has a negative size, expected sizes of at least 0, got shape " +
-                                  format_shape(*shape));
-  if (a.stride[0] < 1 || a.stride[1] < 1)
-    throw ValueError("stride must be at least 1, got " + format_pair(a.stride));
+      if (n < 0)
+        throw ValueError((shape == &a.input_shape ? input_name(a) : weight_name(a)) +
+                         " has a negative size, expected sizes of at least 0, got shape " + format_shape(*shape));
+}
+
+void check_values(const ConvArguments& a) {
+  if (a.stride[0] < 1 || a.stride[1] < 1) throw ValueError("stride must be at least 1, got " + format_pair(a.stride));
   if (a.dilation[0] < 1 || a.dilation[1] < 1)
     throw ValueError("dilation must be at least 1, got " + format_pair(a.dilation));
   if (a.groups < 1) throw ValueError("groups must be at least 1, got " + to_string(a.groups));
   if (a.padding_name.empty()) {
     for (const std::int64_t p : a.padding)
-      if (p < 0) throw ValueError("padding must be at least 0, got (top, bottom, left, right) = " +
-                                  format_pair(a.padding));
+      if (p < 0)
+        throw ValueError("padding must be at least 0, got (top, bottom, left, right) = " + format_pair(a.padding));
   } else if (a.padding_name != "valid" && a.padding_name != "same" && a.padding_name != "same_upper" &&
              a.padding_name != "same_lower") {
-    throw ValueError("padding must be sizes or 'valid', 'same', 'same_upper' or 'same_lower', got '" +
-                     a.padding_name + "'");
+    throw ValueError("padding must be sizes or 'valid', 'same', 'same_upper' or 'same_lower', got '" + a.padding_name +
+                     "'");
   } else if (a.padding_name == "same" && (a.stride[0] != 1 || a.stride[1] != 1)) {
     throw ValueError("padding='same' expects stride 1, got stride=" + format_pair(a.stride) +
                      "; 'same_upper' and 'same_lower' take any stride");
@@ -130,16 +137,17 @@ void check_values(const ConvArguments& a) {
 
 void check_channels(const ConvProblem& p, const ConvArguments& a) {
   if (p.kernel_h < 1 || p.kernel_w < 1 || p.out_channels < 1 || a.weight_shape[1] < 1)
-    throw ValueError("weight must have sizes of at least 1, got shape " + format_shape(a.weight_shape));
-  if (p.in_channels < 1) throw ValueError("input must have at least 1 channel, got shape " + format_shape(a.input_shape));
+    throw ValueError(weight_name(a) + " must have sizes of at least 1, got shape " + format_shape(a.weight_shape));
+  if (p.in_channels < 1)
+    throw ValueError(input_name(a) + " must have at least 1 channel, got shape " + format_shape(a.input_shape));
   if (p.in_channels % p.groups != 0)
     throw ValueError("groups=" + to_string(p.groups) + " does not divide in_channels=" + to_string(p.in_channels));
   if (p.out_channels % p.groups != 0)
     throw ValueError("groups=" + to_string(p.groups) + " does not divide out_channels=" + to_string(p.out_channels));
   if (a.weight_shape[1] != p.group_in_channels())
-    throw ValueError("weight of shape " + format_shape(a.weight_shape) + " takes " + to_string(a.weight_shape[1]) +
-                     " channels a group, but input has " + to_string(p.in_channels) + " channels in groups=" +
-                     to_string(p.groups) + ": expected " + to_string(p.group_in_channels()));
+    throw ValueError(weight_name(a) + " of shape " + format_shape(a.weight_shape) + " takes " + to_string(a.weight_shape[1]) +
+                     " channels a group, but " + input_name(a) + " has " + to_string(p.in_channels) +
+                     " channels in groups=" + to_string(p.groups) + ": expected " + to_string(p.group_in_channels()));
   if (a.has_bias && (a.bias_shape.size() != 1 || a.bias_shape[0] != p.out_channels))
     throw ValueError("bias must have shape (" + to_string(p.out_channels) + ",), one value for each out channel, got " +
                      format_shape(a.bias_shape));
@@ -148,7 +156,10 @@ void check_channels(const ConvProblem& p, const ConvArguments& a) {
 }  // namespace
 
 const char* dtype_name(DType dtype) noexcept { return dtype == DType::float32 ? "float32" : "float64"; }
-const char* pass_name(Pass) noexcept { return "forward"; }
+const char* pass_name(Pass pass) noexcept {
+  constexpr const char* names[] = {"forward", "input_gradient", "weight_gradient"};
+  return names[static_cast<int>(pass)];
+}
 
 std::string format_shape(const std::vector<std::int64_t>& shape) {
   std::string text = "(";
@@ -156,15 +167,43 @@ std::string format_shape(const std::vector<std::int64_t>& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
+namespace {
+
+// The common dtype of all arrays of the call: the first one's.
+DType check_dtypes(const ConvArguments& a) {
+  const std::pair<const char*, const std::string*> arrays[] = {{"input", &a.input_dtype},
+                                                               {"weight", &a.weight_dtype},
+                                                               {"grad_output", &a.grad_output_dtype},
+                                                               {"bias", &a.bias_dtype}};
+  const std::pair<const char*, const std::string*>* first = nullptr;
+  for (const auto& array : arrays) {
+    const auto& [name, dtype] = array;
+    if (dtype->empty()) continue;
+    parse_dtype(*dtype, name);
+    if (!first) first = &array;
+    if (*dtype != *first->second)
+      throw TypeError(std::string(name) + " must have the dtype of " + first->first + ", " + *first->second + ", got " + *dtype);
+  }
+  return parse_dtype(*first->second, first->first);
+}
+
+void set_geometry(ConvProblem& p, const ConvArguments& a, const Axis& h, const Axis& w) {
+  p.stride_h = h.stride, p.stride_w = w.stride;
+  p.dilation_h = h.dilation, p.dilation_w = w.dilation;
+  p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
+  p.out_h = h.out, p.out_w = w.out;
+  check_addressable(input_name(a).c_str(), p.input_shape(), p.dtype);
+  check_addressable(weight_name(a).c_str(), p.weight_shape(), p.dtype);
+  check_addressable("the output", p.output_shape(), p.dtype);
+}
+
+}  // namespace
+
 ConvProblem ConvProblem::make(const ConvArguments& a) {
   ConvProblem p;
-  p.dtype = parse_dtype(a.input_dtype, "input");
-  for (const auto& [name, dtype] : {std::pair{"weight", &a.weight_dtype}, std::pair{"bias", &a.bias_dtype}}) {
-    if (*name == 'b' && !a.has_bias) continue;
-    parse_dtype(*dtype, name);
-    if (*dtype != a.input_dtype)
-      throw TypeError(std::string(name) + " must have the input's dtype " + a.input_dtype + ", got " + *dtype);
-  }
+  p.pass = a.pass;
+  p.dtype = check_dtypes(a);
+  check_shapes(a, "(out_channels, in_channels / groups, kernel_h, kernel_w)");
   check_values(a);
   p.padding_mode = parse_mode(a.padding_mode);
   p.batched = a.input_shape.size() == 4;
@@ -186,14 +225,69 @@ ConvProblem ConvProblem::make(const ConvArguments& a) {
     if (!a.padding_name.empty()) resolve_named_padding(*axis, a.padding_name);
     resolve_output(*axis, p.padding_mode);
   }
-  p.stride_h = h.stride, p.stride_w = w.stride;
-  p.dilation_h = h.dilation, p.dilation_w = w.dilation;
-  p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
-  p.out_h = h.out, p.out_w = w.out;
-  check_addressable("input", a.input_shape, p.dtype);
-  check_addressable("weight", a.weight_shape, p.dtype);
-  check_addressable("the output", p.output_shape(), p.dtype);
+  set_geometry(p, a, h, w);
+  if (p.pass != Pass::forward && a.grad_output_shape != p.output_shape())
+    throw ValueError("grad_output must have the output's shape " + format_shape(p.output_shape()) + ", got " +
+                     format_shape(a.grad_output_shape));
   return p;
+}
+
+ConvProblem ConvProblem::make_transposed(const ConvArguments& a, std::array<std::int64_t, 2> output_padding) {
+  ConvProblem p;
+  p.pass = Pass::input_gradient;
+  p.dtype = check_dtypes(a);
+  check_shapes(a, "(in_channels, out_channels / groups, kernel_h, kernel_w)");
+  check_values(a);
+  p.batched = a.input_shape.size() == 4;
+  p.batch = p.batched ? a.input_shape[0] : 1;
+  const std::int64_t* in = a.input_shape.data() + (p.batched ? 1 : 0);
+  p.groups = a.groups;
+  p.has_bias = a.has_bias;
+  p.out_channels = in[0];
+  for (const std::int64_t n : a.weight_shape)
+    if (n < 1) throw ValueError("weight must have sizes of at least 1, got shape " + format_shape(a.weight_shape));
+  if (a.weight_shape[0] != in[0])
+    throw ValueError("weight of shape " + format_shape(a.weight_shape) + " takes " + to_string(a.weight_shape[0]) +
+                     " channels, but input has " + to_string(in[0]) + ": expected weight of shape (in_channels, " +
+                     "out_channels / groups, kernel_h, kernel_w)");
+  if (in[0] % p.groups != 0)
+    throw ValueError("groups=" + to_string(p.groups) + " does not divide in_channels=" + to_string(in[0]));
+  if (a.weight_shape[1] > largest / p.groups) throw ValueError("groups=" + to_string(p.groups) + " is out of range");
+  p.in_channels = a.weight_shape[1] * p.groups;
+  p.kernel_h = a.weight_shape[2], p.kernel_w = a.weight_shape[3];
+  if (a.has_bias && (a.bias_shape.size() != 1 || a.bias_shape[0] != p.in_channels))
+    throw ValueError("bias must have shape (" + to_string(p.in_channels) + ",), one value for each out channel, got " +
+                     format_shape(a.bias_shape));
+
+  Axis h{"height", in[1], p.kernel_h, a.stride[0], a.dilation[0], a.padding[0], a.padding[1], in[1]};
+  Axis w{"width", in[2], p.kernel_w, a.stride[1], a.dilation[1], a.padding[2], a.padding[3], in[2]};
+  std::int64_t sizes[2];
+  for (int d = 0; d < 2; ++d) {
+    const Axis& axis = d == 0 ? h : w;
+    const std::int64_t extra = output_padding[static_cast<std::size_t>(d)];
+    if (extra < 0 || extra >= std::max(axis.stride, axis.dilation))
+      throw ValueError("output_padding must be at least 0 and less than the stride or the dilation, got " +
+                       format_pair(output_padding) + " with stride=" + format_pair(a.stride) + " and dilation=" +
+                       format_pair(a.dilation));
+    if (axis.size < 1) throw ValueError(std::string("input must have a ") + axis.name + " of at least 1, got shape " + format_shape(a.input_shape));
+    if (axis.before > largest / 8 || axis.after > largest / 8)
+      throw ValueError("padding of (" + to_string(axis.before) + ", " + to_string(axis.after) + ") on the " + axis.name +
+                       " axis is out of range");
+    if (axis.size - 1 > largest / 8 / axis.stride)
+      throw ValueError("stride " + to_string(axis.stride) + " on the " + axis.name + " axis is out of range");
+    sizes[d] = (axis.size - 1) * axis.stride - axis.before - axis.after + kernel_span(axis) + extra;
+    if (sizes[d] < 1)
+      throw ValueError(std::string("padding leaves an output of ") + axis.name + " " + to_string(sizes[d]) +
+                       ", expected at least 1");
+  }
+  p.in_h = sizes[0], p.in_w = sizes[1];
+  set_geometry(p, a, h, w);
+  return p;
+}
+
+std::vector<std::int64_t> ConvProblem::input_shape() const {
+  if (!batched) return {in_channels, in_h, in_w};
+  return {batch, in_channels, in_h, in_w};
 }
 
 std::vector<std::int64_t> ConvProblem::output_shape() const {

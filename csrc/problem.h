@@ -25,12 +25,18 @@ constexpr int dtype_count = 2;
 const char* dtype_name(DType dtype) noexcept;
 inline std::int64_t dtype_size(DType dtype) noexcept { return dtype == DType::float32 ? 4 : 8; }
 
-// Which linear map of the layer is asked for.
-enum class Pass : std::uint8_t { forward };
+// Which linear map of the layer is asked for: the output from input and weight, or the gradient of a loss with respect
+// to the input or the weight from the gradient with respect to the output. A transposed convolution is an input
+// gradient.
+enum class Pass : std::uint8_t { forward, input_gradient, weight_gradient };
 const char* pass_name(Pass pass) noexcept;
 
-// What a caller passed, in normal form but unchecked.
+// What a caller passed, in normal form but unchecked. Of the gradients, the argument that only tells a size has no dtype
+// and another name.
 struct ConvArguments {
+  Pass pass = Pass::forward;
+  std::vector<std::int64_t> grad_output_shape;  // gradients only
+  std::string grad_output_dtype;
   std::vector<std::int64_t> input_shape;   // (N, C, H, W) or (C, H, W)
   std::vector<std::int64_t> weight_shape;  // (K, C / groups, kH, kW)
   bool has_bias = false;
@@ -57,17 +63,26 @@ struct ConvProblem {
 
   // Throws ValueError or TypeError with a message that names the argument, what came and what was expected.
   static ConvProblem make(const ConvArguments& arguments);
+  // The transposed convolution of `input` by `weight` (in, out / groups, kH, kW), as the input gradient that it is: the
+  // problem's output is the caller's input, and the other way round. The result has the height
+  //   (H - 1) * stride - pad_top - pad_bottom + dilation * (kH - 1) + output_padding + 1.
+  static ConvProblem make_transposed(const ConvArguments& arguments, std::array<std::int64_t, 2> output_padding);
 
   std::int64_t group_in_channels() const noexcept { return in_channels / groups; }
   std::int64_t group_out_channels() const noexcept { return out_channels / groups; }
   std::int64_t taps() const noexcept { return kernel_h * kernel_w; }
-  std::int64_t output_elements() const noexcept { return batch * out_channels * out_h * out_w; }
   // Multiply-adds of one image, padding included.
   double macs_per_image() const noexcept {
     return static_cast<double>(out_channels) * static_cast<double>(out_h * out_w) *
            static_cast<double>(group_in_channels() * taps());
   }
+  std::vector<std::int64_t> input_shape() const;
+  std::vector<std::int64_t> weight_shape() const { return {out_channels, group_in_channels(), kernel_h, kernel_w}; }
   std::vector<std::int64_t> output_shape() const;
+  // Of what the pass computes.
+  std::vector<std::int64_t> result_shape() const {
+    return pass == Pass::forward ? output_shape() : pass == Pass::input_gradient ? input_shape() : weight_shape();
+  }
   // One line, e.g. "b1 ic64 ih56 iw56 oc64 kh3 kw3 p1 f32 zeros"; fields at their default are left out.
   std::string describe() const;
 };

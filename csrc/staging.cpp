@@ -20,6 +20,7 @@ struct Phases {
 }  // namespace
 
 bool AxisTaps::inside() const noexcept {
+  if (count == 0) return true;
   const std::int64_t last = tap(count - 1), lowest = std::min(first, last), highest = std::max(first, last);
   return lowest >= 0 && (out_size - 1) * step + highest < map.size;
 }
@@ -31,6 +32,18 @@ void AxisTaps::used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin
   if (map.mode != PaddingMode::zeros) return;
   while (begin < end && unused(begin)) ++begin;
   while (begin < end && unused(end - 1)) --end;
+}
+
+void AxisTaps::used_outputs(std::int64_t i, std::int64_t& begin, std::int64_t& end) const noexcept {
+  begin = 0;
+  end = out_size;
+  if (map.mode != PaddingMode::zeros) return;
+  const auto outputs_below = [&](std::int64_t coordinate) {
+    const std::int64_t left = coordinate - tap(i);
+    return left <= 0 ? 0 : std::min(out_size, (left + step - 1) / step);
+  };
+  begin = outputs_below(0);
+  end = std::max(begin, outputs_below(map.size));
 }
 
 std::int64_t AxisTaps::staged_length(std::int64_t tile) const noexcept {
@@ -63,8 +76,8 @@ StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile) {
   return staged;
 }
 
-std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile, std::int64_t from,
-                                    std::int64_t to) {
+std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile,
+                                    std::int64_t from, std::int64_t to) {
   std::vector<StagePiece> pieces;
   for (const Segment& segment : staged.segments) {
     const std::int64_t count = segment.count - tile + (to - from);

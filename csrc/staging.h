@@ -3,8 +3,8 @@
 //
 // Output t of a tile and tap i read the coordinate (origin + t) * step + tap(i). Taps that leave the same remainder by
 // `step` are a whole number of outputs apart and can share a segment, the coordinates tap + step * u for u = 0, 1, ...:
-// small dilations share a halo. Where taps are further apart than the tile is long, each has a segment of its own, so that
-// large dilations do not drag the rows between the taps along.
+// small dilations share a halo. Where taps are further apart than the tile is long, each has a segment of its own, so
+// that large dilations do not drag the rows between the taps along.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,8 @@ struct AxisTaps {
   bool inside() const noexcept;  // no tap of any output touches the padding
   // The taps [begin, end) outside of which every tap of the outputs [from, to) falls into zero padding.
   void used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept;
+  // The outputs [begin, end) for which tap i does not fall into zero padding.
+  void used_outputs(std::int64_t i, std::int64_t& begin, std::int64_t& end) const noexcept;
   // Positions that a tile of outputs takes in scratch.
   std::int64_t staged_length(std::int64_t tile) const noexcept;
 };
@@ -44,9 +46,9 @@ struct StagedAxis {
 
 StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile);
 
-// The staged columns of the outputs [from, to), as runs of constant source step with their zeros; the sources are resolved
-// by the map.
-std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile, std::int64_t from,
-                                    std::int64_t to);
+// The staged columns of the outputs [from, to), as runs of constant source step with their zeros; the sources are
+// resolved by the map.
+std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile,
+                                    std::int64_t from, std::int64_t to);
 
 }  // namespace tileconv

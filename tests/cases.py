@@ -99,7 +99,7 @@ class Case:
         elif self.padding[::2] == self.padding[1::2]:
             text += option("p", self.padding[::2], 0)
         else:
-            text += "".join(f" p{side}{pad}" for side, pad in zip("tblr", self.padding, strict=True))
+            text += "".join(f" p{side}{pad}" for side, pad in zip("tblr", self.padding))
         text += option("d", self.dilation, 1) + (f" g{self.groups}" if self.groups != 1 else "")
         return f"{text} {self.dtype} {self.padding_mode}" + (" bias" if self.bias else "")
 

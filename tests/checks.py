@@ -90,7 +90,7 @@ def _expect(wrong: Array, actual: Array, expected: Array, what: str) -> None:
         return
     places = np.argwhere(wrong)
     first = tuple(int(i) for i in places[0])
-    box = ", ".join(f"{low}..{high}" for low, high in zip(places.min(0), places.max(0), strict=True))
+    box = ", ".join(f"{low}..{high}" for low, high in zip(places.min(0), places.max(0)))
     raise AssertionError(
         f"{what}\n{len(places)} of {wrong.size} outputs are wrong, all within [{box}]; the first is {list(first)}: "
         f"got {actual[first]!r}, expected {expected[first]!r}"

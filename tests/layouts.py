@@ -29,7 +29,7 @@ def room(shape: tuple[int, ...], dtype: np.dtype[Any], layout: str) -> tuple[Arr
     order = _AXES[layout] if rank == 4 and layout in _AXES else tuple(range(rank))
     backing = np.full([shape[axis] * steps[axis] + 4 for axis in order], SENTINEL, dtype)
     view = backing.transpose(np.argsort(order))
-    view = view[tuple(slice(2, 2 + n * step, step) for n, step in zip(shape, steps, strict=True))]
+    view = view[tuple(slice(2, 2 + n * step, step) for n, step in zip(shape, steps))]
     return backing, view[(slice(None, None, -1),) * rank] if layout == "reversed" else view
 
 

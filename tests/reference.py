@@ -37,8 +37,7 @@ def sides(padding: Any, size: Pair, kernel: Pair, stride: Any = 1, dilation: Any
         vertical, horizontal = (padding, padding) if np.ndim(padding) == 0 else padding
         return pair(vertical), pair(horizontal)
     top_bottom, left_right = (
-        _named(padding, n, d * (k - 1) + 1, s)
-        for n, k, s, d in zip(size, kernel, pair(stride), pair(dilation), strict=True)
+        _named(padding, n, d * (k - 1) + 1, s) for n, k, s, d in zip(size, kernel, pair(stride), pair(dilation))
     )
     return top_bottom, left_right
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import pytest
 import tileconv as tc
 from cases import Array
 
-Row = tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], tuple[str, ...]]
+Row = tuple[dict[str, Any], Union[type[Exception], tuple[type[Exception], ...]], tuple[str, ...]]
 
 F32, F64 = np.float32, np.float64
 X, W, B = np.ones((2, 4, 8, 9), F32), np.ones((6, 2, 3, 3), F32), np.ones(6, F32)

@@ -23,7 +23,7 @@ def cases(draw: st.DrawFn) -> Case:
     padding: Any = draw(st.sampled_from(["sides", "sides", "valid", "same", "same_upper", "same_lower"]))
     if padding == "same":
         stride = (1, 1)
-    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     if padding == "sides":
         padding = draw(st.tuples(*[st.integers(0, 10)] * 4))
         pads = [padding[:2], padding[2:]]
@@ -33,7 +33,7 @@ def cases(draw: st.DrawFn) -> Case:
     need = {"zeros": 0, "replicate": 1, "symmetric": 1, "reflect": 1, "circular": 0}[mode]
     follows = mode in ("reflect", "circular", "symmetric")
     size = []
-    for e, p in zip(extent, pads, strict=True):
+    for e, p in zip(extent, pads):
         enough = 1 if str(padding).startswith("same") else e - sum(p)
         low = max(enough, need + max(p) * follows, 0 if mode == "zeros" else 1)
         size.append(low + draw(st.integers(0, 24)))
@@ -58,8 +58,7 @@ def test_any_problem_in_any_layout(
     event(case.padding_mode)
     drop_batch = not batched and case.batch == 1
     x, w, b = (
-        None if values is None else arrange(values, layout)
-        for values, layout in zip(case.integers(seed), layouts, strict=True)
+        None if values is None else arrange(values, layout) for values, layout in zip(case.integers(seed), layouts)
     )
     assert x is not None
     assert w is not None

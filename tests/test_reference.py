@@ -33,7 +33,7 @@ def by_definition(case: Case, x: Array, w: Array, b: Array | None) -> Array:
     pads = reference.sides(case.options["padding"], (case.in_h, case.in_w), case.kernel, case.stride, case.dilation)
     size = [
         (n + sum(p) - d * (k - 1) - 1) // s + 1
-        for n, p, k, s, d in zip(x.shape[2:], pads, case.kernel, case.stride, case.dilation, strict=True)
+        for n, p, k, s, d in zip(x.shape[2:], pads, case.kernel, case.stride, case.dilation)
     ]
     y = np.zeros((case.batch, case.out_channels, *size))
     group_in, group_out = case.in_channels // case.groups, case.out_channels // case.groups

@@ -4,37 +4,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../finite.h"
 #include "../parallel.h"
 #include "algorithms.h"
 
 namespace tileconv {
-namespace {
-
-// No exponent field of all ones.
-bool all_finite(const float* p, std::int64_t n) noexcept {
-  bool finite = true;
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, p + i, sizeof bits);
-    finite &= (bits & 0x7f800000u) != 0x7f800000u;
-  }
-  return finite;
-}
-bool all_finite(const double* p, std::int64_t n) noexcept {
-  bool finite = true;
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::uint64_t bits;
-    std::memcpy(&bits, p + i, sizeof bits);
-    finite &= (bits & 0x7ff0000000000000u) != 0x7ff0000000000000u;
-  }
-  return finite;
-}
-
-}  // namespace
 
 template <class T>
-ShiftGemmPlan<T>::ShiftGemmPlan(const PlanRequest& request)
-    : map_(make_shift_map(request)),
+ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
+    : map_(map),
       set_(kernel_set<T>(*request.kernels)),
       isa_(request.kernels->isa),
       block_(choose_blocking<T>(map_, request)),
@@ -111,7 +89,7 @@ void ShiftGemmPlan<T>::make_taps() {
     table_begin_.push_back(static_cast<std::int64_t>(taps_.size()));
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = begin; j < end; ++j) {
-        const std::int64_t index = i * map_.w.count + j;
+        const std::int64_t index = map_.kernel_index(i, j);
         const std::int64_t input = block_.in_place ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
                                                    : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
                                                          staged_w_.tap_position[static_cast<std::size_t>(j)];
@@ -128,49 +106,52 @@ template <class T>
 void ShiftGemmPlan<T>::pack(const ConvViews& v, void* packed) const {
   const T* const weight = reinterpret_cast<const T*>(v.weight);
   const T* const bias = reinterpret_cast<const T*>(v.bias);
-  *static_cast<bool*>(packed) = !skips_ || all_finite(weight, map_.groups * map_.out_channels * map_.steps());
+  const std::int64_t rows = map_.in_channels * map_.kernel_elements;
+  *static_cast<bool*>(packed) = !skips_ || all_finite(weight, map_.groups * map_.out_channels * rows, T());
   T* const panels_begin = reinterpret_cast<T*>(static_cast<char*>(packed) + header_bytes);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
-    const std::int64_t panel = task % panels(), first_channel = task / panels() * map_.out_channels;
+    const std::int64_t panel = task % panels(), group = task / panels();
     const std::int64_t begin = split_at(lane_groups(), panels(), panel) * set_.lanes;
     const std::int64_t padded = split_at(lane_groups(), panels(), panel + 1) * set_.lanes - begin;
     const std::int64_t channels = std::min(padded, map_.out_channels - begin);
     T* const to = panels_begin + task * panel_size();
-    for (std::int64_t k = 0; k < padded; ++k) to[k] = bias && k < channels ? bias[first_channel + begin + k] : T(0);
-    set_.pack({weight + (first_channel + begin) * map_.steps(), static_cast<std::ptrdiff_t>(map_.steps()), channels,
-               padded, map_.steps(), to + panel_columns(), static_cast<std::ptrdiff_t>(panel_columns())});
+    const T* const from = weight + group * group_weights() + begin * map_.weight_out;
+    for (std::int64_t k = 0; k < padded; ++k) to[k] = bias && k < channels ? bias[group * map_.out_channels + begin + k] : T(0);
+    // Kernel elements are adjacent; in channels are too where they follow one another, and then go in one piece.
+    const bool whole = map_.weight_in == map_.kernel_elements;
+    const std::int64_t pieces = whole ? 1 : map_.in_channels, columns = whole ? rows : map_.kernel_elements;
+    if (map_.kernel_elements == 1)
+      set_.pack({from, map_.weight_out, map_.weight_in, channels, padded, map_.in_channels, to + panel_columns(), panel_columns()});
+    else
+      for (std::int64_t c = 0; c < pieces; ++c)
+        set_.pack({from + c * map_.weight_in, map_.weight_out, 1, channels, padded, columns,
+                   to + panel_columns() * (1 + c * map_.kernel_elements), panel_columns()});
   });
 }
 
 template class ShiftGemmPlan<float>;
 template class ShiftGemmPlan<double>;
 
-ShiftMap make_shift_map(const PlanRequest& request) {
-  const ConvProblem& p = request.problem;
-  ShiftMap map;
-  map.batch = p.batch;
-  map.groups = p.groups;
-  map.in_channels = p.group_in_channels();
-  map.out_channels = p.group_out_channels();
-  map.h = {p.out_h, p.stride_h, {p.padding_mode, p.in_h}, -p.pad_top, p.dilation_h, p.kernel_h};
-  map.w = {p.out_w, p.stride_w, {p.padding_mode, p.in_w}, -p.pad_left, p.dilation_w, p.kernel_w};
-  map.collapsed = p.taps() == 1 && p.stride_h == 1 && p.stride_w == 1 && p.out_h == p.in_h && p.out_w == p.in_w &&
-                  map.h.inside() && map.w.inside() && request.layout.input_planes && request.layout.out_planes;
-  if (map.collapsed) {
-    map.w.out_size = map.w.map.size = p.in_h * p.in_w;
-    map.h.out_size = map.h.map.size = 1;
+namespace {
+
+template <class T>
+std::unique_ptr<Plan> prepare(const PlanRequest& request) {
+  switch (request.problem.pass) {
+    case Pass::forward:
+      return std::make_unique<ShiftGemmPlan<T>>(forward_map(request.problem, request.layout), request);
+    case Pass::input_gradient: return make_input_gradient_plan<T>(request);
+    case Pass::weight_gradient: return make_weight_gradient_plan<T>(request);
   }
-  return map;
+  return nullptr;
 }
+
+}  // namespace
 
 const Algorithm shift_gemm_algorithm = {
     "shift_gemm",
     "exact on small integers; one running sum, error below 1e-5 (float32) and 1e-13 (float64)",
     [](const PlanRequest&) -> const char* { return nullptr; },
-    [](const PlanRequest& r) -> std::unique_ptr<Plan> {
-      if (r.problem.dtype == DType::float32) return std::make_unique<ShiftGemmPlan<float>>(r);
-      return std::make_unique<ShiftGemmPlan<double>>(r);
-    },
+    [](const PlanRequest& r) { return r.problem.dtype == DType::float32 ? prepare<float>(r) : prepare<double>(r); },
 };
 
 }  // namespace tileconv

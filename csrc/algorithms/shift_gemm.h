@@ -10,21 +10,9 @@
 #include <vector>
 
 #include "../plan.h"
-#include "../staging.h"
+#include "../shift_map.h"
 
 namespace tileconv {
-
-// The map that the engine computes, for each image and group:
-//   out[k, y, x] = bias[k] + sum over c, i, j of weight[k, c, i, j] * in[c, y * h.step + h.tap(i), x * w.step + w.tap(j)]
-struct ShiftMap {
-  std::int64_t batch, groups, in_channels, out_channels;  // channels of one group
-  AxisTaps h, w;
-  bool collapsed = false;  // 1x1 on adjacent rows: the image is one row of h * w pixels
-
-  std::int64_t taps() const noexcept { return h.count * w.count; }
-  std::int64_t steps() const noexcept { return in_channels * taps(); }
-};
-ShiftMap make_shift_map(const PlanRequest& request);
 
 // How the loops are cut. Sizes are upper limits: what does not divide is split evenly.
 struct Blocking {
@@ -40,13 +28,6 @@ struct Blocking {
 template <class T>
 Blocking choose_blocking(const ShiftMap& map, const PlanRequest& request);
 
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
-
-// Part i of `parts` even parts of `total` is [split_at(total, parts, i), split_at(total, parts, i + 1)).
-inline std::int64_t split_at(std::int64_t total, std::int64_t parts, std::int64_t i) noexcept {
-  return total * i / parts;
-}
-
 // Adjacent outputs of one row that share a register tile (channel lanes), and the taps they use: those of
 // taps[table ..] whose column is not wholly in the padding, `columns` for each kernel row.
 struct Run {
@@ -56,7 +37,8 @@ struct Run {
 template <class T>
 class ShiftGemmPlan final : public Plan {
  public:
-  explicit ShiftGemmPlan(const PlanRequest& request);
+  // The plan of a map; `request` tells what the map itself does not: kernels, threads, layout.
+  ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
   double cycles() const noexcept override { return block_.cycles; }
   std::int64_t workspace_bytes() const noexcept override {
@@ -98,9 +80,13 @@ class ShiftGemmPlan final : public Plan {
   // Channel lanes: a packed panel is a vector column of biases and one for each step of the sum; all panels take the
   // room of the widest.
   std::int64_t panel_columns() const { return block_.vectors * set_.lanes; }
-  std::int64_t panel_size() const { return panel_columns() * (map_.steps() + 1); }
+  std::int64_t panel_size() const { return panel_columns() * (map_.in_channels * map_.kernel_elements + 1); }
+  // Of the caller's weights.
+  std::int64_t group_weights() const {
+    return map_.out_channels * map_.in_channels * map_.kernel_elements;
+  }
   std::int64_t group_size() const { return panels() * panel_size(); }
-  std::int64_t staged_size() const { return block_.in_place ? 0 : block_.chunk * channel_stride_ + set_.lanes; }
+  std::int64_t staged_size() const { return block_.in_place ? 0 : ceil_div(block_.chunk * channel_stride_, set_.lanes) * set_.lanes + set_.lanes; }
   // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
   std::int64_t line_size() const {
     const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
@@ -160,5 +146,11 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t splits_ = 1;                             // of the out channels of a tile, for more tasks
   int threads_ = 1;
 };
+
+// The other passes, each in its own file, made of such plans or kernels.
+template <class T>
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request);
+template <class T>
+std::unique_ptr<Plan> make_weight_gradient_plan(const PlanRequest& request);
 
 }  // namespace tileconv

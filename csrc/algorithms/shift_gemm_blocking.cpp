@@ -44,7 +44,7 @@ class Model {
       if (largest(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
     for (int i = 0; i < set_.pixel_lanes_count; ++i)
       if (largest(set_.pixel_lanes, set_.pixel_lanes_count, i))
-        for (const bool flat : {false, true}) consider(pixel_lanes(set_.pixel_lanes[i], flat));
+        for (const bool flat : {false, map_.taps() > 0}) consider(pixel_lanes(set_.pixel_lanes[i], flat));
     best.channel_lanes ? cut_channel_lanes(best) : cut_pixel_lanes(best);
     return best;
   }
@@ -106,7 +106,7 @@ class Model {
   // A chunk's panel of weights stays in L2 beside the staged tile.
   void cut_channel_lanes(Blocking& b) const {
     const CacheSizes& cache = cache_sizes();
-    set_chunk(b, cache.l2 / 4 / (tile_bytes(b) * map_.taps()));
+    set_chunk(b, cache.l2 / 4 / (tile_bytes(b) * std::max<std::int64_t>(1, map_.taps())));
     cut_tile(b, b.rows);
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b), weights = map_.out_channels * b.chunk * map_.taps() * element;
     b.panels_outer = panel <= cache.l1d / 2 || weights > cache.l2 / 2;

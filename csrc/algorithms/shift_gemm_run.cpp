@@ -39,7 +39,7 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
     t.skip = *static_cast<const bool*>(packed);
     t.weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes) + t.group * group_size();
   } else {
-    t.weights = reinterpret_cast<const T*>(v.weight) + t.group * map_.out_channels * map_.steps();
+    t.weights = reinterpret_cast<const T*>(v.weight) + t.group * group_weights();
     t.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels : nullptr;
   }
 
@@ -84,8 +84,8 @@ GemmArgs<T> ShiftGemmPlan<T>::tile_args(const ConvViews& v, const Tile& t) const
   a.tap_count = map_.taps();
   a.steps = t.chunk_channels;
   a.input_step = t.input_channel;
-  a.weight_step = map_.taps() * (block_.channel_lanes ? panel_columns() : 1);
-  a.weight_row = static_cast<std::ptrdiff_t>(map_.steps());
+  a.weight_step = block_.channel_lanes ? map_.kernel_elements * panel_columns() : map_.weight_in;
+  a.weight_row = map_.weight_out;
   a.out_channel_stride = v.out_stride[1] / element_;
   return a;
 }
@@ -106,6 +106,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
                                               (y - t.y0) * t.width() + run.x - t.x0);
     a.partial_in = first ? nullptr : partial;
     a.partial_out = last ? nullptr : partial;
+    a.partial_row = columns;
     a.out_channels = std::min(end * set_.lanes, map_.out_channels) - begin * set_.lanes;
     T* const out = output(v, t, begin * set_.lanes, y, run.x);
     const bool spill = !out_rows_;
@@ -155,11 +156,12 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
         const std::int64_t k = split_at(map_.out_channels, panels(), panel);
         const std::int64_t channels = split_at(map_.out_channels, panels(), panel + 1) - k;
-        a.weights = t.weights + k * map_.steps() + t.chunk_begin * map_.taps();
+        a.weights = t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
         a.bias = t.bias ? t.bias + k : nullptr;
         T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
         a.partial_in = first ? nullptr : partial;
         a.partial_out = last ? nullptr : partial;
+        a.partial_row = to - from;
         a.out = spill ? t.spill : output(v, t, k, t.y0 + line, t.x0) + from;
         a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
         kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);

@@ -27,7 +27,7 @@ struct Tap {
 //   pixel lanes: vectors run over pixels. weight(m) = weights + m * weight_row (any layout: read in place), weights are
 //     broadcast.
 // start is `partial_in` if set, else bias[m], else 0. The sums go to `partial_out` if set, else to `out`. Partial sums
-// are kept as the vectors come, rows x vectors, 64-byte aligned; they may be updated in place.
+// are kept as the vectors come, row m at m * partial_row (at least all vectors of a row); they may be updated in place.
 template <class T>
 struct GemmArgs {
   const T* input;
@@ -41,6 +41,7 @@ struct GemmArgs {
   const T* bias;              // channel lanes: padded to whole vectors
   const T* partial_in;
   T* partial_out;
+  std::ptrdiff_t partial_row;
   T* out;  // out[m * out_channel_stride + p]
   std::ptrdiff_t out_channel_stride;
   std::int64_t out_channels;  // channel lanes: how many lanes are real
@@ -52,6 +53,31 @@ struct GemmKernel {
   int rows;     // channel lanes: pixels; pixel lanes: out channels
   int vectors;  // channel lanes: of out channels; pixel lanes: of pixels
   void (*run)(const GemmArgs<T>&) noexcept;
+};
+
+// Sums of products over pixels, for weight gradients of few channels. For m < rows and n < columns of the kernel
+//   out[m * out_row + n] += sum over y < height, x < width of
+//                           grad[m * grad_channel + y * grad_row + x] * input[offsets[n] + y * input_row + x]
+// Vectors run over x; lanes behind `width` are neither read nor added.
+template <class T>
+struct DotArgs {
+  const T* grad;
+  std::ptrdiff_t grad_channel;
+  std::ptrdiff_t grad_row;
+  const T* input;
+  const std::ptrdiff_t* offsets;
+  std::ptrdiff_t input_row;
+  std::int64_t height;
+  std::int64_t width;
+  T* out;
+  std::ptrdiff_t out_row;
+};
+
+template <class T>
+struct DotKernel {
+  int rows;
+  int columns;
+  void (*run)(const DotArgs<T>&) noexcept;
 };
 
 // A run of staged elements: positions [position, position + length) are `lead` zeros, then `count` elements from source
@@ -81,12 +107,14 @@ struct StageArgs {
   std::int64_t row_length;
 };
 
-// Transposes rows x columns of `source` (row r at source + r * source_row, columns adjacent) into
-// destination[c * destination_column + r]; rows up to padded_rows are zeros. padded_rows is a multiple of the lanes.
+// Copies rows x columns of `source` into destination[column * destination_column + row]: a transposition where columns
+// are adjacent in the source, runs of rows where rows are (source_row == 1); any other layout goes element by element.
+// Rows from `rows` to `padded_rows` are zeros; nothing else is written.
 template <class T>
 struct PackArgs {
   const T* source;
   std::ptrdiff_t source_row;
+  std::ptrdiff_t source_column;
   std::int64_t rows;
   std::int64_t padded_rows;
   std::int64_t columns;
@@ -101,6 +129,8 @@ struct KernelSet {
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;
   int pixel_lanes_count;
+  const DotKernel<T>* dot;  // every rows x columns up to the largest of each, rows first
+  int dot_count;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
   // Issues `iterations` * fma_per_iteration independent multiply-adds on vectors of `lanes`.

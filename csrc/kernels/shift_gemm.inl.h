@@ -49,7 +49,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m)
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * columns + v * V::lanes);
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * a.partial_row + v * V::lanes);
   } else {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) {
@@ -81,24 +81,24 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
 
   alignas(64) T tile[rows * columns];
   T* const to = a.partial_out ? a.partial_out : tile;
+  const std::ptrdiff_t stride = a.partial_out ? a.partial_row : columns;
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m)
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * columns + v * V::lanes);
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * stride + v * V::lanes);
   if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
 }
 
 template <class T, int rows, int vectors>
 void pixel_lanes(const GemmArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int columns = vectors * V::lanes;
   V sum[rows][vectors];
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     const V start = V::broadcast(a.bias ? a.bias[m] : T(0));
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v)
-      sum[m][v] = a.partial_in ? V::load(a.partial_in + m * columns + v * V::lanes) : start;
+      sum[m][v] = a.partial_in ? V::load(a.partial_in + m * a.partial_row + v * V::lanes) : start;
   }
 
   const T *input = a.input, *weights = a.weights;
@@ -123,7 +123,7 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
   }
 
   T* const to = a.partial_out ? a.partial_out : a.out;
-  const std::ptrdiff_t stride = a.partial_out ? columns : a.out_channel_stride;
+  const std::ptrdiff_t stride = a.partial_out ? a.partial_row : a.out_channel_stride;
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m)
     TILECONV_UNROLL

@@ -74,24 +74,51 @@ void stage(const StageArgs<T>& a) noexcept {
 }
 
 template <class T>
+TILECONV_INLINE Vec<T> load_upto(const T* p, std::int64_t n) {
+  return n >= Vec<T>::lanes ? Vec<T>::load(p) : Vec<T>::load_first(p, n > 0 ? n : 0);
+}
+template <class T>
+TILECONV_INLINE void store_upto(const Vec<T>& v, T* p, std::int64_t n) {
+  if (n >= Vec<T>::lanes)
+    v.store(p);
+  else
+    v.store_first(p, n);
+}
+
+template <class T>
+TILECONV_NOINLINE void pack_rows(const PackArgs<T>& a) noexcept {
+  for (std::int64_t column = 0; column < a.columns; ++column)
+    for (std::int64_t row = 0; row < a.padded_rows; row += Vec<T>::lanes)
+      store_upto(load_upto(a.source + column * a.source_column + row, a.rows - row),
+                 a.destination + column * a.destination_column + row, a.padded_rows - row);
+}
+
+template <class T>
+TILECONV_NOINLINE void pack_elements(const PackArgs<T>& a) noexcept {
+  for (std::int64_t column = 0; column < a.columns; ++column)
+    for (std::int64_t row = 0; row < a.padded_rows; ++row)
+      a.destination[column * a.destination_column + row] =
+          row < a.rows ? a.source[row * a.source_row + column * a.source_column] : T(0);
+}
+
+template <class T>
 void pack(const PackArgs<T>& a) noexcept {
+  if (a.source_row == 1) return pack_rows(a);
+  if (a.source_column != 1) return pack_elements(a);
   constexpr int lanes = Vec<T>::lanes;
   for (std::int64_t row = 0; row < a.padded_rows; row += lanes) {
     for (std::int64_t column = 0; column < a.columns; column += lanes) {
-      const std::int64_t width = a.columns - column < lanes ? a.columns - column : lanes;
+      const std::int64_t width = a.columns - column;
       Vec<T> block[lanes];
       TILECONV_UNROLL
-      for (int r = 0; r < lanes; ++r) {
-        const T* const source = a.source + (row + r) * a.source_row + column;
-        block[r] = row + r >= a.rows ? Vec<T>::broadcast(T(0))
-                   : width == lanes  ? Vec<T>::load(source)
-                                     : Vec<T>::load_first(source, width);
-      }
+      for (int r = 0; r < lanes; ++r)
+        block[r] = row + r < a.rows ? load_upto(a.source + (row + r) * a.source_row + column, width)
+                                    : Vec<T>::broadcast(T(0));
       Vec<T>::transpose(block);
       T* const to = a.destination + column * a.destination_column + row;
       TILECONV_UNROLL
       for (int c = 0; c < lanes; ++c)
-        if (c < width) block[c].store(to + c * a.destination_column);
+        if (c < width) store_upto(block[c], to + c * a.destination_column, a.padded_rows - row);
     }
   }
 }

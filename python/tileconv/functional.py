@@ -231,6 +231,7 @@ def explain(
     dtype: DTypeLike = np.float32,
     algorithm: str = "auto",
     frozen: bool = False,
+    pass_: str = "forward",
 ) -> Explanation:
     """Tell how `conv2d` would compute a problem: which algorithm, kernel and blocking, and why no other.
 
@@ -283,5 +284,6 @@ def explain(
         real_dtype(dtype),
         text(algorithm, "algorithm"),
         flag(frozen, "frozen"),
+        text(pass_, "pass_"),
     )
     return Explanation(pass_=found.pop("pass"), **found)

@@ -358,5 +358,5 @@ def weight_shape(in_channels: int, out_channels: int, kernel: Pair, arguments: A
         padding = 0, 0, 0, 0
     channels = out_channels, max(1, in_channels // max(1, groups))
     geometry = stride, padding, dilation, groups, padding_mode
-    _core.explain((in_channels, 1, 1), (*channels, 1, 1), False, *geometry, np.dtype(np.float32), "auto", False)
+    _core.explain((in_channels, 1, 1), (*channels, 1, 1), False, *geometry, np.dtype(np.float32), "auto", False, "forward")
     return (*channels, *kernel)

@@ -1,0 +1,169 @@
+// The input gradient (and so the transposed convolution) as shifted GEMMs over the output's gradient: one map for each
+// residue of the input's coordinates by the strides. Padding other than zeros is folded back: the gradient of the padded
+// frame is computed strip by strip and added where the AxisMap says that its values came from.
+#include <algorithm>
+
+#include "../parallel.h"
+#include "shift_gemm.h"
+
+namespace tileconv {
+namespace {
+
+template <class T>
+class InputGradientPlan final : public Plan {
+ public:
+  explicit InputGradientPlan(const PlanRequest& request)
+      : problem_(request.problem), map_h_{problem_.padding_mode, problem_.in_h}, map_w_{problem_.padding_mode, problem_.in_w} {
+    const ConvProblem& p = problem_;
+    regions_.push_back(make_region(request, {0, p.in_h}, {0, p.in_w}, false));
+    if (p.padding_mode == PaddingMode::zeros) return;
+    const GradientRange all_columns{-p.pad_left, p.in_w + p.pad_right}, rows{0, p.in_h};
+    const std::pair<GradientRange, GradientRange> strips[] = {{{-p.pad_top, 0}, all_columns},
+                                                              {{p.in_h, p.in_h + p.pad_bottom}, all_columns},
+                                                              {rows, {-p.pad_left, 0}},
+                                                              {rows, {p.in_w, p.in_w + p.pad_right}}};
+    for (const auto& [strip_rows, strip_columns] : strips)
+      if (strip_rows.end > strip_rows.begin && strip_columns.end > strip_columns.begin)
+        regions_.push_back(make_region(request, strip_rows, strip_columns, true));
+  }
+
+  double cycles() const noexcept override {
+    return sum_parts(0.0, [](double sum, const ShiftGemmPlan<T>& plan) { return sum + plan.cycles(); });
+  }
+  std::int64_t workspace_bytes() const noexcept override {
+    std::int64_t strip = 0;
+    for (const Region& region : regions_) strip = std::max(strip, region.folded ? strip_bytes(region) : 0);
+    return strip + sum_parts(std::int64_t{0}, [](std::int64_t most, const ShiftGemmPlan<T>& plan) {
+             return std::max(most, plan.workspace_bytes());
+           });
+  }
+  std::int64_t packed_bytes() const noexcept override { return packed_bytes_; }
+  std::string packing_key() const override {
+    std::string keys = "input_gradient";
+    for (const auto& packing : packings_) keys += "|" + packing.key;
+    return keys;
+  }
+
+  void pack(const ConvViews& v, void* packed) const override {
+    for (const Packing& packing : packings_) packing.plan->pack(v, static_cast<char*>(packed) + packing.offset);
+  }
+
+  void run(const ConvViews& v, const void* packed) const override {
+    run_region(regions_.front(), v, packed);
+    for (std::int64_t n = 0; regions_.size() > 1 && n < problem_.batch; ++n)
+      for (std::size_t r = 1; r < regions_.size(); ++r) fold(regions_[r], n, v, packed);
+  }
+
+  PlanReport report() const override {
+    PlanReport report = regions_.front().parts.empty() ? PlanReport{"none", {}} : regions_.front().parts.front().plan->report();
+    report.blocking.emplace_back("maps", static_cast<std::int64_t>(regions_.front().parts.size()));
+    report.blocking.emplace_back("folded_strips", static_cast<std::int64_t>(regions_.size() - 1));
+    return report;
+  }
+
+ private:
+  struct Part {
+    std::int64_t row, column;  // the region's first coordinate of this residue
+    std::unique_ptr<ShiftGemmPlan<T>> plan;
+    std::int64_t packed_offset;
+  };
+  struct Region {
+    GradientRange rows, columns;
+    bool folded;
+    std::vector<Part> parts;
+  };
+  struct Packing {
+    std::string key;
+    std::int64_t offset;
+    const ShiftGemmPlan<T>* plan;
+  };
+
+  template <class S, class F>
+  S sum_parts(S sum, F f) const {
+    for (const Region& region : regions_)
+      for (const Part& part : region.parts) sum = f(sum, *part.plan);
+    return sum;
+  }
+
+  Region make_region(const PlanRequest& request, GradientRange rows, GradientRange columns, bool folded) {
+    Region region{rows, columns, folded, {}};
+    PlanRequest part_request = request;
+    const ConvProblem& p = problem_;
+    if (folded) part_request.layout.out_rows = part_request.layout.out_planes = true;
+    part_request.layout.out_rows = part_request.layout.out_rows && p.stride_w == 1;
+    part_request.layout.out_planes = part_request.layout.out_planes && p.stride_h == 1 && p.stride_w == 1;
+    for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)
+      for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j) {
+        ShiftMap map = input_gradient_map(p, part_request.layout, {i, rows.end}, {j, columns.end});
+        if (folded) map.batch = 1;
+        auto plan = std::make_unique<ShiftGemmPlan<T>>(map, part_request);
+        const std::int64_t offset = packed_offset(*plan);
+        region.parts.push_back({i, j, std::move(plan), offset});
+      }
+    return region;
+  }
+
+  // Parts of the same packing share it.
+  std::int64_t packed_offset(const ShiftGemmPlan<T>& plan) {
+    if (plan.packed_bytes() == 0) return 0;
+    for (const Packing& packing : packings_)
+      if (packing.key == plan.packing_key()) return packing.offset;
+    packings_.push_back({plan.packing_key(), packed_bytes_, &plan});
+    packed_bytes_ += ceil_div(plan.packed_bytes(), 64) * 64;
+    return packings_.back().offset;
+  }
+
+  void run_region(const Region& region, const ConvViews& v, const void* packed) const {
+    for (const Part& part : region.parts) {
+      ConvViews part_views = v;
+      part_views.out += (part.row - region.rows.begin) * v.out_stride[2] + (part.column - region.columns.begin) * v.out_stride[3];
+      part_views.out_stride[2] *= problem_.stride_h;
+      part_views.out_stride[3] *= problem_.stride_w;
+      part.plan->run(part_views, static_cast<const char*>(packed) + part.packed_offset);
+    }
+  }
+
+  static std::int64_t height(const Region& r) { return r.rows.end - r.rows.begin; }
+  static std::int64_t width(const Region& r) { return r.columns.end - r.columns.begin; }
+  std::int64_t strip_bytes(const Region& r) const {
+    return problem_.in_channels * height(r) * width(r) * static_cast<std::int64_t>(sizeof(T));
+  }
+
+  void fold(const Region& region, std::int64_t n, const ConvViews& v, const void* packed) const {
+    constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+    T* const strip = static_cast<T*>(thread_arena(Arena::border, static_cast<std::size_t>(strip_bytes(region))));
+    const std::int64_t plane = height(region) * width(region);
+    ConvViews strip_views = v;
+    strip_views.input += n * v.input_stride[0];
+    strip_views.out = reinterpret_cast<char*>(strip);
+    strip_views.out_stride[0] = 0;
+    strip_views.out_stride[1] = plane * element;
+    strip_views.out_stride[2] = width(region) * element;
+    strip_views.out_stride[3] = element;
+    run_region(region, strip_views, packed);
+    for (std::int64_t c = 0; c < problem_.in_channels; ++c)
+      for (std::int64_t y = 0; y < height(region); ++y) {
+        const T* const from = strip + c * plane + y * width(region);
+        char* const row = v.out + n * v.out_stride[0] + c * v.out_stride[1] + map_h_(region.rows.begin + y) * v.out_stride[2];
+        for (std::int64_t x = 0; x < width(region); ++x)
+          *reinterpret_cast<T*>(row + map_w_(region.columns.begin + x) * v.out_stride[3]) += from[x];
+      }
+  }
+
+  ConvProblem problem_;
+  AxisMap map_h_, map_w_;
+  std::vector<Region> regions_;  // the input itself, then the strips of its frame
+  std::vector<Packing> packings_;
+  std::int64_t packed_bytes_ = 0;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request) {
+  return std::make_unique<InputGradientPlan<T>>(request);
+}
+template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&);
+template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&);
+
+}  // namespace tileconv

@@ -1,0 +1,62 @@
+// See shift_map.h.
+#include "shift_map.h"
+
+#include <numeric>
+
+namespace tileconv {
+namespace {
+
+// Makes the image one row, where every pixel of the output lies over its own pixel of the input.
+void collapse(ShiftMap& map, const Layout& layout) {
+  const auto pointwise = [](const MapAxis& a) {
+    return a.count == 1 && a.step == 1 && a.tap(0) == 0 && a.out_size == a.map.size;
+  };
+  map.collapsed = pointwise(map.h) && pointwise(map.w) && map.h.out_size > 1 && layout.input_planes && layout.out_planes;
+  if (!map.collapsed) return;
+  map.w.out_size *= map.h.out_size;
+  map.w.map.size = map.w.out_size;
+  map.h.out_size = map.h.map.size = 1;
+}
+
+// Tap i of the kernel meets the output's gradient at (begin + pad - i * dilation) / stride, where that is whole: i runs
+// through one residue, in steps of stride / gcd(stride, dilation).
+MapAxis gradient_axis(GradientRange range, std::int64_t out_size, std::int64_t stride, std::int64_t dilation,
+                      std::int64_t pad, std::int64_t kernel) {
+  const std::int64_t common = std::gcd(stride, dilation), period = stride / common;
+  MapAxis axis;
+  axis.out_size = ceil_div(range.end - range.begin, stride);
+  axis.step = 1;
+  axis.map = {PaddingMode::zeros, out_size};
+  std::int64_t i = 0;
+  while (i < std::min(period, kernel) && (range.begin + pad - i * dilation) % stride != 0) ++i;
+  axis.count = i < std::min(period, kernel) ? ceil_div(kernel - i, period) : 0;
+  axis.first = (range.begin + pad - i * dilation) / stride;
+  axis.difference = -dilation / common;
+  axis.kernel_first = i;
+  axis.kernel_difference = period;
+  return axis;
+}
+
+}  // namespace
+
+ShiftMap forward_map(const ConvProblem& p, const Layout& layout) {
+  ShiftMap map{p.batch, p.groups, p.group_in_channels(), p.group_out_channels(), {}, {}, p.kernel_w, p.taps(), 0, 0};
+  map.weight_out = map.in_channels * p.taps();
+  map.weight_in = p.taps();
+  static_cast<AxisTaps&>(map.h) = {p.out_h, p.stride_h, {p.padding_mode, p.in_h}, -p.pad_top, p.dilation_h, p.kernel_h};
+  static_cast<AxisTaps&>(map.w) = {p.out_w, p.stride_w, {p.padding_mode, p.in_w}, -p.pad_left, p.dilation_w, p.kernel_w};
+  collapse(map, layout);
+  return map;
+}
+
+ShiftMap input_gradient_map(const ConvProblem& p, const Layout& layout, GradientRange rows, GradientRange columns) {
+  ShiftMap map{p.batch, p.groups, p.group_out_channels(), p.group_in_channels(), {}, {}, p.kernel_w, p.taps(), 0, 0};
+  map.weight_out = p.taps();
+  map.weight_in = p.group_in_channels() * p.taps();
+  map.h = gradient_axis(rows, p.out_h, p.stride_h, p.dilation_h, p.pad_top, p.kernel_h);
+  map.w = gradient_axis(columns, p.out_w, p.stride_w, p.dilation_w, p.pad_left, p.kernel_w);
+  collapse(map, layout);
+  return map;
+}
+
+}  // namespace tileconv

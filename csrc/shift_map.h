@@ -1,0 +1,49 @@
+// The one linear map that the shifted GEMM computes, and what every pass of a convolution becomes in its terms.
+//
+// For each image and group:
+//   out[k, y, x] = bias[k] + sum over c, i, j of
+//                  weight[k, c, h.kernel(i), w.kernel(j)] * in[c, y * h.step + h.tap(i), x * w.step + w.tap(j)]
+// Forward, this is the convolution as it stands. Its input gradient is such a map over the output's gradient for every
+// residue of the input's coordinates by the stride: only the kernel elements that meet that residue take part, so nothing
+// is ever multiplied by an inserted zero (the sub-pixel form of a transposed convolution).
+#pragma once
+
+#include "plan.h"
+#include "staging.h"
+
+namespace tileconv {
+
+struct MapAxis : AxisTaps {
+  std::int64_t kernel_first = 0, kernel_difference = 1;  // which kernel element a tap belongs to
+  std::int64_t kernel(std::int64_t i) const noexcept { return kernel_first + i * kernel_difference; }
+};
+
+struct ShiftMap {
+  std::int64_t batch, groups, in_channels, out_channels;  // channels of one group
+  MapAxis h, w;
+  std::int64_t kernel_w, kernel_elements;      // the layout of one kernel in the weights
+  std::int64_t weight_out, weight_in;          // elements from one out channel, one in channel, to the next
+  bool collapsed = false;                      // 1x1 on adjacent rows: the image is one row of h * w pixels
+
+  std::int64_t taps() const noexcept { return h.count * w.count; }
+  std::int64_t steps() const noexcept { return in_channels * taps(); }
+  std::int64_t kernel_index(std::int64_t i, std::int64_t j) const noexcept { return h.kernel(i) * kernel_w + w.kernel(j); }
+};
+
+ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
+
+// A rectangle of the padded input's gradient: coordinates [begin, end) that leave the same residue by the stride as
+// begin, in terms of the input (negative: in the padding before it).
+struct GradientRange {
+  std::int64_t begin, end;
+};
+ShiftMap input_gradient_map(const ConvProblem& problem, const Layout& layout, GradientRange rows, GradientRange columns);
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
+
+// Part i of `parts` even parts of `total` is [split_at(total, parts, i), split_at(total, parts, i + 1)).
+inline std::int64_t split_at(std::int64_t total, std::int64_t parts, std::int64_t i) noexcept {
+  return total * i / parts;
+}
+
+}  // namespace tileconv
