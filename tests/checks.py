@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import tileconv as tc
 from cases import DTYPES, Array, Case
 from tileconv import _core
 
@@ -35,16 +36,16 @@ def core_options(case: Case) -> tuple[Any, ...]:
     return case.stride, case.padding, case.dilation, case.groups, case.padding_mode
 
 
-def plan(case: Case, algorithm: str = "auto", frozen: bool = False) -> dict[str, Any]:
-    """What the core's `explain` says."""
+def plan(case: Case, algorithm: str = "auto", frozen: bool = False) -> tc.Explanation:
+    """What `explain` says of the case."""
     shapes, dtype = (case.input_shape, case.weight_shape), DTYPES[case.dtype]
-    found = _core.explain(*shapes, case.bias, *core_options(case), dtype, algorithm, frozen)
-    assert found["isa"] == _core.get_isa()
-    assert algorithm in ("auto", found["algorithm"])
+    found = tc.explain(*shapes, case.bias, **case.options, dtype=dtype, algorithm=algorithm, frozen=frozen)
+    assert found.isa == _core.get_isa()
+    assert algorithm in ("auto", found.algorithm)
     return found
 
 
-def plan_or_refusal(case: Case, algorithm: str, frozen: bool) -> dict[str, Any] | None:
+def plan_or_refusal(case: Case, algorithm: str, frozen: bool) -> tc.Explanation | None:
     """None where the named algorithm refuses the case, which it must give a reason for."""
     try:
         return plan(case, algorithm, frozen)
@@ -58,7 +59,7 @@ def plan_or_refusal(case: Case, algorithm: str, frozen: bool) -> dict[str, Any] 
 
 def runs(
     case: Case, weight: Array, bias: Array | None, algorithms: Sequence[str] = ALGORITHMS
-) -> Iterator[tuple[str, dict[str, Any], Run]]:
+) -> Iterator[tuple[str, tc.Explanation, Run]]:
     """(label, plan, run) of every algorithm that supports the case, with fresh and with frozen weights.
 
     `run(input, out=None)` computes; the label goes into the failure report.
@@ -67,7 +68,7 @@ def runs(
         for frozen in (False, True):
             if (found := plan_or_refusal(case, algorithm, frozen)) is None:
                 continue
-            label = f"{case} | {algorithm} on {found['isa']}{', frozen' if frozen else ''}"
+            label = f"{case} | {algorithm} on {found.isa}{', frozen' if frozen else ''}"
             yield label, found, _run(case, weight, bias, algorithm, frozen)
 
 
@@ -79,9 +80,9 @@ def _run(case: Case, weight: Array, bias: Array | None, algorithm: str, frozen: 
     return lambda input, out=None: _core.conv2d(input, weight, bias, *options, out, algorithm)
 
 
-def is_exact(found: dict[str, Any]) -> bool:
+def is_exact(found: tc.Explanation) -> bool:
     """Whether the planned algorithm promises exact sums of small integers."""
-    return "exact" in str(found["accuracy"])
+    return "exact" in found.accuracy
 
 
 def _expect(wrong: Array, actual: Array, expected: Array, what: str) -> None:

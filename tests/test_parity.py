@@ -34,7 +34,7 @@ def test_small_integers_are_exact(case: Case, isa: str) -> None:
         for label, found, run in runs(typed, w, b):
             if not is_exact(found):
                 continue
-            tried.add(found["algorithm"])
+            tried.add(found.algorithm)
             out = np.full(expected.shape, np.nan, x.dtype)
             assert run(x, out) is out
             assert_exact(out, expected, label)
@@ -54,8 +54,8 @@ def test_normal_values_are_accurate(case: Case, isa: str) -> None:
 @each_case
 def test_planned_shape_and_forced_isa(case: Case, isa: str) -> None:
     found = plan(case)
-    assert tuple(found["output_shape"]) == problem(case, "integers")[3].shape
-    assert found["isa"] == isa
+    assert found.output_shape == problem(case, "integers")[3].shape
+    assert found.isa == isa
 
 
 def test_shift_gemm_supports_everything(isa: str) -> None:

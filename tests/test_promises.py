@@ -47,7 +47,7 @@ def assert_same_bits_however_asked(case: Case, algorithms: Sequence[str]) -> Non
     first: dict[str, Array] = {}
     for label, found, run in runs(case, w, b, algorithms):
         tc.set_num_threads(1)
-        expected = first.setdefault(found["algorithm"], run(x))
+        expected = first.setdefault(found.algorithm, run(x))
         for threads in (1, 2, 3):
             tc.set_num_threads(threads)
             assert_same_bits(run(x), expected, f"{label}, {threads} threads")
@@ -95,7 +95,7 @@ def test_threads_are_really_used() -> None:
     """Otherwise the tests above compare one thread with itself."""
     tc.set_num_threads(3)
     found = [plan(Case.parse(descriptor)) for descriptor in SPLIT]
-    assert sum(one["threads"] > 1 for one in found) >= len(SPLIT) // 2
+    assert sum(one.threads > 1 for one in found) >= len(SPLIT) // 2
 
 
 NON_FINITE = [

@@ -56,14 +56,14 @@ LARGE = [
 def test_workspace_is_bounded_and_independent_of_the_batch(descriptor: str, frozen: bool, isa: str) -> None:
     case = Case.parse(descriptor)
     tc.set_num_threads(1)
-    sizes = [plan(replace(case, batch=batch), frozen=frozen)["workspace_bytes"] for batch in (1, 3, 64)]
+    sizes = [plan(replace(case, batch=batch), frozen=frozen).workspace_bytes for batch in (1, 3, 64)]
     assert sizes == sizes[:1] * 3
     assert 0 <= sizes[0] <= 8 << 20
 
 
 def test_workspace_does_not_follow_the_image() -> None:
     tc.set_num_threads(1)
-    small, large = (plan(Case.parse(f"ic64 ih{size} oc64 kh3 p1"))["workspace_bytes"] for size in (512, 8192))
+    small, large = (plan(Case.parse(f"ic64 ih{size} oc64 kh3 p1")).workspace_bytes for size in (512, 8192))
     assert large < 32 * max(small, 1 << 16), "16 times as wide an image, 256 times the pixels"
 
 

@@ -31,7 +31,7 @@ def test_explained_problem_is_the_descriptor(case: Case) -> None:
     for dtype in DTYPES:
         typed = replace(resolved, dtype=dtype)
         found = plan(replace(case, dtype=dtype))
-        assert found["problem"].startswith(str(typed))
+        assert found.problem.startswith(str(typed))
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["fresh", "frozen"])
@@ -66,8 +66,8 @@ def test_auto_takes_no_plain_loops() -> None:
     """The reference is the last resort; on anything but a trifle it is never the fastest."""
     for case in CASES:
         found = plan(case)
-        work = case.fan_in * np.prod(found["output_shape"])
-        assert found["algorithm"] != "reference" or work < 1000, case
+        work = case.fan_in * np.prod(found.output_shape)
+        assert found.algorithm != "reference" or work < 1000, case
 
 
 def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:

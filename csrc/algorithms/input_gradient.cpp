@@ -9,11 +9,14 @@
 namespace tileconv {
 namespace {
 
+using MakePlan = std::unique_ptr<Plan> (*)(const ShiftMap&, const PlanRequest&);
+
 template <class T>
 class InputGradientPlan final : public Plan {
  public:
-  explicit InputGradientPlan(const PlanRequest& request)
-      : problem_(request.problem), map_h_{problem_.padding_mode, problem_.in_h}, map_w_{problem_.padding_mode, problem_.in_w} {
+  InputGradientPlan(const PlanRequest& request, MakePlan make_plan)
+      : make_plan_(make_plan),
+        problem_(request.problem), map_h_{problem_.padding_mode, problem_.in_h}, map_w_{problem_.padding_mode, problem_.in_w} {
     const ConvProblem& p = problem_;
     regions_.push_back(make_region(request, {0, p.in_h}, {0, p.in_w}, false));
     if (p.padding_mode == PaddingMode::zeros) return;
@@ -28,12 +31,12 @@ class InputGradientPlan final : public Plan {
   }
 
   double cycles() const noexcept override {
-    return sum_parts(0.0, [](double sum, const ShiftGemmPlan<T>& plan) { return sum + plan.cycles(); });
+    return sum_parts(0.0, [](double sum, const Plan& plan) { return sum + plan.cycles(); });
   }
   std::int64_t workspace_bytes() const noexcept override {
     std::int64_t strip = 0;
     for (const Region& region : regions_) strip = std::max(strip, region.folded ? strip_bytes(region) : 0);
-    return strip + sum_parts(std::int64_t{0}, [](std::int64_t most, const ShiftGemmPlan<T>& plan) {
+    return strip + sum_parts(std::int64_t{0}, [](std::int64_t most, const Plan& plan) {
              return std::max(most, plan.workspace_bytes());
            });
   }
@@ -64,7 +67,7 @@ class InputGradientPlan final : public Plan {
  private:
   struct Part {
     std::int64_t row, column;  // the region's first coordinate of this residue
-    std::unique_ptr<ShiftGemmPlan<T>> plan;
+    std::unique_ptr<Plan> plan;
     std::int64_t packed_offset;
   };
   struct Region {
@@ -75,7 +78,7 @@ class InputGradientPlan final : public Plan {
   struct Packing {
     std::string key;
     std::int64_t offset;
-    const ShiftGemmPlan<T>* plan;
+    const Plan* plan;
   };
 
   template <class S, class F>
@@ -96,7 +99,7 @@ class InputGradientPlan final : public Plan {
       for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j) {
         ShiftMap map = input_gradient_map(p, part_request.layout, {i, rows.end}, {j, columns.end});
         if (folded) map.batch = 1;
-        auto plan = std::make_unique<ShiftGemmPlan<T>>(map, part_request);
+        auto plan = make_plan_(map, part_request);
         const std::int64_t offset = packed_offset(*plan);
         region.parts.push_back({i, j, std::move(plan), offset});
       }
@@ -104,7 +107,7 @@ class InputGradientPlan final : public Plan {
   }
 
   // Parts of the same packing share it.
-  std::int64_t packed_offset(const ShiftGemmPlan<T>& plan) {
+  std::int64_t packed_offset(const Plan& plan) {
     if (plan.packed_bytes() == 0) return 0;
     for (const Packing& packing : packings_)
       if (packing.key == plan.packing_key()) return packing.offset;
@@ -150,6 +153,7 @@ class InputGradientPlan final : public Plan {
       }
   }
 
+  MakePlan make_plan_;
   ConvProblem problem_;
   AxisMap map_h_, map_w_;
   std::vector<Region> regions_;  // the input itself, then the strips of its frame
@@ -160,10 +164,10 @@ class InputGradientPlan final : public Plan {
 }  // namespace
 
 template <class T>
-std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request) {
-  return std::make_unique<InputGradientPlan<T>>(request);
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request, MakePlan make_plan) {
+  return std::make_unique<InputGradientPlan<T>>(request, make_plan);
 }
-template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&);
-template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&);
+template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&, MakePlan);
+template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&, MakePlan);
 
 }  // namespace tileconv

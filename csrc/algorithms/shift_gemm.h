@@ -147,9 +147,15 @@ class ShiftGemmPlan final : public Plan {
   int threads_ = 1;
 };
 
-// The other passes, each in its own file, made of such plans or kernels.
 template <class T>
-std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request);
+std::unique_ptr<Plan> make_shift_gemm_plan(const ShiftMap& map, const PlanRequest& request) {
+  return std::make_unique<ShiftGemmPlan<T>>(map, request);
+}
+
+// The other passes, each in its own file. The input gradient is made of maps, for which `make_plan` makes the plans.
+template <class T>
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request,
+                                               std::unique_ptr<Plan> (*make_plan)(const ShiftMap&, const PlanRequest&));
 template <class T>
 std::unique_ptr<Plan> make_weight_gradient_plan(const PlanRequest& request);
 

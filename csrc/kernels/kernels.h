@@ -80,6 +80,29 @@ struct DotKernel {
   void (*run)(const DotArgs<T>&) noexcept;
 };
 
+// Output rows of one input plane. For r < plane_rows and x < width
+//   out[r][x] = bias + sum over i, j (in this order, one running sum) of
+//               weights[i * kernel_w + j] * rows[r * row_step + i * row_tap][x + columns[j]]
+// Columns outside [column_begin, column_end) are not touched and count as zero.
+template <class T>
+struct PlaneArgs {
+  const T* const* rows;
+  T* const* out;
+  const std::ptrdiff_t* columns;
+  const T* weights;
+  T bias;
+  std::int64_t kernel_h, kernel_w;
+  std::int64_t row_step, row_tap;  // a kernel with a stride of its own expects that row_step, and row_tap 1
+  std::int64_t width;
+  std::int64_t column_begin, column_end;
+};
+
+template <class T>
+struct PlaneKernel {
+  int kernel_h, kernel_w, stride_h;  // 0: any
+  void (*run)(const PlaneArgs<T>&) noexcept;
+};
+
 // A run of staged elements: positions [position, position + length) are `lead` zeros, then `count` elements from source
 // on in steps of `step`, then zeros.
 struct StagePiece {
@@ -131,6 +154,9 @@ struct KernelSet {
   int pixel_lanes_count;
   const DotKernel<T>* dot;  // every rows x columns up to the largest of each, rows first
   int dot_count;
+  const PlaneKernel<T>* plane;  // the last one takes any
+  int plane_count;
+  int plane_rows;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
   // Issues `iterations` * fma_per_iteration independent multiply-adds on vectors of `lanes`.
