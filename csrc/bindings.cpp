@@ -124,6 +124,7 @@ void refuse_overlap(const py::array& out, const py::array& other, const char* na
 
 // Whether two elements of the array share memory: false if, in order of their strides, each axis steps over the last.
 bool overlaps_itself(const py::array& array) {
+  if (array.size() == 0) return false;
   std::vector<std::pair<py::ssize_t, py::ssize_t>> axes;
   for (py::ssize_t d = 0; d < array.ndim(); ++d)
     if (array.shape(d) > 1) axes.emplace_back(std::abs(array.strides(d)), array.shape(d));
@@ -329,7 +330,7 @@ py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector
   result["algorithm"] = choice.algorithm->name;
   result["kernel"] = report.kernel;
   result["isa"] = request.kernels->isa;
-  result["threads"] = request.threads;
+  result["threads"] = report.threads;
   result["blocking"] = blocking;
   result["workspace_bytes"] = choice.plan->workspace_bytes();
   result["packed_bytes"] = choice.plan->packed_bytes();

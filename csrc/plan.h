@@ -50,6 +50,7 @@ struct PlanRequest {
 
 struct PlanReport {
   std::string kernel;
+  int threads = 1;  // that a call uses at most
   std::vector<std::pair<std::string, std::int64_t>> blocking;
 };
 

@@ -56,7 +56,7 @@ class DepthwisePlan final : public Plan {
   PlanReport report() const override {
     const std::string size = kernel_.stride_h > 0 ? std::to_string(kernel_.kernel_h) + "x" + std::to_string(kernel_.kernel_w) : "any size";
     return {"plane " + size + ", " + std::to_string(set_.plane_rows) + " rows" + (in_place_ ? ", input in place" : ""),
-            {{"tile_h", tile_h_}, {"threads", threads_}}};
+            threads_, {{"tile_h", tile_h_}}};
   }
 
   void run(const ConvViews& v, const void*) const override {
@@ -94,17 +94,16 @@ class DepthwisePlan final : public Plan {
   // A row of the source, or of staged columns, with a vector's room behind.
   std::int64_t source_row() const { return whole(in_place_ ? map_.w.map.size : staged_w_.length); }
   std::int64_t zero_size() const { return source_row(); }
-  // Staged rows are those between the first and the last tap of the tile.
-  std::int64_t staged_rows() const {
-    return (tile_h_ - 1) * map_.h.step + (map_.h.count - 1) * taps_h_.difference + 1;
-  }
-  std::int64_t staged_size() const { return in_place_ ? 0 : staged_rows() * source_row(); }
-  std::int64_t spill_size() const { return set_.plane_rows * whole(map_.w.out_size); }
-  // The rows that one pass reads: all between its first and last, so that kernels find them at constant distances.
+  std::int64_t staged_size() const { return in_place_ ? 0 : window_rows() * source_row(); }
+  // Rows behind the tile's last, to a whole pass, are written to one row of scratch; all are where the output's elements
+  // are not adjacent.
+  std::int64_t pass_rows() const { return ceil_div(tile_h_, set_.plane_rows) * set_.plane_rows; }
+  std::int64_t spill_size() const { return (out_rows_ ? 1 : pass_rows()) * whole(map_.w.out_size); }
+  // Pointers to all rows between the tile's first and last, so that kernels find them at constant distances.
   std::int64_t window_rows() const {
-    return std::max<std::int64_t>(1, (set_.plane_rows - 1) * map_.h.step + (map_.h.count - 1) * taps_h_.difference + 1);
+    return (pass_rows() - 1) * map_.h.step + std::max<std::int64_t>(0, map_.h.count - 1) * taps_h_.difference + 1;
   }
-  std::int64_t pointer_bytes() const { return (window_rows() + set_.plane_rows) * static_cast<std::int64_t>(sizeof(T*)); }
+  std::int64_t pointer_bytes() const { return (window_rows() + pass_rows()) * static_cast<std::int64_t>(sizeof(T*)); }
 
   void run_tile(const ConvViews& v, std::int64_t n, std::int64_t group, std::int64_t y0, std::int64_t y1) const {
     char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
@@ -116,36 +115,30 @@ class DepthwisePlan final : public Plan {
     const char* const plane = v.input + n * v.input_stride[0] + group * v.input_stride[1];
     const std::int64_t first_row = y0 * map_.h.step + taps_h_.first;
     const std::int64_t last_row = (y1 - 1) * map_.h.step + taps_h_.tap(map_.h.count - 1);
-    for (std::int64_t row = first_row; !in_place_ && row <= last_row; ++row) {
-      const std::int64_t source = map_.h.map(row);
-      if (source >= 0)
-        set_.stage({staged + (row - first_row) * source_row(), 0, plane + source * v.input_stride[2], 0, v.input_stride[3], 1,
-                    pieces_.data(), static_cast<std::int64_t>(pieces_.size()), staged_w_.length});
+    for (std::int64_t q = 0; q < window_rows(); ++q) {
+      const std::int64_t row = first_row + q, source = row <= last_row ? map_.h.map(row) : -1;
+      const char* const from = plane + source * v.input_stride[2];
+      T* const to = staged + q * source_row();
+      rows[q] = source < 0 ? zeros : in_place_ ? reinterpret_cast<const T*>(from) : to;
+      if (source >= 0 && !in_place_)
+        set_.stage({to, 0, from, 0, v.input_stride[3], 1, pieces_.data(), static_cast<std::int64_t>(pieces_.size()), staged_w_.length});
     }
-    const auto row_at = [&](std::int64_t row) -> const T* {
-      const std::int64_t source = row <= last_row ? map_.h.map(row) : -1;
-      if (source < 0) return zeros;
-      return in_place_ ? reinterpret_cast<const T*>(plane + source * v.input_stride[2]) : staged + (row - first_row) * source_row();
-    };
 
     PlaneArgs<T> a{rows, out_rows, columns_.data(), weights, T(0), map_.h.count, map_.w.count, map_.h.step, taps_h_.difference,
-                   map_.w.out_size, in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2,
+                   y1 - y0, map_.w.out_size, in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2,
                    in_place_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2};
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
       load_weights(v, group, k, weights);
       const std::int64_t channel = group * map_.out_channels + k;
       a.bias = v.bias ? reinterpret_cast<const T*>(v.bias)[channel] : T(0);
-      char* const out = v.out + n * v.out_stride[0] + channel * v.out_stride[1];
-      for (std::int64_t y = y0; y < y1; y += set_.plane_rows) {
-        const std::int64_t count = std::min<std::int64_t>(set_.plane_rows, y1 - y);
-        for (std::int64_t q = 0; q < window_rows(); ++q) rows[q] = row_at(y * map_.h.step + taps_h_.first + q);
-        for (std::int64_t r = 0; r < set_.plane_rows; ++r)
-          out_rows[r] = out_rows_ && r < count ? reinterpret_cast<T*>(out + (y + r) * v.out_stride[2]) : spill + r * whole(map_.w.out_size);
-        kernel_.run(a);
-        for (std::int64_t r = 0; !out_rows_ && r < count; ++r)
-          for (std::int64_t x = 0; x < map_.w.out_size; ++x)
-            *reinterpret_cast<T*>(out + (y + r) * v.out_stride[2] + x * v.out_stride[3]) = out_rows[r][x];
-      }
+      char* const out = v.out + n * v.out_stride[0] + channel * v.out_stride[1] + y0 * v.out_stride[2];
+      for (std::int64_t y = 0; y < pass_rows(); ++y)
+        out_rows[y] = !out_rows_ ? spill + y * whole(map_.w.out_size)
+                      : y < y1 - y0 ? reinterpret_cast<T*>(out + y * v.out_stride[2]) : spill;
+      kernel_.run(a);
+      for (std::int64_t y = 0; !out_rows_ && y < y1 - y0; ++y)
+        for (std::int64_t x = 0; x < map_.w.out_size; ++x)
+          *reinterpret_cast<T*>(out + y * v.out_stride[2] + x * v.out_stride[3]) = out_rows[y][x];
     }
   }
 

@@ -58,7 +58,7 @@ class InputGradientPlan final : public Plan {
   }
 
   PlanReport report() const override {
-    PlanReport report = regions_.front().parts.empty() ? PlanReport{"none", {}} : regions_.front().parts.front().plan->report();
+    PlanReport report = regions_.front().parts.empty() ? PlanReport{"none", 1, {}} : regions_.front().parts.front().plan->report();
     report.blocking.emplace_back("maps", static_cast<std::int64_t>(regions_.front().parts.size()));
     report.blocking.emplace_back("folded_strips", static_cast<std::int64_t>(regions_.size() - 1));
     return report;

@@ -21,7 +21,7 @@ class ReferencePlan final : public Plan {
 
   double cycles() const noexcept override { return 4.0 * p_.macs_per_image() + 1e6; }
   std::int64_t workspace_bytes() const noexcept override { return 0; }
-  PlanReport report() const override { return {"loops", {}}; }
+  PlanReport report() const override { return {"loops", threads_, {}}; }
 
   void run(const ConvViews& v, const void*) const override {
     switch (p_.pass) {

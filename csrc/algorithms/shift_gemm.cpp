@@ -37,8 +37,8 @@ PlanReport ShiftGemmPlan<T>::report() const {
     const std::string kernel = (block_.channel_lanes ? "channel_lanes " : "pixel_lanes ") + std::to_string(block_.rows) +
                                "x" + std::to_string(block_.vectors) + (block_.flat ? ", rows run on" : "") + (block_.in_place ? ", input in place" : "") +
                                (map_.collapsed ? ", image as one row" : "");
-    return {kernel, {{"tile_h", block_.tile_h}, {"tile_w", block_.tile_w}, {"channels_per_chunk", block_.chunk},
-                     {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}, {"threads", threads_}}};
+    return {kernel, threads_, {{"tile_h", block_.tile_h}, {"tile_w", block_.tile_w}, {"channels_per_chunk", block_.chunk},
+                     {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}}};
   }
 
 template <class T>
@@ -50,7 +50,7 @@ void ShiftGemmPlan<T>::make_columns() {
     skips_ = skips_ || end - begin < map_.h.count;
   }
   for (std::int64_t t = 0; t < tiles_w_; ++t) {
-    const std::int64_t x0 = split_at(map_.w.out_size, tiles_w_, t), x1 = split_at(map_.w.out_size, tiles_w_, t + 1);
+    const std::int64_t x0 = tile_column(t), x1 = tile_column(t + 1);
     if (!block_.in_place) pieces_.push_back(make_pieces(map_.w, staged_w_, block_.tile_w, x0, x1));
     if (!block_.channel_lanes) continue;
     std::vector<Run> runs;

@@ -5,6 +5,7 @@
 // orientation of the register tile and the number of threads: all roads give the same bits.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -100,6 +101,11 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
   std::int64_t spill_size() const { return panel_columns() * (block_.channel_lanes ? spill_row() : block_.rows); }
 
+  // Where tile column t begins. Pixel lanes are cut in whole vectors: in place, nothing behind a row may be read.
+  std::int64_t tile_column(std::int64_t t) const {
+    const std::int64_t unit = block_.channel_lanes ? 1 : set_.lanes;
+    return std::min(map_.w.out_size, split_at(ceil_div(map_.w.out_size, unit), tiles_w_, t) * unit);
+  }
   void make_columns();
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;

@@ -54,6 +54,7 @@ class Model {
     return i + 1 == count || table[i + 1].vectors != table[i].vectors;
   }
 
+  static constexpr double group_cycles = 300;  // setting out on a tile
   double stage_cycles(bool in_place) const {
     return in_place ? 0.0 : 2.0 * static_cast<double>(map_.in_channels * staged_w_ * staged_h_) / set_.lanes;
   }
@@ -69,10 +70,10 @@ class Model {
       return sum_parts(columns, b.vectors, [&](std::int64_t vectors) {
         const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
         const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
-        return steps_ * tile_cycles(p * v, p + v + 1) + 20 + 3.5 * set_.lanes * transposed;
+        return steps_ * tile_cycles(p * v, p + v + 1) + 40 + 3.5 * set_.lanes * transposed;
       });
     });
-    b.cycles = row * static_cast<double>(map_.h.out_size) + stage_cycles(b.in_place);
+    b.cycles = row * static_cast<double>(map_.h.out_size) + stage_cycles(b.in_place) + group_cycles;
     // Packing reads and writes every weight, mostly beyond L2.
     if (!frozen_) b.cycles += static_cast<double>(map_.out_channels) * steps_ * sizeof(T) / 8;
     b.cycles *= static_cast<double>(map_.groups);
@@ -92,11 +93,11 @@ class Model {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines; with a single tap each of them is new to L1.
         const double fresh = map_.taps() == 1 ? 0.25 * v : 0;
-        return steps_ * (tile_cycles(m * v, m + 2 * v + 1) + fresh) + 10 + (spills ? 3 : 0.75) * m * v;
+        return steps_ * (tile_cycles(m * v, m + 2 * v + 1) + fresh) + 40 + (spills ? 3 : 0.75) * m * v;
       });
     });
     const double lines = flat ? 1.0 : static_cast<double>(map_.h.out_size);
-    b.cycles = (line * lines + stage_cycles(b.in_place)) * static_cast<double>(map_.groups);
+    b.cycles = (line * lines + stage_cycles(b.in_place) + group_cycles) * static_cast<double>(map_.groups);
     return b;
   }
 

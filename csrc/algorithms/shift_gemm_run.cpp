@@ -29,8 +29,8 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   t.n = task;
   t.panel_begin = split_at(panels(), splits_, split), t.panel_end = split_at(panels(), splits_, split + 1);
   t.y0 = split_at(map_.h.out_size, tiles_h_, row_tile), t.y1 = split_at(map_.h.out_size, tiles_h_, row_tile + 1);
-  t.x0 = split_at(map_.w.out_size, tiles_w_, t.column_tile);
-  t.x1 = split_at(map_.w.out_size, tiles_w_, t.column_tile + 1);
+  t.x0 = tile_column(t.column_tile);
+  t.x1 = tile_column(t.column_tile + 1);
 
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
   t.partial = t.staged + staged_size();

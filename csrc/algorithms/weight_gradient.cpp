@@ -50,7 +50,7 @@ class WeightGradientPlan final : public Plan {
   PlanReport report() const override {
     const std::string kernel = channel_lanes_ ? "channel_lanes " + std::to_string(rows_) + "x" + std::to_string(vectors_)
                                               : "dot " + std::to_string(rows_) + "x" + std::to_string(vectors_);
-    return {kernel, {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}, {"threads", threads_}}};
+    return {kernel, threads_, {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}}};
   }
   void run(const ConvViews& v, const void*) const override {
     const bool skip = skips_ && finite(v);
@@ -132,7 +132,7 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
     const std::int64_t rows = std::min<std::int64_t>(kernel.rows, map_.in_channels);
     const std::int64_t vectors = std::min<std::int64_t>(kernel.vectors, columns);
     const double r = static_cast<double>(rows), v = static_cast<double>(vectors);
-    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0});
+    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1;
     const double tiles = static_cast<double>(ceil_div(map_.in_channels, rows) * ceil_div(columns, vectors));
     if (best == 0 || cycles * tiles < best) best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
   }

@@ -9,39 +9,47 @@
 // registers room for the nine weights of a 3x3 kernel.
 constexpr int plane_rows = vector_registers == 32 ? 7 : 4;
 
-template <class T, bool masked>
-TILECONV_INLINE Vec<T> load_columns(const T* row, std::int64_t x, const PlaneArgs<T>& a) {
-  if (!masked) return Vec<T>::load(row + x);
-  return Vec<T>::load_between(row + x, lane<T>(a.column_begin - x), lane<T>(a.column_end - x));
+template <class T>
+TILECONV_INLINE typename Vec<T>::Mask column_mask(std::int64_t x, const PlaneArgs<T>& a) {
+  return Vec<T>::mask_between(lane<T>(a.column_begin - x), lane<T>(a.column_end - x));
 }
 
 // The sums of plane_rows output vectors at column x. Kernel sizes and stride are compile-time where they are not 0; then
 // each input vector is loaded once.
 template <class T, int kernel_h, int kernel_w, int stride, bool masked>
-TILECONV_INLINE void plane_sums(const PlaneArgs<T>& a, std::int64_t x, Vec<T> (&sum)[plane_rows]) {
+TILECONV_INLINE void plane_sums(const PlaneArgs<T>& a, const T* const* rows, std::int64_t x, Vec<T> (&sum)[plane_rows]) {
+  using V = Vec<T>;
   TILECONV_UNROLL
-  for (int r = 0; r < plane_rows; ++r) sum[r] = Vec<T>::broadcast(a.bias);
+  for (int r = 0; r < plane_rows; ++r) sum[r] = V::broadcast(a.bias);
   if constexpr (stride > 0) {
+    typename V::Mask mask[kernel_w];
+    TILECONV_UNROLL
+    for (int j = 0; j < kernel_w; ++j)
+      if (masked) mask[j] = column_mask(x + a.columns[j], a);
     TILECONV_UNROLL
     for (int q = 0; q < (plane_rows - 1) * stride + kernel_h; ++q) {
-      const T* const row = a.rows[q];
+      const T* const row = rows[q] + x;
       TILECONV_UNROLL
       for (int j = 0; j < kernel_w; ++j) {
-        const Vec<T> value = load_columns<T, masked>(row, x + a.columns[j], a);
+        const V value = masked ? V::load_masked(row + a.columns[j], mask[j]) : V::load(row + a.columns[j]);
         TILECONV_UNROLL
         for (int r = 0; r < plane_rows; ++r) {
           const int i = q - r * stride;
-          if (i >= 0 && i < kernel_h) sum[r] = Vec<T>::fma(Vec<T>::broadcast(a.weights[i * kernel_w + j]), value, sum[r]);
+          if (i >= 0 && i < kernel_h) sum[r] = V::fma(V::broadcast(a.weights[i * kernel_w + j]), value, sum[r]);
         }
       }
     }
   } else {
     for (std::int64_t i = 0; i < a.kernel_h; ++i)
       for (std::int64_t j = 0; j < a.kernel_w; ++j) {
-        const Vec<T> weight = Vec<T>::broadcast(a.weights[i * a.kernel_w + j]);
+        const V weight = V::broadcast(a.weights[i * a.kernel_w + j]);
+        const std::int64_t column = x + a.columns[j];
+        const typename V::Mask mask = column_mask(column, a);
         TILECONV_UNROLL
-        for (int r = 0; r < plane_rows; ++r)
-          sum[r] = Vec<T>::fma(weight, load_columns<T, masked>(a.rows[r * a.row_step + i * a.row_tap], x + a.columns[j], a), sum[r]);
+        for (int r = 0; r < plane_rows; ++r) {
+          const T* const from = rows[r * a.row_step + i * a.row_tap] + column;
+          sum[r] = V::fma(weight, masked ? V::load_masked(from, mask) : V::load(from), sum[r]);
+        }
       }
   }
 }
@@ -55,19 +63,22 @@ void plane(const PlaneArgs<T>& a) noexcept {
     lowest = j == 0 || a.columns[j] < lowest ? a.columns[j] : lowest;
     highest = j == 0 || a.columns[j] > highest ? a.columns[j] : highest;
   }
-  for (std::int64_t x = 0; x < a.width; x += lanes) {
-    Vec<T> sum[plane_rows];
-    if (x + lowest >= a.column_begin && x + highest + lanes <= a.column_end)
-      plane_sums<T, kernel_h, kernel_w, stride, false>(a, x, sum);
-    else
-      plane_sums<T, kernel_h, kernel_w, stride, true>(a, x, sum);
-    const std::int64_t left = a.width - x;
-    TILECONV_UNROLL
-    for (int r = 0; r < plane_rows; ++r) {
-      if (left >= lanes)
-        sum[r].store(a.out[r] + x);
+  for (std::int64_t y = 0; y < a.height; y += plane_rows) {
+    const T* const* const rows = a.rows + y * (stride > 0 ? stride : a.row_step);
+    for (std::int64_t x = 0; x < a.width; x += lanes) {
+      Vec<T> sum[plane_rows];
+      if (x + lowest >= a.column_begin && x + highest + lanes <= a.column_end)
+        plane_sums<T, kernel_h, kernel_w, stride, false>(a, rows, x, sum);
       else
-        sum[r].store_first(a.out[r] + x, left);
+        plane_sums<T, kernel_h, kernel_w, stride, true>(a, rows, x, sum);
+      const std::int64_t left = a.width - x;
+      TILECONV_UNROLL
+      for (int r = 0; r < plane_rows; ++r) {
+        if (left >= lanes)
+          sum[r].store(a.out[y + r] + x);
+        else
+          sum[r].store_first(a.out[y + r] + x, left);
+      }
     }
   }
 }

@@ -80,9 +80,9 @@ struct DotKernel {
   void (*run)(const DotArgs<T>&) noexcept;
 };
 
-// Output rows of one input plane. For r < plane_rows and x < width
-//   out[r][x] = bias + sum over i, j (in this order, one running sum) of
-//               weights[i * kernel_w + j] * rows[r * row_step + i * row_tap][x + columns[j]]
+// Rows of one input plane to rows of one output plane. For y < height, rounded up to whole passes of plane_rows, x < width
+//   out[y][x] = bias + sum over i, j (in this order, one running sum) of
+//               weights[i * kernel_w + j] * rows[y * row_step + i * row_tap][x + columns[j]]
 // Columns outside [column_begin, column_end) are not touched and count as zero.
 template <class T>
 struct PlaneArgs {
@@ -93,7 +93,7 @@ struct PlaneArgs {
   T bias;
   std::int64_t kernel_h, kernel_w;
   std::int64_t row_step, row_tap;  // a kernel with a stride of its own expects that row_step, and row_tap 1
-  std::int64_t width;
+  std::int64_t height, width;
   std::int64_t column_begin, column_end;
 };
 

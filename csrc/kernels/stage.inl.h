@@ -33,7 +33,7 @@ TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& p
     if (i >= piece.lead && end - i >= lanes)
       Vec<T>::load(source + i).store(to + i);
     else
-      Vec<T>::load_between(source + i, lane<T>(piece.lead - i), lane<T>(end - i)).store(to + i);
+      Vec<T>::load_masked(source + i, Vec<T>::mask_between(lane<T>(piece.lead - i), lane<T>(end - i))).store(to + i);
   }
   for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
 }
@@ -45,9 +45,12 @@ TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& pi
   if (piece.lead > 0) stage_zeros(to, piece.lead);
   to += piece.lead;
   std::int64_t i = 0;
-  if (step == 2 * static_cast<std::ptrdiff_t>(sizeof(T)))
-    for (; i + lanes <= piece.count; i += lanes)
-      Vec<T>::load_even(reinterpret_cast<const T*>(from) + 2 * i).store(to + i);
+  if (step == 2 * static_cast<std::ptrdiff_t>(sizeof(T)) && piece.count >= lanes)
+    // The last vector is moved back to end with the piece.
+    for (; i < piece.count; i += lanes) {
+      const std::int64_t at = i + lanes <= piece.count ? i : piece.count - lanes;
+      Vec<T>::load_even(reinterpret_cast<const T*>(from) + 2 * at).store(to + at);
+    }
   for (; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
   if (piece.length > piece.lead + piece.count) stage_zeros(to + piece.count, piece.length - piece.lead - piece.count);
 }

@@ -2,7 +2,7 @@
 // need, and no more:
 //   lanes, load, store (unaligned)
 //   load_first, store_first   the first n < lanes elements; the rest reads as 0, is not written
-//   load_between              elements [begin, end); the rest reads as 0, its memory is not touched
+//   load_masked               elements of mask_between(begin, end); the rest reads as 0, its memory is not touched
 //   load_even                 p[0], p[2], .. p[2 * lanes - 2], touching nothing behind
 //   broadcast, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.

@@ -16,9 +16,11 @@ struct Vec<float> {
   }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
-  static TILECONV_INLINE Vec load_between(const float* p, std::int64_t begin, std::int64_t end) {
-    return {_mm256_maskload_ps(p, _mm256_andnot_si256(first(begin), first(end)))};
+  using Mask = __m256i;
+  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
+    return _mm256_andnot_si256(first(begin), first(end));
   }
+  static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask)}; }
   static TILECONV_INLINE Vec load_even(const float* p) {
     const __m256 mixed = _mm256_shuffle_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + lanes - 1), 0xd8);
     return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8))};
@@ -58,9 +60,11 @@ struct Vec<double> {
   }
   static TILECONV_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) { return {_mm256_maskload_pd(p, first(n))}; }
-  static TILECONV_INLINE Vec load_between(const double* p, std::int64_t begin, std::int64_t end) {
-    return {_mm256_maskload_pd(p, _mm256_andnot_si256(first(begin), first(end)))};
+  using Mask = __m256i;
+  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
+    return _mm256_andnot_si256(first(begin), first(end));
   }
+  static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm256_maskload_pd(p, mask)}; }
   static TILECONV_INLINE Vec load_even(const double* p) {
     const __m256d mixed = _mm256_shuffle_pd(_mm256_loadu_pd(p), _mm256_loadu_pd(p + lanes - 1), 0xa);
     return {_mm256_permute4x64_pd(mixed, 0xd8)};

@@ -13,9 +13,11 @@ struct Vec<float> {
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) {
     return {_mm512_maskz_loadu_ps(first(n), p)};
   }
-  static TILECONV_INLINE Vec load_between(const float* p, std::int64_t begin, std::int64_t end) {
-    return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(first(end) & ~first(begin)), p)};
+  using Mask = __mmask16;
+  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
+    return static_cast<Mask>(first(end) & ~first(begin));
   }
+  static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
   static TILECONV_INLINE Vec load_even(const float* p) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
     return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), index, _mm512_loadu_ps(p + lanes - 1))};
@@ -60,9 +62,11 @@ struct Vec<double> {
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) {
     return {_mm512_maskz_loadu_pd(first(n), p)};
   }
-  static TILECONV_INLINE Vec load_between(const double* p, std::int64_t begin, std::int64_t end) {
-    return {_mm512_maskz_loadu_pd(static_cast<__mmask8>(first(end) & ~first(begin)), p)};
+  using Mask = __mmask8;
+  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
+    return static_cast<Mask>(first(end) & ~first(begin));
   }
+  static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
   static TILECONV_INLINE Vec load_even(const double* p) {
     const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
     return {_mm512_permutex2var_pd(_mm512_loadu_pd(p), index, _mm512_loadu_pd(p + lanes - 1))};

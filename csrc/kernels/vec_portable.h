@@ -18,9 +18,13 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? p[i] : T(0);
     return r;
   }
-  static TILECONV_INLINE Vec load_between(const T* p, std::int64_t begin, std::int64_t end) {
+  struct Mask {
+    std::int64_t begin, end;
+  };
+  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) { return {begin, end}; }
+  static TILECONV_INLINE Vec load_masked(const T* p, Mask mask) {
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = i >= begin && i < end ? p[i] : T(0);
+    for (int i = 0; i < lanes; ++i) r.v[i] = i >= mask.begin && i < mask.end ? p[i] : T(0);
     return r;
   }
   static TILECONV_INLINE Vec load_even(const T* p) {
