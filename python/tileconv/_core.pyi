@@ -28,6 +28,47 @@ def conv2d(
     /,
 ) -> Array: ...
 
+def conv2d_input(
+    input_size: tuple[int, ...],
+    weight: Array,
+    grad_output: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    padding_mode: str,
+    out: Array | None,
+    algorithm: str,
+    /,
+) -> Array: ...
+def conv2d_weight(
+    input: Array,
+    weight_size: tuple[int, ...],
+    grad_output: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    padding_mode: str,
+    out: Array | None,
+    algorithm: str,
+    /,
+) -> Array: ...
+def conv_transpose2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    groups: int,
+    dilation: Pair,
+    out: Array | None,
+    algorithm: str,
+    /,
+) -> Array:
+    """`padding` in its form of four ints."""
+
 class FrozenConv2d:
     """Weights packed once for `conv2d`; keeps references to `weight` and `bias`, which must not change while it lives."""
 
@@ -56,9 +97,12 @@ def explain(
     dtype: np.dtype[Any],
     algorithm: str,
     frozen: bool,
+    pass_: str,
     /,
 ) -> dict[str, Any]:
-    """Keys: pass, problem (one line), output_shape, algorithm, kernel, isa, threads, blocking (dict of str to int),
+    """`pass_`: 'forward', 'input_gradient' or 'weight_gradient' of the problem.
+
+    Keys: pass, problem (one line), output_shape, algorithm, kernel, isa, threads, blocking (dict of str to int),
     workspace_bytes, packed_bytes, accuracy, rejected (dict: algorithm -> reason)."""
 
 def get_num_threads() -> int: ...
