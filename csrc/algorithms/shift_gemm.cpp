@@ -93,7 +93,8 @@ void ShiftGemmPlan<T>::make_taps() {
         const std::int64_t input = block_.in_place ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
                                                    : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
                                                          staged_w_.tap_position[static_cast<std::size_t>(j)];
-        taps_.push_back({input, block_.channel_lanes ? index * panel_columns() : index});
+        const std::int64_t order = i * map_.w.count + j;
+        taps_.push_back({input, block_.channel_lanes ? index * panel_columns() : gathers() ? order * block_.rows : index});
       }
   }
   const auto* table = block_.channel_lanes ? set_.channel_lanes : set_.pixel_lanes;

@@ -43,7 +43,7 @@ class ShiftGemmPlan final : public Plan {
 
   double cycles() const noexcept override { return block_.cycles; }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + partial_size() + spill_size()) * element_;
+    return (staged_size() + partial_size() + spill_size() + gathered_size()) * element_;
   }
 
   std::int64_t packed_bytes() const noexcept override {
@@ -67,7 +67,7 @@ class ShiftGemmPlan final : public Plan {
     std::int64_t chunk_begin, chunk_channels;
     const T* input;                           // what tap offset 0 of the tile's first output reads
     std::ptrdiff_t input_row, input_channel;  // to the next output row; to the next channel
-    T *staged, *partial, *spill;
+    T *staged, *partial, *spill, *gathered;
     const T *weights, *bias;  // of the group; packed for channel lanes
     bool skip;                // taps in zero padding may be left out: all weights are finite
     std::int64_t height() const { return y1 - y0; }
@@ -97,6 +97,11 @@ class ShiftGemmPlan final : public Plan {
     if (chunks_ == 1) return 0;
     return block_.channel_lanes ? panels() * panel_columns() * block_.tile_h * block_.tile_w : map_.out_channels * line_size();
   }
+  // Pixel lanes read the weights in place where in channels are adjacent kernels. In an input gradient they lie a whole
+  // kernel stack apart, a cache line for each: a chunk of them is gathered first, `rows` side by side.
+  bool gathers() const { return !block_.channel_lanes && map_.weight_in != map_.kernel_elements; }
+  std::int64_t gathered_panel() const { return block_.rows * block_.chunk * map_.taps(); }
+  std::int64_t gathered_size() const { return gathers() ? panels() * gathered_panel() : 0; }
   // One register tile on its way to rows that cannot take it as it comes.
   std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
   std::int64_t spill_size() const { return panel_columns() * (block_.channel_lanes ? spill_row() : block_.rows); }
@@ -110,6 +115,7 @@ class ShiftGemmPlan final : public Plan {
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
   void stage(const ConvViews& v, const Tile& tile) const;
+  void gather_weights(const Tile& tile) const;
   void sweep_channel_lanes(const ConvViews& v, const Tile& tile) const;
   void sweep_pixel_lanes(const ConvViews& v, const Tile& tile) const;
   void make_taps();

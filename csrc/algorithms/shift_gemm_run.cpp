@@ -35,6 +35,7 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
   t.partial = t.staged + staged_size();
   t.spill = t.partial + partial_size();
+  t.gathered = t.spill + spill_size();
   if (block_.channel_lanes) {
     t.skip = *static_cast<const bool*>(packed);
     t.weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes) + t.group * group_size();
@@ -57,6 +58,7 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
       t.input_row = staged_w_.length;
       t.input_channel = channel_stride_;
     }
+    if (gathers()) gather_weights(t);
     block_.channel_lanes ? sweep_channel_lanes(v, t) : sweep_pixel_lanes(v, t);
   }
 }
@@ -76,6 +78,20 @@ void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
   }
 }
 
+template <class T>
+void ShiftGemmPlan<T>::gather_weights(const Tile& t) const {
+  for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+    const std::int64_t k = split_at(map_.out_channels, panels(), panel);
+    const std::int64_t rows = split_at(map_.out_channels, panels(), panel + 1) - k;
+    const T* const from = t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
+    T* const to = t.gathered + panel * gathered_panel();
+    for (std::int64_t i = 0; i < map_.h.count; ++i)
+      for (std::int64_t j = 0; j < map_.w.count; ++j)
+        set_.pack({from + map_.kernel_index(i, j), map_.weight_out, map_.weight_in, rows, rows, t.chunk_channels,
+                   to + (i * map_.w.count + j) * block_.rows, map_.taps() * block_.rows});
+  }
+}
+
 // The fields of GemmArgs that one tile and chunk share.
 template <class T>
 GemmArgs<T> ShiftGemmPlan<T>::tile_args(const ConvViews& v, const Tile& t) const {
@@ -84,8 +100,10 @@ GemmArgs<T> ShiftGemmPlan<T>::tile_args(const ConvViews& v, const Tile& t) const
   a.tap_count = map_.taps();
   a.steps = t.chunk_channels;
   a.input_step = t.input_channel;
-  a.weight_step = block_.channel_lanes ? map_.kernel_elements * panel_columns() : map_.weight_in;
-  a.weight_row = map_.weight_out;
+  a.weight_step = block_.channel_lanes ? map_.kernel_elements * panel_columns()
+                  : gathers()          ? map_.taps() * block_.rows
+                                       : map_.weight_in;
+  a.weight_row = gathers() ? 1 : map_.weight_out;
   a.out_channel_stride = v.out_stride[1] / element_;
   return a;
 }
@@ -156,7 +174,8 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
         const std::int64_t k = split_at(map_.out_channels, panels(), panel);
         const std::int64_t channels = split_at(map_.out_channels, panels(), panel + 1) - k;
-        a.weights = t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
+        a.weights = gathers() ? t.gathered + panel * gathered_panel()
+                              : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
         a.bias = t.bias ? t.bias + k : nullptr;
         T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
         a.partial_in = first ? nullptr : partial;

@@ -32,8 +32,11 @@ class WeightGradientPlan final : public Plan {
     staged_h_ = make_staged_axis(map_.h, tile_h_);
     staged_w_ = make_staged_axis(map_.w, tile_w_);
     plane_ = staged_h_.length * staged_w_.length + 2 * set_.lanes;
-    for (std::int64_t t = 0; t < tiles_w_; ++t)
+    direct_ = channel_lanes_ && request.layout.input_rows;
+    for (std::int64_t t = 0; t < tiles_w_; ++t) {
       pieces_.push_back(make_pieces(map_.w, staged_w_, tile_w_, column_of(t), column_of(t + 1)));
+      for (const StagePiece& piece : pieces_.back()) direct_ = direct_ && (piece.step == 1 || piece.count <= 1);
+    }
     for (std::int64_t x = 0; x < tile_w_; ++x) pixels_.push_back({x * block_, x * panel_columns()});
     find_skips();
     split_work(request.threads);
@@ -75,16 +78,19 @@ class WeightGradientPlan final : public Plan {
   std::int64_t panel_columns() const { return vectors_ * set_.lanes; }
   std::int64_t panels() const { return ceil_div(map_.out_channels, channel_lanes_ ? panel_columns() : rows_); }
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
-  std::int64_t staged_size() const { return whole(block_ * plane_); }
+  std::int64_t staged_size() const { return direct_ ? 0 : whole(block_ * plane_); }
   std::int64_t transposed_size() const { return channel_lanes_ ? whole(staged_h_.length * staged_w_.length * block_) : 0; }
   // The tile's grad_output, pixel-major in panels (channel lanes) or as rows that may be read in vectors (dot), and a row
   // on its way there.
   std::int64_t grad_row() const { return whole(tile_w_) + set_.lanes; }
   std::int64_t grad_size() const {
     const std::int64_t rows = map_.out_channels * grad_row();
-    return channel_lanes_ ? panels() * panel_columns() * tile_h_ * tile_w_ + rows : grad_rows_ ? 0 : rows * tile_h_;
+    return channel_lanes_ ? panels_a_task() * panel_columns() * tile_h_ * tile_w_ + rows : grad_rows_ ? 0 : rows * tile_h_;
   }
-  std::int64_t sums_size() const { return channel_lanes_ ? panels() * panel_columns() * block_ * map_.taps() : 0; }
+  // Of one task's part of the out channels.
+  std::int64_t panels_a_task() const { return ceil_div(panels(), splits_); }
+  std::int64_t panel_sums() const { return block_ * map_.taps() * panel_columns(); }
+  std::int64_t sums_size() const { return channel_lanes_ ? panels_a_task() * panel_sums() : 0; }
 
   void cut_channel_lanes();
   void cut_dot();
@@ -94,6 +100,7 @@ class WeightGradientPlan final : public Plan {
   bool finite(const ConvViews& v) const;
   void run_task(const ConvViews& v, std::int64_t task, bool skip) const;
   void stage_input(const ConvViews& v, const Tile& t) const;
+  void transpose_input(const ConvViews& v, const Tile& t) const;
   void stage_grad(const ConvViews& v, const Tile& t) const;
   void sweep_channel_lanes(const Tile& t) const;
   void sweep_dot(const ConvViews& v, const Tile& t) const;
@@ -110,6 +117,7 @@ class WeightGradientPlan final : public Plan {
   ShiftMap map_;
   const KernelSet<T>& set_;
   bool grad_rows_;
+  bool direct_ = false;  // the input is transposed without being staged first
   std::int64_t batch_;
   bool channel_lanes_;
   int rows_ = 1, vectors_ = 1;  // of the register tile; dot: its columns
@@ -189,6 +197,8 @@ void WeightGradientPlan<T>::split_work(int threads) {
   threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(batch_) / least_cycles, 1.0, static_cast<double>(threads)));
   const std::int64_t tasks = map_.groups * blocks_;
   if (threads_ > 1 && tasks < 4 * threads_) splits_ = std::min(panels(), ceil_div(4 * threads_, tasks));
+  const std::int64_t most_panels = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
+  if (channel_lanes_) splits_ = std::max(splits_, ceil_div(panels(), most_panels));
 }
 
 template <class T>
@@ -217,7 +227,7 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
   t.grad = t.transposed + transposed_size();
   t.sums = t.grad + grad_size();
   t.totals = t.sums + sums_size();
-  std::fill(t.sums, t.sums + 2 * sums_size(), T(0));
+  std::fill_n(t.sums, 2 * sums_size(), T(0));
   if (!channel_lanes_)
     for (std::int64_t k = 0; k < map_.out_channels; ++k) std::fill_n(out(v, t, k), t.channels * map_.taps(), T(0));
 
@@ -245,6 +255,7 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
 
 template <class T>
 void WeightGradientPlan<T>::stage_input(const ConvViews& v, const Tile& t) const {
+  if (direct_) return transpose_input(v, t);
   const auto& pieces = pieces_[static_cast<std::size_t>(t.column_tile)];
   const char* const plane = v.input + t.n * v.input_stride[0] + (t.group * map_.in_channels + t.c0) * v.input_stride[1];
   for (const Segment& segment : staged_h_.segments)
@@ -259,10 +270,31 @@ void WeightGradientPlan<T>::stage_input(const ConvViews& v, const Tile& t) const
     }
 }
 
+// Where source elements are adjacent, rows are transposed from where they are and the zeros around them written.
+template <class T>
+void WeightGradientPlan<T>::transpose_input(const ConvViews& v, const Tile& t) const {
+  const T* const plane = reinterpret_cast<const T*>(v.input + t.n * v.input_stride[0] +
+                                                    (t.group * map_.in_channels + t.c0) * v.input_stride[1]);
+  for (const Segment& segment : staged_h_.segments)
+    for (std::int64_t u = 0; u < segment.count - tile_h_ + t.y1 - t.y0; ++u) {
+      const std::int64_t row = map_.h.map((t.y0 + u) * map_.h.step + segment.first);
+      T* const to = t.transposed + (segment.position + u) * staged_w_.length * block_;
+      for (const StagePiece& piece : pieces_[static_cast<std::size_t>(t.column_tile)]) {
+        T* const begin = to + piece.position * block_;
+        const std::int64_t count = row < 0 ? 0 : piece.count, lead = row < 0 ? piece.length : piece.lead;
+        std::fill_n(begin, lead * block_, T(0));
+        if (count > 0)
+          set_.pack({plane + row * (v.input_stride[2] / element) + piece.source, v.input_stride[1] / element, 1, t.channels,
+                     t.channels, count, begin + lead * block_, block_});
+        std::fill_n(begin + (lead + count) * block_, (piece.length - lead - count) * block_, T(0));
+      }
+    }
+}
+
 template <class T>
 void WeightGradientPlan<T>::stage_grad(const ConvViews& v, const Tile& t) const {
   const std::int64_t width = t.x1 - t.x0, height = t.y1 - t.y0, columns = panel_columns();
-  T* const rows = channel_lanes_ ? t.grad + panels() * columns * tile_h_ * tile_w_ : t.grad;
+  T* const rows = channel_lanes_ ? t.grad + panels_a_task() * columns * tile_h_ * tile_w_ : t.grad;
   const StagePiece piece{0, width, 0, width, 0, 1};
   for (std::int64_t y = 0; y < height; ++y) {
     const char* const source = grad_output(v, t, t.y0 + y);
@@ -275,7 +307,7 @@ void WeightGradientPlan<T>::stage_grad(const ConvViews& v, const Tile& t) const 
       const std::int64_t k = panel * columns, channels = std::min(columns, map_.out_channels - k);
       const T* const from = direct ? reinterpret_cast<const T*>(source + k * v.grad_output_stride[1]) : row + k * row_channel;
       set_.pack({from, direct ? v.grad_output_stride[1] / element : row_channel, 1, channels, columns, width,
-                 t.grad + (panel * tile_h_ * tile_w_ + y * width) * columns, columns});
+                 t.grad + ((panel - t.panel_begin) * tile_h_ * tile_w_ + y * width) * columns, columns});
     }
   }
 }
@@ -306,11 +338,11 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
           const std::int64_t position = (staged_h_.tap_position[static_cast<std::size_t>(i)] + y0 - t.y0) * staged_w_.length +
                                         staged_w_.tap_position[static_cast<std::size_t>(j)];
           a.input = t.transposed + position * block_ + c;
-          a.weights = t.grad + (panel * tile_h_ * tile_w_ + (y0 - t.y0) * width) * columns;
+          a.weights = t.grad + ((panel - t.panel_begin) * tile_h_ * tile_w_ + (y0 - t.y0) * width) * columns;
           a.taps = pixels_.data() + (x0 - t.x0);
           a.tap_count = x1 - x0;
           a.steps = y1 - y0;
-          T* const sums = t.sums + ((panel * block_ + c) * map_.taps() + i * map_.w.count + j) * columns;
+          T* const sums = t.sums + (((panel - t.panel_begin) * block_ + c) * map_.taps() + i * map_.w.count + j) * columns;
           a.partial_in = sums;
           a.partial_out = sums;
           kernel.run(a);
@@ -320,8 +352,7 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
 
 template <class T>
 void WeightGradientPlan<T>::close_sums(const Tile& t) const {
-  const std::int64_t panel = block_ * map_.taps() * panel_columns();
-  for (std::int64_t i = t.panel_begin * panel; i < t.panel_end * panel; ++i) {
+  for (std::int64_t i = 0; i < (t.panel_end - t.panel_begin) * panel_sums(); ++i) {
     t.totals[i] += t.sums[i];
     t.sums[i] = T(0);
   }
@@ -331,7 +362,7 @@ template <class T>
 void WeightGradientPlan<T>::write(const ConvViews& v, const Tile& t) const {
   const std::int64_t columns = panel_columns(), steps = t.channels * map_.taps();
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
-    set_.pack({t.totals + panel * block_ * map_.taps() * columns, columns, 1, steps, steps,
+    set_.pack({t.totals + (panel - t.panel_begin) * panel_sums(), columns, 1, steps, steps,
                std::min(columns, map_.out_channels - panel * columns), out(v, t, panel * columns), map_.steps()});
 }
 

@@ -38,20 +38,40 @@ TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& p
   for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
 }
 
-// Any other step: gathered one by one, but for every second element of an adjacent row (stride 2).
+// p[0], p[step], p[2 * step], .. for a step that is a power of two. The upper half is loaded one element early, so that
+// nothing behind the last element is touched.
+template <int step, class T>
+TILECONV_INLINE Vec<T> load_every(const T* p) {
+  if constexpr (step == 1)
+    return Vec<T>::load(p);
+  else
+    return Vec<T>::even_odd(load_every<step / 2>(p), load_every<step / 2>(p + (Vec<T>::lanes - 1) * (step / 2)));
+}
+
+// The last vector is moved back to end with the row.
+template <int step, class T>
+TILECONV_INLINE void stage_every(T* to, const T* from, std::int64_t count) {
+  constexpr int lanes = Vec<T>::lanes;
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const std::int64_t at = i + lanes <= count ? i : count - lanes;
+    load_every<step>(from + step * at).store(to + at);
+  }
+}
+
+// Any other step: one by one, but for strides 2 and 4 along adjacent elements.
 template <class T>
 TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step) {
-  constexpr int lanes = Vec<T>::lanes;
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
   if (piece.lead > 0) stage_zeros(to, piece.lead);
   to += piece.lead;
-  std::int64_t i = 0;
-  if (step == 2 * static_cast<std::ptrdiff_t>(sizeof(T)) && piece.count >= lanes)
-    // The last vector is moved back to end with the piece.
-    for (; i < piece.count; i += lanes) {
-      const std::int64_t at = i + lanes <= piece.count ? i : piece.count - lanes;
-      Vec<T>::load_even(reinterpret_cast<const T*>(from) + 2 * at).store(to + at);
-    }
-  for (; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
+  const bool vectors = piece.count >= Vec<T>::lanes;
+  if (vectors && step == 2 * element) {
+    stage_every<2>(to, reinterpret_cast<const T*>(from), piece.count);
+  } else if (vectors && step == 4 * element) {
+    stage_every<4>(to, reinterpret_cast<const T*>(from), piece.count);
+  } else {
+    for (std::int64_t i = 0; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
+  }
   if (piece.length > piece.lead + piece.count) stage_zeros(to + piece.count, piece.length - piece.lead - piece.count);
 }
 

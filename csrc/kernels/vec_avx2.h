@@ -21,8 +21,8 @@ struct Vec<float> {
     return _mm256_andnot_si256(first(begin), first(end));
   }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask)}; }
-  static TILECONV_INLINE Vec load_even(const float* p) {
-    const __m256 mixed = _mm256_shuffle_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + lanes - 1), 0xd8);
+  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
+    const __m256 mixed = _mm256_shuffle_ps(a.v, b.v, 0xd8);
     return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8))};
   }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
@@ -65,9 +65,8 @@ struct Vec<double> {
     return _mm256_andnot_si256(first(begin), first(end));
   }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm256_maskload_pd(p, mask)}; }
-  static TILECONV_INLINE Vec load_even(const double* p) {
-    const __m256d mixed = _mm256_shuffle_pd(_mm256_loadu_pd(p), _mm256_loadu_pd(p + lanes - 1), 0xa);
-    return {_mm256_permute4x64_pd(mixed, 0xd8)};
+  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
+    return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0xa), 0xd8)};
   }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }

@@ -18,9 +18,9 @@ struct Vec<float> {
     return static_cast<Mask>(first(end) & ~first(begin));
   }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
-  static TILECONV_INLINE Vec load_even(const float* p) {
+  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
-    return {_mm512_permutex2var_ps(_mm512_loadu_ps(p), index, _mm512_loadu_ps(p + lanes - 1))};
+    return {_mm512_permutex2var_ps(a.v, index, b.v)};
   }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
@@ -67,9 +67,9 @@ struct Vec<double> {
     return static_cast<Mask>(first(end) & ~first(begin));
   }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
-  static TILECONV_INLINE Vec load_even(const double* p) {
+  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
-    return {_mm512_permutex2var_pd(_mm512_loadu_pd(p), index, _mm512_loadu_pd(p + lanes - 1))};
+    return {_mm512_permutex2var_pd(a.v, index, b.v)};
   }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }

@@ -27,9 +27,9 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = i >= mask.begin && i < mask.end ? p[i] : T(0);
     return r;
   }
-  static TILECONV_INLINE Vec load_even(const T* p) {
+  static TILECONV_INLINE Vec even_odd(const Vec& a, const Vec& b) {
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = p[2 * i];
+    for (int i = 0; i < lanes; ++i) r.v[i] = i < lanes / 2 ? a.v[2 * i] : b.v[2 * i + 1 - lanes];
     return r;
   }
   static TILECONV_INLINE Vec broadcast(T x) {

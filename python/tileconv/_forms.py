@@ -1,6 +1,6 @@
 """Argument forms: brings what a user may write to the one form that `_core` takes.
 
-Called by functional.py, module.py and threads.py. Only the form is judged here (is it an int, a pair, an array at
+Called by every public module. Only the form is judged here (is it an int, a pair, an array at
 all?); values are judged by the core, so that every entry point reports them alike.
 """
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     ArrayLike: TypeAlias = Array | Buffer | SupportsArray | SupportsDLPack
     Size: TypeAlias = SupportsIndex | tuple[SupportsIndex, SupportsIndex] | list[SupportsIndex]
     Padding: TypeAlias = Size | tuple[tuple[SupportsIndex, SupportsIndex], tuple[SupportsIndex, SupportsIndex]] | str
+    Geometry: TypeAlias = tuple[Pair, _core.Padding, Pair, int, str]
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 PADDING_FORMS = (
@@ -103,6 +104,17 @@ def text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {describe(value)}")
     return str(value)
+
+
+def geometry(stride: object, padding: object, dilation: object, groups: object, padding_mode: object) -> Geometry:
+    """The arguments that every convolution has after its arrays, in the order of `_core`."""
+    return (
+        pair(stride, "stride"),
+        padding4(padding),
+        pair(dilation, "dilation"),
+        integer(groups, "groups"),
+        text(padding_mode, "padding_mode"),
+    )
 
 
 def flag(value: object, name: str) -> bool:

@@ -1,9 +1,10 @@
-# Checks that a kernel object is sealed: it defines one global symbol, its table; no weak one, which a linker could merge
-# into the code of another instruction set; and calls nothing but what compilers insert by themselves.
+# Checks that a kernel object is sealed: it defines one global symbol, its table; no weak one, which a linker could
+# merge into the code of another instruction set; and calls nothing but what compilers insert by themselves.
 # Arguments: NM, OBJECT, ISA.
 execute_process(COMMAND ${NM} -g ${OBJECT} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "[^\n]+" lines "${symbols}")
 
+set(inserted "^_?(mem(set|cpy|move)|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan)_.*)$")
 set(tables)
 foreach(line IN LISTS lines)
   if(NOT line MATCHES " ([A-Za-z]) (.+)$")
@@ -11,7 +12,7 @@ foreach(line IN LISTS lines)
   endif()
   set(kind ${CMAKE_MATCH_1})
   set(name ${CMAKE_MATCH_2})
-  if(kind STREQUAL "U" AND name MATCHES "^_?(mem(set|cpy|move)|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan)_.*)$")
+  if((kind STREQUAL "U" AND name MATCHES ${inserted}) OR name MATCHES "^__odr_asan")
     continue()
   elseif(kind MATCHES "^[BDRSG]$" AND name MATCHES "kernels_${ISA}(E|$)")
     list(APPEND tables ${name})

@@ -55,7 +55,8 @@ TEST(Cpu, FollowsTheEnvironment) {
     EXPECT_EQ(&active_kernels(), tables.back());
     return;
   }
-  const bool available = std::any_of(tables.begin(), tables.end(), [&](const auto* t) { return t->isa == std::string(wanted); });
+  const bool available =
+      std::any_of(tables.begin(), tables.end(), [&](const auto* t) { return t->isa == std::string(wanted); });
   if (available)
     EXPECT_STREQ(active_kernels().isa, wanted);
   else

@@ -1,4 +1,4 @@
-// Every row of every kernel table of this machine against plain loops, and what kernels may read and write.
+// Every register tile of every kernel table of this machine against plain loops, and what tiles may read and write.
 #include "kernels/kernels.h"
 
 #include <algorithm>
@@ -52,8 +52,8 @@ void for_each_tile(F f) {
 TYPED_TEST(Kernels, TablesListEveryTileUpToALargest) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
     EXPECT_TRUE(set.lanes > 0 && 64 % (set.lanes * sizeof(TypeParam)) == 0) << set.lanes;
-    for (const auto& [table, count] : {std::pair{set.channel_lanes, set.channel_lanes_count},
-                                       std::pair{set.pixel_lanes, set.pixel_lanes_count}}) {
+    for (const auto& [table, count] :
+         {std::pair{set.channel_lanes, set.channel_lanes_count}, std::pair{set.pixel_lanes, set.pixel_lanes_count}}) {
       int rows = 0, vectors = 1;
       for (int i = 0; i < count; ++i) {
         const bool wider = table[i].vectors == vectors + 1;
@@ -67,7 +67,7 @@ TYPED_TEST(Kernels, TablesListEveryTileUpToALargest) {
   });
 }
 
-// ---- The register tiles ----------------------------------------------------------------------------------------------
+// ---- The register tiles ----
 
 // Taps as (input offset, index of the weight): none, one, a row, out of order with an input read twice, and negative.
 const std::vector<std::vector<Tap>> tap_tables = {
@@ -87,8 +87,10 @@ struct Operands {
         input_step(t.pixels() + 9),
         weight_unit(t.channel_lanes ? t.channels() : 1),
         weight_row(t.channel_lanes ? 1 : most_steps * weights_per_step + 1),
-        input(static_cast<std::size_t>(-lowest_tap + (most_steps - 1) * input_step + t.pixels() + highest_tap), Edge::end),
-        weights(static_cast<std::size_t>((t.channel_lanes ? 1 : t.channels()) * weights_per_step * most_steps * weight_unit + t.channels())),
+        input(static_cast<std::size_t>(-lowest_tap + (most_steps - 1) * input_step + t.pixels() + highest_tap),
+              Edge::end),
+        weights(static_cast<std::size_t>(
+            (t.channel_lanes ? 1 : t.channels()) * weights_per_step * most_steps * weight_unit + t.channels())),
         bias(static_cast<std::size_t>(t.channels())),
         partial(static_cast<std::size_t>(t.partial_size())) {}
 
@@ -137,7 +139,8 @@ TYPED_TEST(Kernels, TilesComputeTheFormula) {
     std::vector<T> out(static_cast<std::size_t>(channels * pixels));
     Guarded<T> partial(static_cast<std::size_t>(tile.partial_size()));
 
-    const auto check = [&](const std::vector<Tap>& table, int steps, bool with_bias, bool with_partial, bool to_partial) {
+    const auto check = [&](const std::vector<Tap>& table, int steps, bool with_bias, bool with_partial,
+                           bool to_partial) {
       GemmArgs<T> a = operands.args(table, steps, with_bias, with_partial);
       std::fill(out.begin(), out.end(), nan<T>);
       std::fill(partial.begin(), partial.end(), nan<T>);
@@ -150,7 +153,8 @@ TYPED_TEST(Kernels, TilesComputeTheFormula) {
           ASSERT_EQ(to_partial ? partial[tile.partial(m, p)] : out[static_cast<std::size_t>(m * pixels + p)],
                     operands.expected(a, m, p))
               << "channel " << m << ", pixel " << p << " of " << table.size() << " taps, " << steps << " steps, "
-              << (with_bias ? "bias, " : "") << (with_partial ? "partial in, " : "") << (to_partial ? "partial out" : "");
+              << (with_bias ? "bias, " : "") << (with_partial ? "partial in, " : "")
+              << (to_partial ? "partial out" : "");
     };
     for (const auto& table : tap_tables)
       for (const int steps : {0, 1, 2, most_steps})
@@ -185,7 +189,8 @@ TYPED_TEST(Kernels, TilesWriteOnlyWhatTheyMay) {
             const T value = a.out[m * stride + p];
             const bool written = m < real && p < pixels, free = m < real && p < room;
             ASSERT_TRUE(written ? value == operands.expected(a, m, p) : free || value != value)
-                << value << " in channel " << m << " of " << real << ", pixel " << p << " of " << pixels << ", room " << room;
+                << value << " in channel " << m << " of " << real << ", pixel " << p << " of " << pixels << ", room "
+                << room;
           }
       }
   });
@@ -197,7 +202,8 @@ TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
   using T = TypeParam;
   constexpr std::ptrdiff_t channels = 64, pixels = 128;  // no tile is larger
   constexpr std::ptrdiff_t input_step = pixels + 9, weight_step = weights_per_step * channels;
-  Guarded<T> input(most_steps * input_step), weights(most_steps * weight_step), bias(channels), partial(32 * 2 * pixels);
+  Guarded<T> input(most_steps * input_step), weights(most_steps * weight_step), bias(channels),
+      partial(32 * 2 * pixels);
   Random random(2);
   for (auto* array : {&input, &weights, &bias}) fill_normals(*array, random);
   std::vector<Tap> taps = tap_tables[3];
@@ -226,7 +232,8 @@ TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
       }
     for_each_tile<T>(set, [&](const Tile<T>& tile) {
       const int width = tile.pixels();
-      ASSERT_TRUE(tile.channels() <= channels && width <= pixels && tile.partial_size() <= static_cast<int>(partial.size()));
+      ASSERT_TRUE(tile.channels() <= channels && width <= pixels &&
+                  tile.partial_size() <= static_cast<int>(partial.size()));
       for (const int cut : {0, 2, most_steps}) {
         std::vector<T> out(static_cast<std::size_t>(tile.channels() * width), nan<T>);
         GemmArgs<T> first = args(0, 0, 0, cut), second = args(0, 0, cut, most_steps - cut);
@@ -246,14 +253,16 @@ TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
         second.out_channels = tile.channels();
         tile.kernel.run(second);
         for (int m = 0; m < tile.channels(); ++m)
-          ASSERT_EQ(std::memcmp(out.data() + m * width, sums.data() + m * pixels, sizeof(T) * static_cast<std::size_t>(width)), 0)
+          ASSERT_EQ(std::memcmp(out.data() + m * width, sums.data() + m * pixels,
+                                sizeof(T) * static_cast<std::size_t>(width)),
+                    0)
               << "channel " << m << ", cut after step " << cut;
       }
     });
   });
 }
 
-// ---- Dot products ----------------------------------------------------------------------------------------------------
+// ---- Dot products ----
 
 TYPED_TEST(Kernels, DotTableListsEveryTileUpToTheLargest) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
@@ -278,9 +287,11 @@ TYPED_TEST(Kernels, DotProductsAddToTheOutput) {
           const std::ptrdiff_t grad_row = width + 2, input_row = width + 5, grad_channel = height * grad_row + 1;
           std::vector<std::ptrdiff_t> offsets;
           for (int n = 0; n < kernel.columns; ++n) offsets.push_back((n * 5 + 3) % kernel.columns);
-          const std::ptrdiff_t last = *std::max_element(offsets.begin(), offsets.end()), rows = std::max<std::ptrdiff_t>(height, 1) - 1;
+          const std::ptrdiff_t last = *std::max_element(offsets.begin(), offsets.end()),
+                               rows = std::max<std::ptrdiff_t>(height, 1) - 1;
           // Nothing may be read behind the last pixel.
-          Guarded<T> grad(static_cast<std::size_t>((kernel.rows - 1) * grad_channel + rows * grad_row + width), Edge::end);
+          Guarded<T> grad(static_cast<std::size_t>((kernel.rows - 1) * grad_channel + rows * grad_row + width),
+                          Edge::end);
           Guarded<T> input(static_cast<std::size_t>(last + rows * input_row + width), Edge::end);
           const int out_row = kernel.columns + 2;
           std::vector<T> out(static_cast<std::size_t>(kernel.rows * out_row));
@@ -293,166 +304,18 @@ TYPED_TEST(Kernels, DotProductsAddToTheOutput) {
               for (std::int64_t y = 0; y < height; ++y)
                 for (std::int64_t x = 0; x < width; ++x)
                   expected[static_cast<std::size_t>(m * out_row + n)] +=
-                      grad[m * grad_channel + y * grad_row + x] * input[offsets[static_cast<std::size_t>(n)] + y * input_row + x];
-          kernel.run({grad.data(), grad_channel, grad_row, input.data(), offsets.data(), input_row, height, width, out.data(), out_row});
-          ASSERT_EQ(out, expected) << kernel.rows << " x " << kernel.columns << " of " << height << " x " << width << " pixels";
+                      grad[m * grad_channel + y * grad_row + x] *
+                      input[offsets[static_cast<std::size_t>(n)] + y * input_row + x];
+          kernel.run({grad.data(), grad_channel, grad_row, input.data(), offsets.data(), input_row, height, width,
+                      out.data(), out_row});
+          ASSERT_EQ(out, expected) << kernel.rows << " x " << kernel.columns << " of " << height << " x " << width
+                                   << " pixels";
         }
     }
   });
 }
 
-// ---- Staging ---------------------------------------------------------------------------------------------------------
-
-// Stages rows of bytes that lie against an inaccessible page, and compares with a loop over the pieces.
-template <class T>
-class Stager {
- public:
-  Stager(const KernelSet<T>& set, std::size_t bytes)
-      : set_(set), at_begin_(bytes, Edge::begin), at_end_(bytes, Edge::end) {
-    Random random(3);
-    for (auto* memory : {&at_begin_, &at_end_})
-      for (char& byte : *memory) byte = static_cast<char>(random());
-  }
-
-  // Elements are `element` bytes apart; the bytes that the pieces read are exactly those that may be read, but for
-  // `shift` bytes at the edge.
-  void check(std::vector<StagePiece> pieces, std::ptrdiff_t element, std::int64_t channels, Edge edge, std::ptrdiff_t shift) {
-    std::ptrdiff_t low = 0, high = 0, length = 0;
-    bool any = false;
-    for (const StagePiece& piece : pieces) {
-      length = piece.position + piece.length;
-      for (std::int64_t i = 0; i < piece.count; i += std::max<std::int64_t>(1, piece.count - 1)) {
-        const std::ptrdiff_t at = (piece.source + i * piece.step) * element;
-        low = any ? std::min(low, at) : at;
-        high = any ? std::max(high, at) : at;
-        any = true;
-      }
-    }
-    const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0, plane = any ? span + 5 : 0;
-    const std::ptrdiff_t total = any ? (channels - 1) * plane + span : 0;
-    const char* const first = edge == Edge::begin ? at_begin_.data() + shift : at_end_.end() - total - shift;
-    run(pieces, first - low, element, plane, channels, length);
-  }
-
-  void check_zeros(std::int64_t length, std::int64_t channels) {
-    run({{0, length, length, 0, 0, 1}}, nullptr, static_cast<std::ptrdiff_t>(sizeof(T)), 0, channels, length);
-  }
-
- private:
-  void run(const std::vector<StagePiece>& pieces, const char* source, std::ptrdiff_t element, std::ptrdiff_t plane,
-           std::int64_t channels, std::int64_t length) {
-    const std::int64_t front = 1, stride = length + set_.lanes + 3;
-    std::vector<T> staged(static_cast<std::size_t>(front + channels * stride), guard), expected = staged;
-    for (std::int64_t c = 0; c < channels; ++c)
-      for (const StagePiece& piece : pieces)
-        for (std::int64_t i = 0; i < piece.length; ++i) {
-          T value = 0;
-          if (source && i >= piece.lead && i < piece.lead + piece.count)
-            std::memcpy(&value, source + c * plane + (piece.source + (i - piece.lead) * piece.step) * element, sizeof value);
-          expected[static_cast<std::size_t>(front + c * stride + piece.position + i)] = value;
-        }
-    StageArgs<T> a{};
-    a.destination = staged.data() + front;
-    a.destination_channel = stride;
-    a.source = source;
-    a.source_channel = plane;
-    a.source_element = element;
-    a.channels = channels;
-    a.pieces = pieces.data();
-    a.piece_count = static_cast<std::int64_t>(pieces.size());
-    a.row_length = length;
-    set_.stage(a);
-    // A row may be overrun by a vector.
-    for (std::int64_t c = 0; c < channels; ++c)
-      std::fill_n(staged.begin() + front + c * stride + length, set_.lanes, guard);
-    ASSERT_EQ(std::memcmp(staged.data(), expected.data(), staged.size() * sizeof(T)), 0)
-        << channels << " channels, elements " << element << " bytes apart, last piece: lead " << pieces.back().lead
-        << ", count " << pieces.back().count << ", length " << pieces.back().length << ", step " << pieces.back().step;
-  }
-
-  static constexpr T guard = T(12345);
-  const KernelSet<T>& set_;
-  Guarded<char> at_begin_, at_end_;
-};
-
-TYPED_TEST(Kernels, StagingCopiesEveryPiece) {
-  using T = TypeParam;
-  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
-  for_each_set<T>([](const KernelSet<T>& set) {
-    Stager<T> stager(set, 1 << 14);
-    const int n = set.lanes;
-    for (const std::int64_t lead : {0, 1, n - 1, n, n + 1})
-      for (const std::int64_t count : {0, 1, 2, n - 1, n, n + 1, 2 * n, 2 * n + 1})
-        for (const std::int64_t trail : {0, 1, n - 1, n, n + 1})
-          for (const std::int64_t step : {1, 2, 3, -1, 0})
-            for (const std::ptrdiff_t element : {size, 2 * size, -size, std::ptrdiff_t{0}, size + 1})
-              for (const Edge edge : {Edge::begin, Edge::end})
-                for (const std::ptrdiff_t shift : {0, 1}) {
-                  const StagePiece piece{0, lead + count + trail, lead, count, 2, step};
-                  stager.check({piece}, element, shift ? 3 : 1, edge, shift);
-                  if (testing::Test::HasFatalFailure()) return;
-                }
-    for (const std::int64_t length : {0, 1, n - 1, n, n + 1, 5 * n + 2}) stager.check_zeros(length, 3);
-  });
-}
-
-TYPED_TEST(Kernels, StagingOverwritesTheOverrunOfAnEarlierPiece) {
-  using T = TypeParam;
-  for_each_set<T>([](const KernelSet<T>& set) {
-    Stager<T> stager(set, 1 << 14);
-    Random random(4);
-    const auto upto = [&](int most) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(most + 1)); };
-    for (int round = 0; round < 2000; ++round) {
-      std::vector<StagePiece> pieces;
-      std::int64_t position = 0;
-      for (std::int64_t left = 1 + upto(4); left > 0; --left) {
-        const std::int64_t lead = upto(set.lanes), count = upto(2 * set.lanes), trail = upto(set.lanes);
-        pieces.push_back({position, lead + count + trail, lead, count, upto(9), upto(4) - 1});
-        position += lead + count + trail + upto(1);
-      }
-      for (std::size_t i = 0; i + 1 < pieces.size(); ++i)  // no gaps: they would keep the overrun
-        pieces[i].length = pieces[i + 1].position - pieces[i].position;
-      stager.check(pieces, static_cast<std::ptrdiff_t>(sizeof(T)), 1 + upto(2), round % 2 ? Edge::begin : Edge::end, upto(1));
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  });
-}
-
-// ---- Packing and the peak --------------------------------------------------------------------------------------------
-
-TYPED_TEST(Kernels, PackingTransposesAndPadsWithZeros) {
-  using T = TypeParam;
-  for_each_set<T>([](const KernelSet<T>& set) {
-    Random random(5);
-    const std::int64_t n = set.lanes, sizes[] = {1, 2, n - 1, n, n + 1, 2 * n - 1, 2 * n, 2 * n + 1};
-    for (const std::int64_t rows : sizes)
-      for (const std::int64_t columns : sizes)
-        for (const std::int64_t padding : {std::int64_t{0}, std::int64_t{1}, n})
-          // Columns adjacent, rows adjacent, neither.
-          for (const auto& [row, column] : {std::pair{columns + 3, std::int64_t{1}}, {std::int64_t{1}, rows + 3}, {2 * columns, std::int64_t{2}}}) {
-            const std::int64_t padded = rows + padding, stride = padded + 2;
-            Guarded<T> source(static_cast<std::size_t>((rows - 1) * row + (columns - 1) * column + 1), Edge::end);
-            fill_normals(source, random);
-            std::vector<T> packed(static_cast<std::size_t>(columns * stride), nan<T>);
-            PackArgs<T> a{};
-            a.source = source.data();
-            a.source_row = row;
-            a.source_column = column;
-            a.rows = rows;
-            a.padded_rows = padded;
-            a.columns = columns;
-            a.destination = packed.data();
-            a.destination_column = stride;
-            set.pack(a);
-            for (std::int64_t c = 0; c < columns; ++c)
-              for (std::int64_t r = 0; r < stride; ++r) {
-                const T expected = r < rows ? source[r * row + c * column] : r < padded ? T(0) : nan<T>;
-                ASSERT_TRUE(same_value(packed[static_cast<std::size_t>(c * stride + r)], expected))
-                    << "row " << r << " of " << rows << ", column " << c << " of " << columns << ", strides " << row << ", " << column;
-              }
-          }
-  });
-}
+// ---- The peak ----
 
 TYPED_TEST(Kernels, FmaLoopRuns) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {

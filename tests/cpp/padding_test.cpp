@@ -14,30 +14,18 @@ struct Sequence {
 };
 
 constexpr Sequence sequences[] = {
-    {PaddingMode::zeros, ".......", "0", "......."},
-    {PaddingMode::zeros, ".......", "01", "......."},
-    {PaddingMode::zeros, ".......", "012", "......."},
-    {PaddingMode::zeros, ".......", "0123", "......."},
-    {PaddingMode::zeros, ".......", "01234", "......."},
-    {PaddingMode::reflect, "0000000", "0", "0000000"},
-    {PaddingMode::reflect, "1010101", "01", "0101010"},
-    {PaddingMode::reflect, "1210121", "012", "1012101"},
-    {PaddingMode::reflect, "1012321", "0123", "2101232"},
-    {PaddingMode::reflect, "1234321", "01234", "3210123"},
-    {PaddingMode::replicate, "0000000", "0", "0000000"},
-    {PaddingMode::replicate, "0000000", "01", "1111111"},
-    {PaddingMode::replicate, "0000000", "012", "2222222"},
-    {PaddingMode::replicate, "0000000", "0123", "3333333"},
-    {PaddingMode::replicate, "0000000", "01234", "4444444"},
-    {PaddingMode::circular, "0000000", "0", "0000000"},
-    {PaddingMode::circular, "1010101", "01", "0101010"},
-    {PaddingMode::circular, "2012012", "012", "0120120"},
-    {PaddingMode::circular, "1230123", "0123", "0123012"},
-    {PaddingMode::circular, "3401234", "01234", "0123401"},
-    {PaddingMode::symmetric, "0000000", "0", "0000000"},
-    {PaddingMode::symmetric, "1100110", "01", "1001100"},
-    {PaddingMode::symmetric, "0012210", "012", "2100122"},
-    {PaddingMode::symmetric, "1233210", "0123", "3210012"},
+    {PaddingMode::zeros, ".......", "0", "......."},         {PaddingMode::zeros, ".......", "01", "......."},
+    {PaddingMode::zeros, ".......", "012", "......."},       {PaddingMode::zeros, ".......", "0123", "......."},
+    {PaddingMode::zeros, ".......", "01234", "......."},     {PaddingMode::reflect, "0000000", "0", "0000000"},
+    {PaddingMode::reflect, "1010101", "01", "0101010"},      {PaddingMode::reflect, "1210121", "012", "1012101"},
+    {PaddingMode::reflect, "1012321", "0123", "2101232"},    {PaddingMode::reflect, "1234321", "01234", "3210123"},
+    {PaddingMode::replicate, "0000000", "0", "0000000"},     {PaddingMode::replicate, "0000000", "01", "1111111"},
+    {PaddingMode::replicate, "0000000", "012", "2222222"},   {PaddingMode::replicate, "0000000", "0123", "3333333"},
+    {PaddingMode::replicate, "0000000", "01234", "4444444"}, {PaddingMode::circular, "0000000", "0", "0000000"},
+    {PaddingMode::circular, "1010101", "01", "0101010"},     {PaddingMode::circular, "2012012", "012", "0120120"},
+    {PaddingMode::circular, "1230123", "0123", "0123012"},   {PaddingMode::circular, "3401234", "01234", "0123401"},
+    {PaddingMode::symmetric, "0000000", "0", "0000000"},     {PaddingMode::symmetric, "1100110", "01", "1001100"},
+    {PaddingMode::symmetric, "0012210", "012", "2100122"},   {PaddingMode::symmetric, "1233210", "0123", "3210012"},
     {PaddingMode::symmetric, "3443210", "01234", "4321001"},
 };
 
@@ -59,7 +47,8 @@ TEST(AxisMap, FarCoordinatesRepeatThePeriod) {
   for (std::int64_t size = 1; size <= 5; ++size)
     for (std::int64_t x = -7; x < size + 7; ++x) {
       for (const auto& [mode, period] : {std::pair{PaddingMode::reflect, std::max<std::int64_t>(1, 2 * (size - 1))},
-                                         {PaddingMode::symmetric, 2 * size}, {PaddingMode::circular, size}}) {
+                                         {PaddingMode::symmetric, 2 * size},
+                                         {PaddingMode::circular, size}}) {
         const AxisMap map{mode, size};
         EXPECT_EQ(map(x + far * period), map(x)) << padding_mode_name(mode) << " of size " << size << " at " << x;
         EXPECT_EQ(map(x - far * period), map(x)) << padding_mode_name(mode) << " of size " << size << " at " << x;

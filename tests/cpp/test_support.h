@@ -25,7 +25,8 @@ namespace tileconv::test {
 enum class Edge { begin, end };
 
 // Elements flush with an inaccessible page: on `Edge::begin` the page is in front of them (and they are aligned to a
-// page), on `Edge::end` behind. A read or write across that edge ends the process. Where there is no mmap, plain memory.
+// page), on `Edge::end` behind. A read or write across that edge ends the process. Where there is no mmap, plain
+// memory.
 template <class T>
 class Guarded {
  public:
@@ -99,10 +100,33 @@ void for_each_set(F f) {
 }
 
 // Arguments from one line such as "b1 ic64 ih56 oc64 kh3 s2 p1 g2 f64 reflect bias", the form that
-// ConvProblem::describe() writes. iw and kw follow ih and kh; strides s or sh sw, dilations d or dh dw, padding p, ph pw,
-// or pt pb pl pr, or a name.
+// ConvProblem::describe() writes. iw and kw follow ih and kh; strides s or sh sw, dilations d or dh dw, padding p, ph
+// pw, or pt pb pl pr, or a name.
 ConvArguments parse(const std::string& line);
 
 inline ConvProblem make_problem(const std::string& line) { return ConvProblem::make(parse(line)); }
+
+// Problems that together take every road: small, but for those that are cut into several tiles, chunks or threads.
+extern const std::vector<const char*> problem_lines;
+
+// The arrays of a problem. Weight and bias end where reading is allowed to end.
+template <class T>
+struct Operands {
+  std::vector<T> input;
+  Guarded<T> weight, bias;
+
+  explicit Operands(const ConvProblem& p)
+      : input(static_cast<std::size_t>(p.batch * p.in_channels * p.in_h * p.in_w)),
+        weight(static_cast<std::size_t>(p.out_channels * p.group_in_channels() * p.taps()), Edge::end),
+        bias(static_cast<std::size_t>(p.out_channels), Edge::end) {}
+
+  template <class Fill>
+  void fill(Fill fill_range) {
+    Random random(6);
+    fill_range(input, random);
+    fill_range(weight, random);
+    fill_range(bias, random);
+  }
+};
 
 }  // namespace tileconv::test

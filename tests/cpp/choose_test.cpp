@@ -1,0 +1,197 @@
+// The choice among the algorithms, what plans promise without being run, and the plans that a frozen layer keeps.
+#include <map>
+#include <memory>
+
+#include "algorithms/algorithms.h"
+#include "conv.h"
+#include "plan.h"
+#include "test_support.h"
+
+namespace tileconv::test {
+namespace {
+
+template <class F>
+void for_each_request(F f) {
+  for (const char* line : problem_lines)
+    for (const char* dtype : {" f32", " f64"})
+      for (const KernelTable* table : available_kernels()) {
+        SCOPED_TRACE(std::string(line) + dtype + " on " + table->isa);
+        f(PlanRequest{make_problem(std::string(line) + dtype), table, 1, false, {}});
+      }
+}
+
+TEST(Choose, RefusesUnknownNames) {
+  const PlanRequest request{make_problem("ic2 ih5 oc3 kh3"), &active_kernels(), 1, false, {}};
+  for (const char* name : {"", "fft9", "Reference", "AUTO"}) {
+    try {
+      choose(request, name);
+      ADD_FAILURE() << "'" << name << "' was taken";
+    } catch (const ValueError& error) {
+      const std::string message = error.what();
+      EXPECT_NE(message.find("got '" + std::string(name) + "'"), std::string::npos) << message;
+      for (int i = 0; i < algorithm_count; ++i)
+        EXPECT_NE(message.find("'" + std::string(algorithms[i]->name) + "'"), std::string::npos) << message;
+    }
+  }
+}
+
+TEST(Choose, TakesTheLowestEstimateAndGivesAReasonForEveryOther) {
+  for_each_request([](const PlanRequest& request) {
+    const Choice choice = choose(request, "auto", true);
+    ASSERT_NE(choice.plan, nullptr);
+    EXPECT_EQ(static_cast<int>(choice.rejected.size()), algorithm_count - 1);
+    for (const auto& [name, reason] : choice.rejected) {
+      EXPECT_NE(name, choice.algorithm->name);
+      EXPECT_FALSE(reason.empty()) << name;
+    }
+    for (int i = 0; i < algorithm_count; ++i) {
+      if (algorithms[i]->unsupported(request)) continue;
+      EXPECT_LE(choice.plan->cycles(), algorithms[i]->prepare(request)->cycles()) << algorithms[i]->name;
+    }
+    EXPECT_TRUE(choose(request, "auto").rejected.empty());
+    EXPECT_STREQ(choose(request, choice.algorithm->name).algorithm->name, choice.algorithm->name);
+  });
+}
+
+TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {
+  for_each_request([](const PlanRequest& request) {
+    const Algorithm* const usual = choose(request, "auto").algorithm;
+    for (const std::int64_t batch : {0, 1, 17})
+      for (const int threads : {1, 8})
+        for (const bool frozen : {false, true})
+          for (const bool adjacent : {false, true}) {
+            PlanRequest other{request.problem, request.kernels, threads, frozen, {}};
+            other.layout.input_rows = other.layout.input_planes = adjacent;
+            other.layout.out_rows = other.layout.out_planes = adjacent;
+            other.problem.batch = batch;
+            EXPECT_EQ(choose(other, "auto").algorithm, usual) << "batch " << batch << ", " << threads << " threads";
+          }
+  });
+}
+
+TEST(Choose, TheReferenceSupportsEverything) {
+  for_each_request([](const PlanRequest& request) {
+    EXPECT_EQ(reference_algorithm.unsupported(request), nullptr);
+    EXPECT_EQ(choose(request, reference_algorithm.name).algorithm, &reference_algorithm);
+  });
+}
+
+TEST(Plan, IsAPureFunctionOfTheRequest) {
+  for_each_request([](const PlanRequest& request) {
+    for (int i = 0; i < algorithm_count; ++i) {
+      if (algorithms[i]->unsupported(request)) continue;
+      const auto first = algorithms[i]->prepare(request), second = algorithms[i]->prepare(request);
+      EXPECT_EQ(first->report().kernel, second->report().kernel);
+      EXPECT_EQ(first->report().blocking, second->report().blocking);
+      EXPECT_EQ(first->packing_key(), second->packing_key());
+      EXPECT_EQ(first->cycles(), second->cycles());
+    }
+  });
+}
+
+TEST(Plan, WorkspaceAndPackingDoNotDependOnTheBatch) {
+  for_each_request([](PlanRequest request) {
+    for (int i = 0; i < algorithm_count; ++i) {
+      if (algorithms[i]->unsupported(request)) continue;
+      request.problem.batch = 1;
+      const auto one = algorithms[i]->prepare(request);
+      request.problem.batch = 1000;
+      const auto many = algorithms[i]->prepare(request);
+      EXPECT_EQ(one->workspace_bytes(), many->workspace_bytes()) << algorithms[i]->name;
+      EXPECT_EQ(one->packed_bytes(), many->packed_bytes()) << algorithms[i]->name;
+      EXPECT_EQ(one->packing_key(), many->packing_key()) << algorithms[i]->name;
+    }
+  });
+}
+
+// Layers of ResNet and VGG.
+const char* const layers[] = {
+    "ic3 ih224 oc64 kh7 s2 p3", "ic64 ih56 oc64 kh3 p1",   "ic64 ih56 oc256 kh1",     "ic128 ih56 oc128 kh3 s2 p1",
+    "ic128 ih28 oc128 kh3 p1",  "ic256 ih14 oc256 kh3 p1", "ic512 ih7 oc512 kh3 p1",  "ic1024 ih14 oc2048 kh1 s2",
+    "ic2048 ih7 oc512 kh1",     "ic3 ih224 oc64 kh3 p1",   "ic64 ih224 oc64 kh3 p1",  "ic128 ih112 oc128 kh3 p1",
+    "ic256 ih56 oc256 kh3 p1",  "ic512 ih28 oc512 kh3 p1", "ic512 ih14 oc512 kh3 p1",
+};
+
+// Small enough for the arena to keep it.
+constexpr std::int64_t workspace_bound = std::int64_t{4} << 20;
+
+// However far stride, dilation and padding reach.
+TEST(Plan, WorkspaceIsBoundedForEveryProblem) {
+  for_each_request([](const PlanRequest& request) {
+    for (int i = 0; i < algorithm_count; ++i) {
+      if (algorithms[i]->unsupported(request)) continue;
+      EXPECT_LE(algorithms[i]->prepare(request)->workspace_bytes(), workspace_bound) << algorithms[i]->name;
+    }
+  });
+}
+
+// An im2col matrix of these layers takes up to 231 MB.
+TEST(Plan, WorkspaceIsBoundedAndPackedWeightsAreLittleMoreThanTheWeights) {
+  for (const char* line : layers)
+    for (const char* dtype : {" f32", " f64"})
+      for (const KernelTable* table : available_kernels())
+        for (const bool frozen : {false, true}) {
+          const ConvProblem p = make_problem(std::string(line) + dtype);
+          const auto plan = choose({p, table, 1, frozen, {}}, "auto").plan;
+          EXPECT_LE(plan->workspace_bytes(), workspace_bound) << line << dtype << " on " << table->isa;
+          const std::int64_t weights = p.out_channels * p.in_channels * p.taps() * dtype_size(p.dtype);
+          if (plan->packed_bytes() > 0) {
+            EXPECT_GE(plan->packed_bytes(), weights) << line << dtype << " on " << table->isa;
+            EXPECT_LE(plan->packed_bytes(), weights + weights / 4 + (1 << 16)) << line << dtype << " on " << table->isa;
+          }
+        }
+}
+
+TEST(Plan, EqualPackingKeysMeanEqualPackedWeights) {
+  for (const KernelTable* table : available_kernels()) {
+    SCOPED_TRACE(table->isa);
+    std::map<std::string, std::vector<char>> packed_by_key;
+    for (const char* size : {"ih5", "ih8 p2", "b3 ih30 s2", "ih9 iw70 d3", "ih7 p3 reflect"}) {
+      const ConvProblem p = make_problem(std::string(size) + " ic6 oc70 kh3 g2");
+      Operands<float> operands(p);
+      operands.fill([](auto& range, Random& random) { fill_normals(range, random); });
+      Random random(7);
+      fill_normals(operands.weight, random);
+      ConvViews views;
+      views.weight = reinterpret_cast<const char*>(operands.weight.data());
+      for (int i = 0; i < algorithm_count; ++i) {
+        if (algorithms[i]->unsupported({p, table, 1, true, {}})) continue;
+        const auto plan = algorithms[i]->prepare({p, table, 1, true, {}});
+        if (plan->packed_bytes() == 0) continue;
+        Guarded<char> packed(static_cast<std::size_t>(plan->packed_bytes()));
+        plan->pack(views, packed.data());
+        const std::vector<char> bytes(packed.begin(), packed.end());
+        const auto [entry, added] = packed_by_key.emplace(algorithms[i]->name + plan->packing_key(), bytes);
+        EXPECT_TRUE(added || entry->second == bytes) << plan->packing_key() << " for " << size;
+      }
+    }
+  }
+}
+
+TEST(FrozenPlans, AreFewAndShareThePackedWeights) {
+  FrozenPlans plans;
+  const ConvProblem p = make_problem("ic64 ih14 oc64 kh3 p1");
+  Operands<float> operands(p);
+  operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+  ConvViews views;
+  views.weight = reinterpret_cast<const char*>(operands.weight.data());
+  const auto request = [&](std::int64_t batch) {
+    ConvProblem other = p;
+    other.batch = batch;
+    return make_request(other, {}, true);
+  };
+  FrozenPlans::Entry entry;
+  EXPECT_FALSE(plans.find(request(1), "auto", entry));
+  const FrozenPlans::Entry first = plans.get(request(1), "auto", views);
+  EXPECT_TRUE(plans.find(request(1), "auto", entry));
+  EXPECT_EQ(entry.plan, first.plan);
+  const auto most = static_cast<std::int64_t>(FrozenPlans::most_plans);
+  for (std::int64_t batch = 2; batch <= most + 1; ++batch)
+    EXPECT_EQ(plans.get(request(batch), "auto", views).packed, first.packed);
+  EXPECT_FALSE(plans.find(request(1), "auto", entry)) << "the oldest plan is dropped";
+  EXPECT_TRUE(plans.find(request(most + 1), "auto", entry));
+  EXPECT_FALSE(plans.find(request(most + 1), "reference", entry)) << "another algorithm is another plan";
+}
+
+}  // namespace
+}  // namespace tileconv::test

@@ -1,0 +1,175 @@
+// Staging and packing on every instruction set against plain loops, and what they may read and write.
+#include <algorithm>
+
+#include "kernels/kernels.h"
+#include "test_support.h"
+
+namespace tileconv::test {
+namespace {
+
+template <class T>
+class DataMovement : public testing::Test {};
+using Elements = testing::Types<float, double>;
+TYPED_TEST_SUITE(DataMovement, Elements, );
+
+// ---- Staging ----
+
+// Stages rows of bytes that lie against an inaccessible page, and compares with a loop over the pieces.
+template <class T>
+class Stager {
+ public:
+  Stager(const KernelSet<T>& set, std::size_t bytes)
+      : set_(set), at_begin_(bytes, Edge::begin), at_end_(bytes, Edge::end) {
+    Random random(3);
+    for (auto* memory : {&at_begin_, &at_end_})
+      for (char& byte : *memory) byte = static_cast<char>(random());
+  }
+
+  // Elements are `element` bytes apart; the bytes that the pieces read are exactly those that may be read, but for
+  // `shift` bytes at the edge.
+  void check(std::vector<StagePiece> pieces, std::ptrdiff_t element, std::int64_t channels, Edge edge,
+             std::ptrdiff_t shift) {
+    std::ptrdiff_t low = 0, high = 0, length = 0;
+    bool any = false;
+    for (const StagePiece& piece : pieces) {
+      length = piece.position + piece.length;
+      for (std::int64_t i = 0; i < piece.count; i += std::max<std::int64_t>(1, piece.count - 1)) {
+        const std::ptrdiff_t at = (piece.source + i * piece.step) * element;
+        low = any ? std::min(low, at) : at;
+        high = any ? std::max(high, at) : at;
+        any = true;
+      }
+    }
+    const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0,
+                         plane = any ? span + 5 : 0;
+    const std::ptrdiff_t total = any ? (channels - 1) * plane + span : 0;
+    const char* const first = edge == Edge::begin ? at_begin_.data() + shift : at_end_.end() - total - shift;
+    run(pieces, first - low, element, plane, channels, length);
+  }
+
+  void check_zeros(std::int64_t length, std::int64_t channels) {
+    run({{0, length, length, 0, 0, 1}}, nullptr, static_cast<std::ptrdiff_t>(sizeof(T)), 0, channels, length);
+  }
+
+ private:
+  void run(const std::vector<StagePiece>& pieces, const char* source, std::ptrdiff_t element, std::ptrdiff_t plane,
+           std::int64_t channels, std::int64_t length) {
+    const std::int64_t front = 1, stride = length + set_.lanes + 3;
+    std::vector<T> staged(static_cast<std::size_t>(front + channels * stride), guard), expected = staged;
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (const StagePiece& piece : pieces)
+        for (std::int64_t i = 0; i < piece.length; ++i) {
+          T value = 0;
+          if (source && i >= piece.lead && i < piece.lead + piece.count)
+            std::memcpy(&value, source + c * plane + (piece.source + (i - piece.lead) * piece.step) * element,
+                        sizeof value);
+          expected[static_cast<std::size_t>(front + c * stride + piece.position + i)] = value;
+        }
+    StageArgs<T> a{};
+    a.destination = staged.data() + front;
+    a.destination_channel = stride;
+    a.source = source;
+    a.source_channel = plane;
+    a.source_element = element;
+    a.channels = channels;
+    a.pieces = pieces.data();
+    a.piece_count = static_cast<std::int64_t>(pieces.size());
+    a.row_length = length;
+    set_.stage(a);
+    // A row may be overrun by a vector.
+    for (std::int64_t c = 0; c < channels; ++c)
+      std::fill_n(staged.begin() + front + c * stride + length, set_.lanes, guard);
+    ASSERT_EQ(std::memcmp(staged.data(), expected.data(), staged.size() * sizeof(T)), 0)
+        << channels << " channels, elements " << element << " bytes apart, last piece: lead " << pieces.back().lead
+        << ", count " << pieces.back().count << ", length " << pieces.back().length << ", step " << pieces.back().step;
+  }
+
+  static constexpr T guard = T(12345);
+  const KernelSet<T>& set_;
+  Guarded<char> at_begin_, at_end_;
+};
+
+TYPED_TEST(DataMovement, StagingCopiesEveryPiece) {
+  using T = TypeParam;
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Stager<T> stager(set, 1 << 14);
+    const int n = set.lanes;
+    for (const std::int64_t lead : {0, 1, n - 1, n, n + 1})
+      for (const std::int64_t count : {0, 1, 2, n - 1, n, n + 1, 2 * n, 2 * n + 1})
+        for (const std::int64_t trail : {0, 1, n - 1, n, n + 1})
+          for (const std::int64_t step : {1, 2, 3, -1, 0})
+            for (const std::ptrdiff_t element : {size, 2 * size, -size, std::ptrdiff_t{0}, size + 1})
+              for (const Edge edge : {Edge::begin, Edge::end})
+                for (const std::ptrdiff_t shift : {0, 1}) {
+                  const StagePiece piece{0, lead + count + trail, lead, count, 2, step};
+                  stager.check({piece}, element, shift ? 3 : 1, edge, shift);
+                  if (testing::Test::HasFatalFailure()) return;
+                }
+    for (const std::int64_t length : {0, 1, n - 1, n, n + 1, 5 * n + 2}) stager.check_zeros(length, 3);
+  });
+}
+
+TYPED_TEST(DataMovement, StagingOverwritesTheOverrunOfAnEarlierPiece) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Stager<T> stager(set, 1 << 14);
+    Random random(4);
+    const auto upto = [&](int most) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(most + 1)); };
+    for (int round = 0; round < 2000; ++round) {
+      std::vector<StagePiece> pieces;
+      std::int64_t position = 0;
+      for (std::int64_t left = 1 + upto(4); left > 0; --left) {
+        const std::int64_t lead = upto(set.lanes), count = upto(2 * set.lanes), trail = upto(set.lanes);
+        pieces.push_back({position, lead + count + trail, lead, count, upto(9), upto(4) - 1});
+        position += lead + count + trail + upto(1);
+      }
+      for (std::size_t i = 0; i + 1 < pieces.size(); ++i)  // no gaps: they would keep the overrun
+        pieces[i].length = pieces[i + 1].position - pieces[i].position;
+      stager.check(pieces, static_cast<std::ptrdiff_t>(sizeof(T)), 1 + upto(2), round % 2 ? Edge::begin : Edge::end,
+                   upto(1));
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
+// ---- Packing ----
+
+TYPED_TEST(DataMovement, PackingTransposesAndPadsWithZeros) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Random random(5);
+    const std::int64_t n = set.lanes, sizes[] = {1, 2, n - 1, n, n + 1, 2 * n - 1, 2 * n, 2 * n + 1};
+    for (const std::int64_t rows : sizes)
+      for (const std::int64_t columns : sizes)
+        for (const std::int64_t padding : {std::int64_t{0}, std::int64_t{1}, n})
+          // Columns adjacent, rows adjacent, neither.
+          for (const auto& [row, column] :
+               {std::pair{columns + 3, std::int64_t{1}}, {std::int64_t{1}, rows + 3}, {2 * columns, std::int64_t{2}}}) {
+            const std::int64_t padded = rows + padding, stride = padded + 2;
+            Guarded<T> source(static_cast<std::size_t>((rows - 1) * row + (columns - 1) * column + 1), Edge::end);
+            fill_normals(source, random);
+            std::vector<T> packed(static_cast<std::size_t>(columns * stride), nan<T>);
+            PackArgs<T> a{};
+            a.source = source.data();
+            a.source_row = row;
+            a.source_column = column;
+            a.rows = rows;
+            a.padded_rows = padded;
+            a.columns = columns;
+            a.destination = packed.data();
+            a.destination_column = stride;
+            set.pack(a);
+            for (std::int64_t c = 0; c < columns; ++c)
+              for (std::int64_t r = 0; r < stride; ++r) {
+                const T expected = r < rows ? source[r * row + c * column] : r < padded ? T(0) : nan<T>;
+                ASSERT_TRUE(same_value(packed[static_cast<std::size_t>(c * stride + r)], expected))
+                    << "row " << r << " of " << rows << ", column " << c << " of " << columns << ", strides " << row
+                    << ", " << column;
+              }
+          }
+  });
+}
+
+}  // namespace
+}  // namespace tileconv::test
