@@ -36,19 +36,21 @@ def core_options(case: Case) -> tuple[Any, ...]:
     return case.stride, case.padding, case.dilation, case.groups, case.padding_mode
 
 
-def plan(case: Case, algorithm: str = "auto", frozen: bool = False) -> tc.Explanation:
+def plan(case: Case, algorithm: str = "auto", frozen: bool = False, pass_: str = "forward") -> tc.Explanation:
     """What `explain` says of the case."""
     shapes, dtype = (case.input_shape, case.weight_shape), DTYPES[case.dtype]
-    found = tc.explain(*shapes, case.bias, **case.options, dtype=dtype, algorithm=algorithm, frozen=frozen)
+    asked = {"algorithm": algorithm, "frozen": frozen, "pass_": pass_}
+    found = tc.explain(*shapes, case.bias, **case.options, dtype=dtype, **asked)
+    assert found.pass_ == pass_
     assert found.isa == _core.get_isa()
     assert algorithm in ("auto", found.algorithm)
     return found
 
 
-def plan_or_refusal(case: Case, algorithm: str, frozen: bool) -> tc.Explanation | None:
+def plan_or_refusal(case: Case, algorithm: str, frozen: bool = False, pass_: str = "forward") -> tc.Explanation | None:
     """None where the named algorithm refuses the case, which it must give a reason for."""
     try:
-        return plan(case, algorithm, frozen)
+        return plan(case, algorithm, frozen, pass_)
     except ValueError as error:
         refusal = str(error)
     assert algorithm not in ("auto", "reference"), f"{algorithm} has to support everything, but: {refusal}"

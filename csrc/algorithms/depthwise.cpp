@@ -137,8 +137,8 @@ class DepthwisePlan final : public Plan {
                       : y < y1 - y0 ? reinterpret_cast<T*>(out + y * v.out_stride[2]) : spill;
       kernel_.run(a);
       for (std::int64_t y = 0; !out_rows_ && y < y1 - y0; ++y)
-        for (std::int64_t x = 0; x < map_.w.out_size; ++x)
-          *reinterpret_cast<T*>(out + y * v.out_stride[2] + x * v.out_stride[3]) = out_rows[y][x];
+        set_.spread(out_rows[y], map_.w.out_size, reinterpret_cast<T*>(out + y * v.out_stride[2]),
+                    v.out_stride[3] / static_cast<std::ptrdiff_t>(sizeof(T)));
     }
   }
 

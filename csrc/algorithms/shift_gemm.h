@@ -6,7 +6,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -125,13 +124,7 @@ class ShiftGemmPlan final : public Plan {
     return v.input + tile.n * v.input_stride[0] + (tile.group * map_.in_channels + tile.chunk_begin) * v.input_stride[1];
   }
   void copy_row(const T* from, std::int64_t pixels, T* out, std::int64_t channel, const ConvViews& v) const {
-    T* const to = out + channel * (v.out_stride[1] / element_);
-    const std::ptrdiff_t step = v.out_stride[3] / element_;
-    if (out_rows_) {
-      std::memcpy(to, from, static_cast<std::size_t>(pixels) * sizeof(T));
-    } else {
-      for (std::int64_t x = 0; x < pixels; ++x) to[x * step] = from[x];
-    }
+    set_.spread(from, pixels, out + channel * (v.out_stride[1] / element_), v.out_stride[3] / element_);
   }
   T* output(const ConvViews& v, const Tile& tile, std::int64_t channel, std::int64_t y, std::int64_t x) const {
     return reinterpret_cast<T*>(v.out + tile.n * v.out_stride[0] +

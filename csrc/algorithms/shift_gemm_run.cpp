@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../parallel.h"
+#include "../stage_tile.h"
 #include "shift_gemm.h"
 
 namespace tileconv {
@@ -65,17 +66,9 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
 
 template <class T>
 void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
-  const auto& pieces = pieces_[static_cast<std::size_t>(t.column_tile)];
-  const char* const plane = source(v, t);
-  for (const Segment& segment : staged_h_.segments) {
-    const std::int64_t rows = segment.count - block_.tile_h + t.height();
-    for (std::int64_t u = 0; u < rows; ++u) {
-      const std::int64_t row = map_.h.map((t.y0 + u) * map_.h.step + segment.first);
-      set_.stage({t.staged + (segment.position + u) * staged_w_.length, channel_stride_,
-                  row < 0 ? nullptr : plane + row * v.input_stride[2], v.input_stride[1], v.input_stride[3],
-                  t.chunk_channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), staged_w_.length});
-    }
-  }
+  stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
+                {t.staged, channel_stride_, staged_w_.length, source(v, t), v.input_stride[1], v.input_stride[2],
+                 v.input_stride[3], t.chunk_channels, t.y0, t.y1, block_.tile_h});
 }
 
 template <class T>

@@ -12,6 +12,7 @@
 #include "../cpu.h"
 #include "../finite.h"
 #include "../parallel.h"
+#include "../stage_tile.h"
 #include "shift_gemm.h"
 
 namespace tileconv {
@@ -38,6 +39,9 @@ class WeightGradientPlan final : public Plan {
       for (const StagePiece& piece : pieces_.back()) direct_ = direct_ && (piece.step == 1 || piece.count <= 1);
     }
     for (std::int64_t x = 0; x < tile_w_; ++x) pixels_.push_back({x * block_, x * panel_columns()});
+    for (std::int64_t c = 0; c < (channel_lanes_ ? 0 : block_); ++c)
+      for (const std::int64_t row : staged_h_.tap_position)
+        for (const std::int64_t column : staged_w_.tap_position) offsets_.push_back(c * plane_ + row * staged_w_.length + column);
     find_skips();
     split_work(request.threads);
   }
@@ -125,6 +129,7 @@ class WeightGradientPlan final : public Plan {
   StagedAxis staged_h_, staged_w_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
   std::vector<Tap> pixels_;                      // of one row, as the steps of the sum
+  std::vector<std::ptrdiff_t> offsets_;          // dot: of every (in channel, tap) in the staged tile
   bool skips_ = false;
   int threads_ = 1;
 };
@@ -153,11 +158,10 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
 
 template <class T>
 void WeightGradientPlan<T>::cut_dot() {
-  for (int i = 0; i < set_.dot_count; ++i) {
-    rows_ = std::max(rows_, set_.dot[i].rows);
-    vectors_ = std::max(vectors_, set_.dot[i].columns);
-  }
-  rows_ = static_cast<int>(std::min<std::int64_t>(rows_, map_.out_channels));
+  for (int i = 0; i < set_.dot_count; ++i)
+    if (set_.dot[i].rows <= map_.out_channels) rows_ = std::max(rows_, set_.dot[i].rows);
+  for (int i = 0; i < set_.dot_count; ++i)
+    if (set_.dot[i].rows == rows_) vectors_ = std::max(vectors_, set_.dot[i].columns);
   block_ = map_.in_channels;
   cut_tile(std::max(map_.out_channels, block_));
 }
@@ -256,18 +260,12 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
 template <class T>
 void WeightGradientPlan<T>::stage_input(const ConvViews& v, const Tile& t) const {
   if (direct_) return transpose_input(v, t);
-  const auto& pieces = pieces_[static_cast<std::size_t>(t.column_tile)];
   const char* const plane = v.input + t.n * v.input_stride[0] + (t.group * map_.in_channels + t.c0) * v.input_stride[1];
-  for (const Segment& segment : staged_h_.segments)
-    for (std::int64_t u = 0; u < segment.count - tile_h_ + t.y1 - t.y0; ++u) {
-      const std::int64_t row = map_.h.map((t.y0 + u) * map_.h.step + segment.first);
-      const std::int64_t position = (segment.position + u) * staged_w_.length;
-      set_.stage({t.staged + position, plane_, row < 0 ? nullptr : plane + row * v.input_stride[2], v.input_stride[1],
-                  v.input_stride[3], t.channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), staged_w_.length});
-      if (channel_lanes_)
-        set_.pack({t.staged + position, plane_, 1, t.channels, t.channels, staged_w_.length,
-                   t.transposed + position * block_, block_});
-    }
+  stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
+                {t.staged, plane_, staged_w_.length, plane, v.input_stride[1], v.input_stride[2], v.input_stride[3],
+                 t.channels, t.y0, t.y1, tile_h_});
+  for (std::int64_t position = 0; channel_lanes_ && position < staged_h_.length * staged_w_.length; position += staged_w_.length)
+    set_.pack({t.staged + position, plane_, 1, t.channels, t.channels, staged_w_.length, t.transposed + position * block_, block_});
 }
 
 // Where source elements are adjacent, rows are transposed from where they are and the zeros around them written.
@@ -377,15 +375,9 @@ void WeightGradientPlan<T>::sweep_dot(const ConvViews& v, const Tile& t) const {
   a.grad_channel = grad_rows_ ? v.grad_output_stride[1] / element : grad_row() * tile_h_;
   a.grad_row = grad_rows_ ? v.grad_output_stride[2] / element : grad_row();
   const std::int64_t steps = t.channels * map_.taps(), parts = ceil_div(steps, vectors_);
-  std::ptrdiff_t offsets[16];
   for (std::int64_t part = 0; part < parts; ++part) {
     const std::int64_t begin = split_at(steps, parts, part), end = split_at(steps, parts, part + 1);
-    for (std::int64_t s = begin; s < end; ++s) {
-      const std::int64_t c = s / map_.taps(), i = s % map_.taps() / map_.w.count, j = s % map_.w.count;
-      offsets[s - begin] = c * plane_ + staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
-                           staged_w_.tap_position[static_cast<std::size_t>(j)];
-    }
-    a.offsets = offsets;
+    a.offsets = offsets_.data() + begin;
     for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
       const std::int64_t k = split_at(map_.out_channels, panels(), panel), rows = split_at(map_.out_channels, panels(), panel + 1) - k;
       a.grad = (grad_rows_ ? reinterpret_cast<const T*>(grad_output(v, t, t.y0)) : t.grad) + k * a.grad_channel;

@@ -9,6 +9,8 @@ TILECONV_NOINLINE void add_row_sums(const T* tile, int rows, int columns, const 
   const Vec<T> one = Vec<T>::broadcast(T(1));
   const int count = rows * columns;
   alignas(64) T sums[lanes];
+  T* out = a.out;
+  int column = 0;
   for (int begin = 0; begin < count; begin += lanes) {
     Vec<T> block[lanes];
     TILECONV_UNROLL
@@ -19,7 +21,10 @@ TILECONV_NOINLINE void add_row_sums(const T* tile, int rows, int columns, const 
       TILECONV_UNROLL
       for (int r = 0; r < width; ++r) block[r] = Vec<T>::fma(block[r], one, block[r + width]);
     block[0].store(sums);
-    for (int r = begin; r < count && r < begin + lanes; ++r) a.out[r / columns * a.out_row + r % columns] += sums[r - begin];
+    for (int r = 0; r < lanes && begin + r < count; ++r) {
+      out[column] += sums[r];
+      if (++column == columns) column = 0, out += a.out_row;
+    }
   }
 }
 
@@ -69,21 +74,34 @@ void dot(const DotArgs<T>& a) noexcept {
   add_row_sums<T>(tile, rows, columns, a);
 }
 
-// rows gradients and one input are held beside the sums.
+// rows gradients and one input are held beside the sums. Twelve sums cover the latency; of a single row no more gain.
 constexpr int most_dot_rows = 4;
-constexpr int most_dot_columns = vector_registers == 32 ? 6 : 2;
+constexpr int most_dot_columns(int rows) {
+  const int fit = (vector_registers - rows - 1) / rows;
+  return fit < 12 ? fit : 12;
+}
+constexpr int dot_table_size() {
+  int n = 0;
+  for (int rows = 1; rows <= most_dot_rows; ++rows) n += most_dot_columns(rows);
+  return n;
+}
 
 template <class T>
 struct DotTable {
-  static constexpr int size = most_dot_rows * most_dot_columns;
+  static constexpr int size = dot_table_size();
   DotKernel<T> kernels[size];
-  constexpr DotTable() : kernels{} { fill<0>(); }
+  constexpr DotTable() : kernels{} {
+    int next = 0;
+    fill<1, 1>(next);
+  }
 
  private:
-  template <int i>
-  constexpr void fill() {
-    constexpr int rows = i / most_dot_columns + 1, columns = i % most_dot_columns + 1;
-    kernels[i] = {rows, columns, dot<T, rows, columns>};
-    if constexpr (i + 1 < size) fill<i + 1>();
+  template <int rows, int columns>
+  constexpr void fill(int& next) {
+    kernels[next++] = {rows, columns, dot<T, rows, columns>};
+    if constexpr (columns < most_dot_columns(rows))
+      fill<rows, columns + 1>(next);
+    else if constexpr (rows < most_dot_rows)
+      fill<rows + 1, 1>(next);
   }
 };

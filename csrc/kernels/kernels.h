@@ -152,13 +152,15 @@ struct KernelSet {
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;
   int pixel_lanes_count;
-  const DotKernel<T>* dot;  // every rows x columns up to the largest of each, rows first
+  const DotKernel<T>* dot;  // for every count of rows, columns 1, 2, .. up to what registers hold
   int dot_count;
   const PlaneKernel<T>* plane;  // the last one takes any
   int plane_count;
   int plane_rows;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
+  // to[i * step] = from[i] for i < count; what lies between is not touched.
+  void (*spread)(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept;
   // Issues `iterations` * fma_per_iteration independent multiply-adds on vectors of `lanes`.
   void (*fma_loop)(std::int64_t iterations) noexcept;
   int fma_per_iteration;

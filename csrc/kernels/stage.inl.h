@@ -97,6 +97,16 @@ void stage(const StageArgs<T>& a) noexcept {
 }
 
 template <class T>
+void spread(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept {
+  std::int64_t i = 0;
+  if (step == 1)
+    for (; i + Vec<T>::lanes <= count; i += Vec<T>::lanes) Vec<T>::load(from + i).store(to + i);
+  if (step == 2)
+    for (; i + Vec<T>::lanes <= count; i += Vec<T>::lanes) Vec<T>::load(from + i).store_spread(to + 2 * i);
+  for (; i < count; ++i) to[i * step] = from[i];
+}
+
+template <class T>
 TILECONV_INLINE Vec<T> load_upto(const T* p, std::int64_t n) {
   return n >= Vec<T>::lanes ? Vec<T>::load(p) : Vec<T>::load_first(p, n > 0 ? n : 0);
 }

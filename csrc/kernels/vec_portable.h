@@ -44,6 +44,9 @@ struct Vec {
     for (int i = 0; i < lanes; ++i)
       if (i < n) p[i] = v[i];
   }
+  TILECONV_INLINE void store_spread(T* p) const {
+    for (int i = 0; i < lanes; ++i) p[2 * i] = v[i];
+  }
   static TILECONV_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];

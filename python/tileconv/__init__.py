@@ -7,21 +7,28 @@
 array([[[10., 24.],
         [51., 90.]]], dtype=float32)
 
-`conv2d` computes, `Conv2d` is the layer, `explain` tells what a call would do; ``python -m tileconv demo`` shows them.
+`conv2d` computes and `Conv2d` is the layer, `conv_transpose2d` and `ConvTranspose2d` go the other way, `grad` has the
+gradients. `explain` tells what a call would do; ``python -m tileconv demo`` shows them.
 """
 
-from . import _core
+from . import _core, grad
 from .functional import Explanation, conv2d, explain
+from .grad import Conv2dGrads
 from .module import Conv2d
 from .threads import get_num_threads, num_threads, set_num_threads, show_config
+from .transposed import ConvTranspose2d, conv_transpose2d
 
 __version__: str = _core.config()["version"]
 __all__ = [
     "Conv2d",
+    "Conv2dGrads",
+    "ConvTranspose2d",
     "Explanation",
     "conv2d",
+    "conv_transpose2d",
     "explain",
     "get_num_threads",
+    "grad",
     "num_threads",
     "set_num_threads",
     "show_config",

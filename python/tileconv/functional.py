@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._forms import as_array, flag, integer, padding4, pair, real_dtype, shape, text, writable
+from ._forms import as_array, flag, geometry, integer, padding4, pair, real_dtype, shape, text, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,6 +93,7 @@ def conv2d(
     --------
     Conv2d : The same as a layer that keeps its weights, and packs them once with ``freeze()``.
     explain : Which algorithm a call takes, and why.
+    grad : Gradients with respect to input, weight and bias.
 
     Notes
     -----
@@ -154,10 +155,11 @@ class Explanation:
     Attributes
     ----------
     pass_ : str
-        The pass: 'forward'.
+        The pass: 'forward', 'input_gradient' or 'weight_gradient'.
     problem : str
-        The problem in one line.
+        The problem in one line, as that of the forward pass whatever the pass.
     output_shape : tuple of int
+        Shape of what the pass computes: the output of `conv2d`, or a gradient.
     algorithm, kernel, isa : str
         The algorithm taken, its micro-kernel and the instruction set of that kernel.
     threads : int
@@ -228,12 +230,12 @@ def explain(
     groups: SupportsIndex = 1,
     *,
     padding_mode: str = "zeros",
+    pass_: str = "forward",
     dtype: DTypeLike = np.float32,
     algorithm: str = "auto",
     frozen: bool = False,
-    pass_: str = "forward",
 ) -> Explanation:
-    """Tell how `conv2d` would compute a problem: which algorithm, kernel and blocking, and why no other.
+    """Tell how `conv2d` or a gradient would be computed: with which algorithm, kernel, blocking, and why no other.
 
     Nothing is computed or allocated: the plan depends on shapes alone.
 
@@ -247,10 +249,13 @@ def explain(
         Whether there is a bias.
     stride, padding, dilation, groups, padding_mode, algorithm
         As for `conv2d`.
+    pass_ : {'forward', 'input_gradient', 'weight_gradient'}, default 'forward'
+        What is computed: `conv2d`, `grad.conv2d_input` or `grad.conv2d_weight`, all described by the shapes of the
+        forward pass. `conv_transpose2d` is the input gradient of the convolution from its output to its input.
     dtype : dtype_like, default float32
         float32 or float64.
     frozen : bool, default False
-        Whether the weights are packed beforehand, as `Conv2d.freeze` does.
+        Whether the weights are packed beforehand, as `Conv2d.freeze` does for the forward pass.
 
     Returns
     -------
@@ -269,6 +274,8 @@ def explain(
     (1, 64, 56, 56)
     >>> tc.explain((1, 64, 56, 56), (64, 64, 3, 3), algorithm="reference").algorithm
     'reference'
+    >>> tc.explain((1, 64, 56, 56), (128, 64, 3, 3), stride=2, padding=1, pass_="weight_gradient").output_shape
+    (128, 64, 3, 3)
 
     ``print(plan)`` shows the report.
     """
@@ -276,11 +283,7 @@ def explain(
         shape(input_shape, "input_shape"),
         shape(weight_shape, "weight_shape"),
         flag(bias, "bias"),
-        pair(stride, "stride"),
-        padding4(padding),
-        pair(dilation, "dilation"),
-        integer(groups, "groups"),
-        text(padding_mode, "padding_mode"),
+        *geometry(stride, padding, dilation, groups, padding_mode),
         real_dtype(dtype),
         text(algorithm, "algorithm"),
         flag(frozen, "frozen"),

@@ -1,8 +1,8 @@
 """Gradients of `conv2d` with respect to its input, its weight and its bias.
 
 For ``y = conv2d(x, w, b, ...)`` and a loss L of which ``g = dL/dy`` is known, these functions give dL/dx, dL/dw and
-dL/db, with the names and arguments of ``torch.nn.grad`` [1]_. With P the padding, which copies elements of x to a padded
-image (or zeros), the three are
+dL/db, with the names and arguments of ``torch.nn.grad`` [1]_. With P the padding, which copies elements of x (or zeros)
+to a larger image, the three are
 
 - ``conv2d_input``: ``dL/dP(x)[n, c, r, s]`` is the sum of ``g[n, o, y, x] * w[o, c, i, j]`` over all o, y, x, i, j with
   ``y * stride_h + i * dilation_h == r`` and ``x * stride_w + j * dilation_w == s``; an element of x gets the sum over
@@ -25,13 +25,9 @@ Whatever is linear is its own derivative, so second derivatives need nothing new
 ``conv2d_input(x.shape, w, g)`` with the gradient u and on ``conv2d_weight(x, w.shape, g)`` with the gradient v: it
 changes as T(u, w, g) + T(x, v, g) does, so its gradients are
 
-========== ===========================================
-with respect to
-======================================================
-x          ``conv2d_input(x.shape, v, g)``
-w          ``conv2d_weight(u, w.shape, g)``
-g          ``conv2d(u, w) + conv2d(x, v)``
-========== ===========================================
+- with respect to x: ``conv2d_input(x.shape, v, g)``
+- with respect to w: ``conv2d_weight(u, w.shape, g)``
+- with respect to g: ``conv2d(u, w) + conv2d(x, v)``
 
 References
 ----------
@@ -278,11 +274,11 @@ def conv2d_bias(grad_output: ArrayLike, *, out: Array | None = None) -> Array:
 def check_bias_out(out: Array, grads: Array) -> None:
     """Refuse an `out` of `conv2d_bias` for the reasons, and in the words, that the core has for the others."""
     channels = grads.shape[-3:-2]
-    if out.dtype != grads.dtype or not out.dtype.isnative:
-        raise TypeError(f"out must have grad_output's dtype {grads.dtype}, got {out.dtype.str}")
+    if out.dtype != grads.dtype:
+        raise TypeError(f"out must have grad_output's dtype {grads.dtype}, got {out.dtype}")
     if out.shape != channels:
         raise ValueError(f"out must have the result's shape {channels}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
-    if np.may_share_memory(out, grads):
+    if np.may_share_memory(out, grads, max_work=10_000):  # type: ignore[arg-type]
         raise ValueError("out overlaps grad_output in memory, expected an array of its own")

@@ -1,43 +1,26 @@
-"""`Conv2d`: a layer that keeps its weights and can pack them once (`freeze`)."""
+"""`Conv2d`: a layer that keeps its weights, can pack them once (`freeze`), and has gradients (`backward`)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _core
-from ._forms import (
-    as_array,
-    describe,
-    flag,
-    generator,
-    integer,
-    padding4,
-    pair,
-    real_dtype,
-    short_padding,
-    text,
-    writable,
-)
+from ._forms import as_array, geometry, integer, pair, short_padding, writable
+from ._layer import Layer, weight_shape
+from .grad import Conv2dGrads, conv2d_bias
 
 if TYPE_CHECKING:
-    from typing import SupportsIndex, TypeAlias
+    from typing import SupportsIndex
 
     from numpy.typing import DTypeLike
 
     from ._core import Array, Pair
-    from ._forms import ArrayLike, Padding, Size
-
-    Arguments: TypeAlias = tuple[Pair, _core.Padding, Pair, int, str]
-
-PARAMETERS = ("weight", "bias")
-FIXED = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+    from ._forms import ArrayLike, Geometry, Padding, Size
 
 
-class Conv2d:
+class Conv2d(Layer):
     r"""2-D convolution layer with the semantics, attributes and initialisation of ``torch.nn.Conv2d``.
 
     Parameters
@@ -108,18 +91,11 @@ class Conv2d:
     ValueError: assignment destination is read-only
     """
 
-    in_channels: int
-    out_channels: int
-    kernel_size: Pair
-    stride: Pair
-    padding: Pair | tuple[Pair, Pair] | str
-    dilation: Pair
-    groups: int
-    padding_mode: str
-    weight: Array
-    bias: Array | None
+    FIXED = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
-    _arguments: Arguments  # as `_core` takes them after the arrays
+    padding: Pair | tuple[Pair, Pair] | str
+
+    _geometry: Geometry
     _handle: _core.FrozenConv2d | None
     _locked: dict[str, Array]  # the writable arrays that `freeze` locked, which `unfreeze` puts back
 
@@ -138,26 +114,12 @@ class Conv2d:
         dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        arguments = (
-            pair(stride, "stride"),
-            padding4(padding),
-            pair(dilation, "dilation"),
-            integer(groups, "groups"),
-            text(padding_mode, "padding_mode"),
-        )
+        checked = geometry(stride, padding, dilation, groups, padding_mode)
         channels = integer(in_channels, "in_channels"), integer(out_channels, "out_channels")
         kernel = pair(kernel_size, "kernel_size")
-        shape = weight_shape(*channels, kernel, arguments)
-        biased, dtype, source = flag(bias, "bias"), real_dtype(dtype), generator(rng)
-        bound = 1 / math.sqrt(math.prod(shape[1:]))
-
-        def draw(size: tuple[int, ...]) -> Array:
-            return source.uniform(-bound, bound, size).astype(dtype, copy=False)
-
-        fixed = (*channels, kernel, arguments[0], short_padding(arguments[1]), *arguments[2:])
-        self.__dict__.update(zip(FIXED, fixed))
-        self.__dict__.update(weight=draw(shape), bias=draw(shape[:1]) if biased else None)
-        self._arguments, self._handle, self._locked = arguments, None, {}
+        shape = weight_shape(*channels, kernel, checked)
+        self._start((*channels, kernel, checked[0], short_padding(checked[1]), *checked[2:]), shape, bias, dtype, rng)
+        self._geometry, self._handle, self._locked = checked, None, {}
 
     def __call__(self, input: ArrayLike, out: Array | None = None) -> Array:
         """Convolve images with the layer's weight and add its bias.
@@ -185,7 +147,52 @@ class Conv2d:
         handle = self._handle
         if handle is not None:
             return handle(input, out)
-        return _core.conv2d(input, self.weight, self.bias, *self._arguments, out, "auto")
+        return _core.conv2d(input, self.weight, self.bias, *self._geometry, out, "auto")
+
+    def backward(self, input: ArrayLike, grad_output: ArrayLike) -> Conv2dGrads:
+        """Gradients of a loss with respect to what `layer(input)` was computed from.
+
+        The layer keeps nothing of a call and nothing here: the gradients belong to the weight that it has now.
+
+        Parameters
+        ----------
+        input : array_like, shape (N, in_channels, H, W) or (in_channels, H, W)
+            As given to the layer.
+        grad_output : array_like, shape (N, out_channels, H_out, W_out) or (out_channels, H_out, W_out)
+            Gradient of the loss with respect to the layer's output.
+
+        Returns
+        -------
+        Conv2dGrads
+            The named tuple (input, weight, bias).
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+            As `grad.conv2d_input` and `grad.conv2d_weight`.
+
+        Examples
+        --------
+        A step of gradient descent on the squared error:
+
+        >>> import numpy as np
+        >>> import tileconv as tc
+        >>> layer = tc.Conv2d(1, 1, 3, padding=1, rng=0)
+        >>> x, wanted = np.ones((1, 1, 8, 8), np.float32), np.zeros((1, 1, 8, 8), np.float32)
+        >>> before = layer(x) - wanted
+        >>> grads = layer.backward(x, 2 * before)
+        >>> layer.weight -= np.float32(1e-3) * grads.weight
+        >>> layer.bias -= np.float32(1e-3) * grads.bias
+        >>> bool(np.square(layer(x) - wanted).sum() < np.square(before).sum())
+        True
+        """
+        x, grads = as_array(input, "input"), as_array(grad_output, "grad_output")
+        weight = _core.conv2d_weight(x, self.weight.shape, grads, *self._geometry, None, "auto")
+        return Conv2dGrads(
+            _core.conv2d_input(x.shape, self.weight, grads, *self._geometry, None, "auto"),
+            weight,
+            None if self.bias is None else conv2d_bias(grads),
+        )
 
     def freeze(self) -> Conv2d:
         """Pack the weights once for all later calls and make `weight` and `bias` read-only.
@@ -207,7 +214,7 @@ class Conv2d:
         (False, True)
         """
         if self._handle is None:
-            self._handle = _core.FrozenConv2d(self.weight, self.bias, *self._arguments)
+            self._handle = _core.FrozenConv2d(self.weight, self.bias, *self._geometry)
             self._locked = {name: array for name, array in self.state_dict().items() if array.flags.writeable}
             self.__dict__.update((name, read_only(array)) for name, array in self._locked.items())
         return self
@@ -227,102 +234,9 @@ class Conv2d:
         self._handle, self._locked = None, {}
         return self
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in FIXED:
-            raise AttributeError(f"{name} of a Conv2d is fixed when it is made: make a new layer")
-        if name in PARAMETERS:
-            self._refuse_frozen(name)
-            value = self._parameter(name, value)
-        super().__setattr__(name, value)
-
-    def _refuse_frozen(self, what: str) -> None:
+    def _before_change(self, what: str) -> None:
         if self._handle is not None:
             raise ValueError(f"{what} cannot be set while the layer is frozen: call unfreeze() first")
-
-    def _parameter(self, name: str, value: object) -> Array | None:
-        """`value` as this layer's new `weight` or `bias`; a plain ndarray stays the same object."""
-        if name == "bias" and value is None:
-            return None
-        array = as_array(value, name)
-        shape = self.weight.shape if name == "weight" else self.weight.shape[:1]
-        if array.shape != shape or array.dtype != self.weight.dtype:
-            raise (TypeError if array.shape == shape else ValueError)(
-                f"{name} must have shape {shape} and dtype {self.weight.dtype}, got {array.shape} and {array.dtype}"
-            )
-        return array
-
-    def state_dict(self) -> dict[str, Array]:
-        """The parameters by PyTorch's names, 'weight' and 'bias' (if there is one): the arrays themselves, no copies.
-
-        Examples
-        --------
-        >>> import tileconv as tc
-        >>> {name: array.shape for name, array in tc.Conv2d(2, 4, 3).state_dict().items()}
-        {'weight': (4, 2, 3, 3), 'bias': (4,)}
-        """
-        parameters = {"weight": self.weight, "bias": self.bias}
-        return {name: array for name, array in parameters.items() if array is not None}
-
-    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
-        """Copy the values of `state_dict` into the layer's arrays: all of them, or none if anything does not fit.
-
-        Parameters
-        ----------
-        state_dict : mapping of str to array_like
-            As `state_dict` returns it, or as a ``torch.nn.Conv2d`` does. float64 and float32 are converted.
-
-        Raises
-        ------
-        ValueError
-            Names are missing or unexpected, shapes differ (all are listed), or the layer is frozen.
-        TypeError
-            A value is no array, or not of a real dtype.
-
-        Examples
-        --------
-        >>> import tileconv as tc
-        >>> tc.Conv2d(1, 1, 3).load_state_dict({"weight": tc.Conv2d(1, 1, 5).weight})
-        Traceback (most recent call last):
-            ...
-        ValueError: Error(s) in loading state_dict for Conv2d:
-            Missing key(s) in state_dict: "bias".
-            size mismatch for weight: got shape (1, 1, 5, 5), expected (1, 1, 3, 3).
-        """
-        self._refuse_frozen("state_dict")
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict must be a mapping of names to arrays, got {describe(state_dict)}")
-        own = self.state_dict()
-        values = {name: as_array(state_dict[name], name) for name in own if name in state_dict}
-        missing = [f'"{name}"' for name in own if name not in state_dict]
-        unexpected = [f'"{name}"' for name in state_dict if name not in own]
-        errors = [
-            f"{kind} key(s) in state_dict: {', '.join(names)}."
-            for kind, names in (("Missing", missing), ("Unexpected", unexpected))
-            if names
-        ]
-        errors += [
-            f"size mismatch for {name}: got shape {value.shape}, expected {own[name].shape}."
-            for name, value in values.items()
-            if value.shape != own[name].shape
-        ]
-        if errors:
-            raise ValueError("\n    ".join(["Error(s) in loading state_dict for Conv2d:", *errors]))
-        for name, value in values.items():
-            if not np.can_cast(value.dtype, own[name].dtype, "same_kind"):
-                raise TypeError(f"{name} must have a real dtype to become {own[name].dtype}, got {value.dtype}")
-        for name, value in values.items():
-            np.copyto(own[name], value, casting="same_kind")
-
-    def __repr__(self) -> str:
-        shown = [str(self.in_channels), str(self.out_channels)]
-        shown += [f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
-        usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        shown += [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
-        if self.bias is None:
-            shown.append("bias=False")
-        if self.padding_mode != "zeros":
-            shown.append(f"padding_mode={self.padding_mode}")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the packed weights, which hold pointers: they are packed again where the state is loaded."""
@@ -343,20 +257,3 @@ def read_only(array: Array) -> Array:
     locked = array if array.flags.owndata else array.view()
     locked.flags.writeable = False
     return locked
-
-
-def weight_shape(in_channels: int, out_channels: int, kernel: Pair, arguments: Arguments) -> tuple[int, int, int, int]:
-    """The shape of a layer's weight, once its arguments are found to be right for some image.
-
-    The core judges them with a kernel and an image of one pixel, which are never too small or too large for each other.
-    """
-    for name, least in (("in_channels", in_channels), ("out_channels", out_channels), ("kernel_size", min(kernel))):
-        if least < 1:
-            raise ValueError(f"{name} must be at least 1, got {kernel if name == 'kernel_size' else least}")
-    stride, padding, dilation, groups, padding_mode = arguments
-    if not isinstance(padding, str) and min(padding) >= 0:
-        padding = 0, 0, 0, 0
-    channels = out_channels, max(1, in_channels // max(1, groups))
-    geometry = stride, padding, dilation, groups, padding_mode
-    _core.explain((in_channels, 1, 1), (*channels, 1, 1), False, *geometry, np.dtype(np.float32), "auto", False, "forward")
-    return (*channels, *kernel)
