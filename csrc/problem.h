@@ -83,7 +83,8 @@ struct ConvProblem {
   std::vector<std::int64_t> result_shape() const {
     return pass == Pass::forward ? output_shape() : pass == Pass::input_gradient ? input_shape() : weight_shape();
   }
-  // One line, e.g. "b1 ic64 ih56 iw56 oc64 kh3 kw3 p1 f32 zeros"; fields at their default are left out.
+  // One line, e.g. "b1 ic64 ih56 oc64 kh3 p1 f32 zeros"; fields at their default, and widths equal to
+  // heights, are left out.
   std::string describe() const;
 };
 

@@ -6,6 +6,7 @@
 
 #include "../cpu.h"
 #include "../parallel.h"
+#include "../stage_tile.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
 
@@ -30,6 +31,7 @@ class DepthwisePlan final : public Plan {
         taps_h_(ascending(map.h)),
         taps_w_(ascending(map.w)),
         tile_h_(tile_height()),
+        staged_h_(make_staged_axis(map_.h, tile_h_)),
         staged_w_(make_staged_axis(map_.w, map_.w.out_size)),
         pieces_(make_pieces(map_.w, staged_w_, map_.w.out_size, 0, map_.w.out_size)),
         kernel_(find_kernel()) {
@@ -78,8 +80,8 @@ class DepthwisePlan final : public Plan {
   std::int64_t tile_height() const {
     const std::int64_t budget = cache_sizes().l2 / 4 / static_cast<std::int64_t>(sizeof(T));
     const std::int64_t width = in_place_ ? map_.w.out_size : map_.w.staged_length(map_.w.out_size);
-    const std::int64_t rows = std::max<std::int64_t>(1, budget / std::max<std::int64_t>(1, width * map_.h.step) / set_.plane_rows);
-    return std::min(map_.h.out_size, rows * set_.plane_rows);
+    const std::int64_t passes = std::max<std::int64_t>(1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / set_.plane_rows);
+    return std::min(map_.h.out_size, passes * set_.plane_rows);
   }
   const PlaneKernel<T>& find_kernel() const {
     int i = 0;
@@ -94,14 +96,17 @@ class DepthwisePlan final : public Plan {
   // A row of the source, or of staged columns, with a vector's room behind.
   std::int64_t source_row() const { return whole(in_place_ ? map_.w.map.size : staged_w_.length); }
   std::int64_t zero_size() const { return source_row(); }
-  std::int64_t staged_size() const { return in_place_ ? 0 : window_rows() * source_row(); }
+  std::int64_t staged_size() const { return in_place_ ? 0 : staged_h_.length * source_row(); }
   // Rows behind the tile's last, to a whole pass, are written to one row of scratch; all are where the output's elements
   // are not adjacent.
   std::int64_t pass_rows() const { return ceil_div(tile_h_, set_.plane_rows) * set_.plane_rows; }
   std::int64_t spill_size() const { return (out_rows_ ? 1 : pass_rows()) * whole(map_.w.out_size); }
-  // Pointers to all rows between the tile's first and last, so that kernels find them at constant distances.
+  // Kernels of a known stride find the rows of a tile one after the other, as many as it reaches; the others find those of
+  // every output row and tap, as rows may be any distance apart.
+  bool known() const { return kernel_.stride_h > 0; }
+  std::int64_t row_step() const { return known() ? map_.h.step : map_.h.count; }
   std::int64_t window_rows() const {
-    return (pass_rows() - 1) * map_.h.step + std::max<std::int64_t>(0, map_.h.count - 1) * taps_h_.difference + 1;
+    return known() ? (pass_rows() - 1) * map_.h.step + map_.h.count : std::max<std::int64_t>(1, pass_rows() * map_.h.count);
   }
   std::int64_t pointer_bytes() const { return (window_rows() + pass_rows()) * static_cast<std::int64_t>(sizeof(T*)); }
 
@@ -113,18 +118,22 @@ class DepthwisePlan final : public Plan {
     T *const staged = zeros + zero_size(), *const spill = staged + staged_size(), *const weights = spill + spill_size();
     std::fill_n(zeros, zero_size(), T(0));
     const char* const plane = v.input + n * v.input_stride[0] + group * v.input_stride[1];
-    const std::int64_t first_row = y0 * map_.h.step + taps_h_.first;
+    if (!in_place_)
+      stage_tile<T>(set_, map_.h, staged_h_, pieces_,
+                    {staged, 0, source_row(), plane, v.input_stride[1], v.input_stride[2], v.input_stride[3], 1, y0, y1, tile_h_});
     const std::int64_t last_row = (y1 - 1) * map_.h.step + taps_h_.tap(map_.h.count - 1);
-    for (std::int64_t q = 0; q < window_rows(); ++q) {
-      const std::int64_t row = first_row + q, source = row <= last_row ? map_.h.map(row) : -1;
-      const char* const from = plane + source * v.input_stride[2];
-      T* const to = staged + q * source_row();
-      rows[q] = source < 0 ? zeros : in_place_ ? reinterpret_cast<const T*>(from) : to;
-      if (source >= 0 && !in_place_)
-        set_.stage({to, 0, from, 0, v.input_stride[3], 1, pieces_.data(), static_cast<std::int64_t>(pieces_.size()), staged_w_.length});
+    for (std::int64_t q = 0; q < window_rows() && map_.h.count > 0; ++q) {
+      const std::int64_t y = q / row_step(), i = q % row_step();
+      const std::int64_t row = (y0 + y) * map_.h.step + taps_h_.tap(i);
+      const bool used = i < map_.h.count && row <= last_row;
+      const std::int64_t source = used ? map_.h.map(row) : -1;
+      const std::int64_t position = used ? staged_h_.tap_position[static_cast<std::size_t>(original(map_.h, i))] + y : 0;
+      rows[q] = source < 0    ? zeros
+                : in_place_ ? reinterpret_cast<const T*>(plane + source * v.input_stride[2])
+                            : staged + position * source_row();
     }
 
-    PlaneArgs<T> a{rows, out_rows, columns_.data(), weights, T(0), map_.h.count, map_.w.count, map_.h.step, taps_h_.difference,
+    PlaneArgs<T> a{rows, out_rows, columns_.data(), weights, T(0), map_.h.count, map_.w.count, row_step(), 1,
                    y1 - y0, map_.w.out_size, in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2,
                    in_place_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2};
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
@@ -154,7 +163,7 @@ class DepthwisePlan final : public Plan {
   bool in_place_, out_rows_;
   AxisTaps taps_h_, taps_w_;
   std::int64_t tile_h_, tiles_ = 1;
-  StagedAxis staged_w_;
+  StagedAxis staged_h_, staged_w_;
   std::vector<StagePiece> pieces_;
   const PlaneKernel<T>& kernel_;
   std::vector<std::ptrdiff_t> columns_;

@@ -2,6 +2,8 @@
 // TILECONV_ISA_NAME; the whole content is in an anonymous namespace but for one constant table.
 #include "kernels.h"
 
+#include <string.h>
+
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif

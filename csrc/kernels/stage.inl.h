@@ -5,7 +5,7 @@
 template <class T>
 TILECONV_INLINE T load_unaligned(const char* p) {
   T value;
-  __builtin_memcpy(&value, p, sizeof value);
+  memcpy(&value, p, sizeof value);
   return value;
 }
 

@@ -8,14 +8,20 @@ struct Vec {
   static constexpr int lanes = 16 / sizeof(T);
   T v[lanes];
 
+  // Staging reads unaligned views: the language allows that only byte by byte.
+  static TILECONV_INLINE T element(const T* p) {
+    T x;
+    memcpy(&x, p, sizeof x);
+    return x;
+  }
   static TILECONV_INLINE Vec load(const T* p) {
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = p[i];
+    memcpy(r.v, p, sizeof r.v);
     return r;
   }
   static TILECONV_INLINE Vec load_first(const T* p, std::int64_t n) {
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? p[i] : T(0);
+    for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? element(p + i) : T(0);
     return r;
   }
   struct Mask {
@@ -24,7 +30,7 @@ struct Vec {
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) { return {begin, end}; }
   static TILECONV_INLINE Vec load_masked(const T* p, Mask mask) {
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = i >= mask.begin && i < mask.end ? p[i] : T(0);
+    for (int i = 0; i < lanes; ++i) r.v[i] = i >= mask.begin && i < mask.end ? element(p + i) : T(0);
     return r;
   }
   static TILECONV_INLINE Vec even_odd(const Vec& a, const Vec& b) {

@@ -222,7 +222,7 @@ class ConvTranspose2d(Layer):
         kernel = pair(kernel_size, "kernel_size")
         steps, spread, pads = pair(stride, "stride"), pair(dilation, "dilation"), pair(padding, "padding")
         extra, count = pair(output_padding, "output_padding"), integer(groups, "groups")
-        # Channels and groups are judged as those of a convolution with the same ones, the rest on an image of one pixel.
+        # Channels and groups are judged as those of a convolution that has the same, the rest on an image of one pixel.
         weight_shape(*channels, kernel, (steps, four(pads), spread, count, "zeros"))
         pixel, one = np.empty((0, 1, 1, 1), np.float32), np.empty((1, 1, 1, 1), np.float32)
         _core.conv_transpose2d(pixel, one, None, steps, four((0, 0)), extra, 1, spread, None, "auto")
