@@ -57,7 +57,7 @@ def test_explanation(frozen: bool, isa: str) -> None:
 
 @pytest.mark.parametrize("algorithm", tc._core.algorithms())
 def test_explanation_of_a_named_algorithm(algorithm: str) -> None:
-    found = tc.explain((1, 64, 28, 28), (64, 64, 3, 3), padding=1, algorithm=algorithm, dtype=np.float64)
+    found = tc.explain((1, 64, 28, 28), (64, 1, 3, 3), padding=1, groups=64, algorithm=algorithm, dtype=np.float64)
     assert found.algorithm == algorithm
     assert found.accuracy
 

@@ -90,9 +90,8 @@ def test_every_algorithm(problem: Any) -> None:
     for algorithm in tc._core.algorithms():
         try:
             y = tc._core.conv_transpose2d(x, w, b, *rest, None, algorithm)
-        except ValueError as error:
-            assert algorithm != "reference"
-            assert algorithm in str(error)
+        except ValueError:
+            assert algorithm not in ("shift_gemm", "reference"), "refuses nothing"
         else:
             assert_exact(y, expected, f"{algorithm} {x.shape} {w.shape} {options}")
 
@@ -151,8 +150,8 @@ def test_output_size(size: tuple[int, ...]) -> None:
     extra = size[-2] - 9, size[-1] - 12
     expected = tc.conv_transpose2d(X, layer.weight, layer.bias, **options, output_padding=extra)
     assert expected.shape[2:] == size[-2:]
-    for given in (size, list(size), tuple(map(np.int64, size))):
-        assert_same_bits(layer(X, given), expected, f"{size}")
+    for form in (size, list(size), tuple(map(np.int64, size))):
+        assert_same_bits(layer(X, form), expected, f"{size}")
     assert_same_bits(layer(X[0], size[-2:]), expected[0], "unbatched")
     grads = layer.backward(X, expected)
     assert grads.input.shape == X.shape
@@ -177,15 +176,16 @@ def test_same_bits_however_asked(isa: str) -> None:
             assert_same_bits(layer(arrange(x, layout)), expected, layout)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_non_finite_values_reach_their_outputs_only(isa: str) -> None:
     rng = np.random.default_rng(0)
+    options: Options = {"stride": 2, "padding": 1, "output_padding": 1}
     for place in ((0, 0, 0, 0), (1, 5, 4, 6), (0, 3, 2, 3)):
         x, w = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (X.shape, (6, 4, 3, 3)))
-        for array, at in ((x, place), (w, (5, 1, 2, 0))):
-            array[at] = np.nan
-            options: Options = {"stride": 2, "padding": 1, "output_padding": 1}
+        for value in (np.nan, -np.inf):
+            x[place] = value
             expected = reference.conv_transpose2d(x, w, None, **options)
-            assert_accurate(tc.conv_transpose2d(x, w, **options), expected, f"NaN at {at}")
+            assert_accurate(tc.conv_transpose2d(x, w, **options), expected, f"{value} at {place}")
 
 
 def test_attributes_and_initial_values() -> None:
