@@ -59,4 +59,19 @@ ShiftMap input_gradient_map(const ConvProblem& p, const Layout& layout, Gradient
   return map;
 }
 
+bool is_block_gradient(const ConvProblem& p) noexcept {
+  return p.taps() > 1 && p.group_out_channels() > 1 && p.kernel_h == p.stride_h && p.kernel_w == p.stride_w && p.dilation_h == 1 && p.dilation_w == 1 &&
+         p.pad_top == 0 && p.pad_left == 0 && p.in_h == p.out_h * p.stride_h && p.in_w == p.out_w * p.stride_w;
+}
+
+ShiftMap block_gradient_map(const ConvProblem& p) {
+  ShiftMap map{p.batch, p.groups, p.group_out_channels(), p.group_in_channels() * p.taps(), {}, {}, 1, 1, 1, 0};
+  map.weight_in = map.out_channels;
+  static_cast<AxisTaps&>(map.h) = {p.out_h, 1, {PaddingMode::zeros, p.out_h}, 0, 1, 1};
+  static_cast<AxisTaps&>(map.w) = {p.out_w, 1, {PaddingMode::zeros, p.out_w}, 0, 1, 1};
+  map.block_h = p.stride_h;
+  map.block_w = p.stride_w;
+  return map;
+}
+
 }  // namespace tileconv

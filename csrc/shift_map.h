@@ -23,6 +23,9 @@ struct ShiftMap {
   MapAxis h, w;
   std::int64_t kernel_w, kernel_elements;      // the layout of one kernel in the weights
   std::int64_t weight_out, weight_in;          // elements from one out channel, one in channel, to the next
+  // Out channel k of the map is element k % (block_h * block_w) of the blocks that make up the result's channel
+  // k / (block_h * block_w): it is written with that stride.
+  std::int64_t block_h = 1, block_w = 1;
   bool collapsed = false;                      // 1x1 on adjacent rows: the image is one row of h * w pixels
 
   std::int64_t taps() const noexcept { return h.count * w.count; }
@@ -37,6 +40,11 @@ ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
 struct GradientRange {
   std::int64_t begin, end;
 };
+// Where kernels do not overlap and the strides divide the input, one map gives the whole gradient: every kernel element is
+// an out channel of its own (a pointwise convolution followed by a pixel shuffle).
+bool is_block_gradient(const ConvProblem& problem) noexcept;
+ShiftMap block_gradient_map(const ConvProblem& problem);
+
 ShiftMap input_gradient_map(const ConvProblem& problem, const Layout& layout, GradientRange rows, GradientRange columns);
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }

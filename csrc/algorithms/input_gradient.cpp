@@ -95,15 +95,22 @@ class InputGradientPlan final : public Plan {
     if (folded) part_request.layout.out_rows = part_request.layout.out_planes = true;
     part_request.layout.out_rows = part_request.layout.out_rows && p.stride_w == 1;
     part_request.layout.out_planes = part_request.layout.out_planes && p.stride_h == 1 && p.stride_w == 1;
+    if (!folded && is_block_gradient(p)) {
+      add_part(region, rows.begin, columns.begin, make_plan_(block_gradient_map(p), part_request));
+      return region;
+    }
     for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)
       for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j) {
         ShiftMap map = input_gradient_map(p, part_request.layout, {i, rows.end}, {j, columns.end});
         if (folded) map.batch = 1;
-        auto plan = make_plan_(map, part_request);
-        const std::int64_t offset = packed_offset(*plan);
-        region.parts.push_back({i, j, std::move(plan), offset});
+        add_part(region, i, j, make_plan_(map, part_request));
       }
     return region;
+  }
+
+  void add_part(Region& region, std::int64_t row, std::int64_t column, std::unique_ptr<Plan> plan) {
+    const std::int64_t offset = packed_offset(*plan);
+    region.parts.push_back({row, column, std::move(plan), offset});
   }
 
   // Parts of the same packing share it.

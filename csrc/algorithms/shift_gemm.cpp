@@ -22,7 +22,7 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
       tiles_h_(ceil_div(map_.h.out_size, block_.tile_h)),
       tiles_w_(ceil_div(map_.w.out_size, block_.tile_w)),
       chunks_(ceil_div(map_.in_channels, block_.chunk)),
-      out_rows_(request.layout.out_rows) {
+      out_rows_(request.layout.out_rows && map.block_w == 1) {
   // A vector's room behind each channel: rows are staged and pixel lanes read in whole vectors. The stride keeps off
   // multiples of the page size, where every channel would compete for the same cache set.
   channel_stride_ = staged_h_.length * staged_w_.length + set_.lanes * (block_.vectors + 1);
@@ -117,7 +117,7 @@ void ShiftGemmPlan<T>::pack(const ConvViews& v, void* packed) const {
     const std::int64_t channels = std::min(padded, map_.out_channels - begin);
     T* const to = panels_begin + task * panel_size();
     const T* const from = weight + group * group_weights() + begin * map_.weight_out;
-    for (std::int64_t k = 0; k < padded; ++k) to[k] = bias && k < channels ? bias[group * map_.out_channels + begin + k] : T(0);
+    for (std::int64_t k = 0; k < padded; ++k) to[k] = bias && k < channels ? bias[(group * map_.out_channels + begin + k) / blocks()] : T(0);
     // Kernel elements are adjacent; in channels are too where they follow one another, and then go in one piece.
     const bool whole = map_.weight_in == map_.kernel_elements;
     const std::int64_t pieces = whole ? 1 : map_.in_channels, columns = whole ? rows : map_.kernel_elements;

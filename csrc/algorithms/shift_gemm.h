@@ -42,7 +42,7 @@ class ShiftGemmPlan final : public Plan {
 
   double cycles() const noexcept override { return block_.cycles; }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + partial_size() + spill_size() + gathered_size()) * element_;
+    return (staged_size() + partial_size() + spill_size() + gathered_size() + (blocks() > 1 ? map_.out_channels : 0)) * element_;
   }
 
   std::int64_t packed_bytes() const noexcept override {
@@ -123,14 +123,19 @@ class ShiftGemmPlan final : public Plan {
   const char* source(const ConvViews& v, const Tile& tile) const {
     return v.input + tile.n * v.input_stride[0] + (tile.group * map_.in_channels + tile.chunk_begin) * v.input_stride[1];
   }
-  void copy_row(const T* from, std::int64_t pixels, T* out, std::int64_t channel, const ConvViews& v) const {
-    set_.spread(from, pixels, out + channel * (v.out_stride[1] / element_), v.out_stride[3] / element_);
+  void copy_row(const T* from, std::int64_t pixels, T* out, const ConvViews& v) const {
+    set_.spread(from, pixels, out, v.out_stride[3] / element_);
   }
+  // v's strides along rows and columns step over whole blocks.
   T* output(const ConvViews& v, const Tile& tile, std::int64_t channel, std::int64_t y, std::int64_t x) const {
-    return reinterpret_cast<T*>(v.out + tile.n * v.out_stride[0] +
-                                (tile.group * map_.out_channels + channel) * v.out_stride[1] + y * v.out_stride[2] +
-                                x * v.out_stride[3]);
+    const std::int64_t k = tile.group * map_.out_channels + channel;
+    std::ptrdiff_t offset = k * v.out_stride[1];
+    if (blocks() > 1)
+      offset = k / blocks() * v.out_stride[1] + k % blocks() / map_.block_w * (v.out_stride[2] / map_.block_h) +
+               k % map_.block_w * (v.out_stride[3] / map_.block_w);
+    return reinterpret_cast<T*>(v.out + tile.n * v.out_stride[0] + offset + y * v.out_stride[2] + x * v.out_stride[3]);
   }
+  std::int64_t blocks() const { return map_.block_h * map_.block_w; }
 
   ShiftMap map_;
   const KernelSet<T>& set_;

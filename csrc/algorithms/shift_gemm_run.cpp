@@ -42,7 +42,13 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
     t.weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes) + t.group * group_size();
   } else {
     t.weights = reinterpret_cast<const T*>(v.weight) + t.group * group_weights();
-    t.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels : nullptr;
+    const T* const bias = reinterpret_cast<const T*>(v.bias);
+    t.bias = bias ? bias + t.group * map_.out_channels : nullptr;
+    if (bias && blocks() > 1) {
+      T* const repeated = t.gathered + gathered_size();
+      for (std::int64_t k = 0; k < map_.out_channels; ++k) repeated[k] = bias[(t.group * map_.out_channels + k) / blocks()];
+      t.bias = repeated;
+    }
   }
 
   for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
@@ -119,14 +125,14 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     a.partial_out = last ? nullptr : partial;
     a.partial_row = columns;
     a.out_channels = std::min(end * set_.lanes, map_.out_channels) - begin * set_.lanes;
-    T* const out = output(v, t, begin * set_.lanes, y, run.x);
     const bool spill = !out_rows_;
-    a.out = spill ? t.spill : out;
+    a.out = spill ? t.spill : output(v, t, begin * set_.lanes, y, run.x);
     a.out_channel_stride = spill ? spill_row() : v.out_stride[1] / element_;
     a.out_room = spill ? spill_row() : t.x1 - run.x;
     kernels_[static_cast<std::size_t>(end - begin)][run.pixels - 1].run(a);
     if (spill && last)
-      for (std::int64_t k = 0; k < a.out_channels; ++k) copy_row(t.spill + k * spill_row(), run.pixels, out, k, v);
+      for (std::int64_t k = 0; k < a.out_channels; ++k)
+        copy_row(t.spill + k * spill_row(), run.pixels, output(v, t, begin * set_.lanes + k, y, run.x), v);
   };
   const auto run_row = [&](std::int64_t y, std::int64_t panel_begin, std::int64_t panel_end) {
     std::int64_t tap_begin = 0, tap_end = map_.h.count;
@@ -181,7 +187,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
         for (std::int64_t p = from, end = std::min(to, pixels); p < end;) {
           const std::int64_t y = line + p / pitch, x = p % pitch, left = std::min(t.width() - x, end - p);
           for (std::int64_t m = 0; m < channels && left > 0; ++m)
-            copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k, t.y0 + y, t.x0 + x), m, v);
+            copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k + m, t.y0 + y, t.x0 + x), v);
           p += pitch - x;
         }
       }

@@ -125,6 +125,7 @@ class WeightGradientPlan final : public Plan {
   std::int64_t batch_;
   bool channel_lanes_;
   int rows_ = 1, vectors_ = 1;  // of the register tile; dot: its columns
+  std::int64_t most_panels_ = 1;  // of a task: its sums stay in L2
   std::int64_t block_ = 1, blocks_ = 1, tile_h_ = 1, tile_w_ = 1, tiles_h_ = 1, tiles_w_ = 1, plane_ = 0, splits_ = 1;
   StagedAxis staged_h_, staged_w_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
@@ -145,7 +146,8 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
     const std::int64_t rows = std::min<std::int64_t>(kernel.rows, map_.in_channels);
     const std::int64_t vectors = std::min<std::int64_t>(kernel.vectors, columns);
     const double r = static_cast<double>(rows), v = static_cast<double>(vectors);
-    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1;
+    // Half a cycle for each vector of grad_output, which comes from L2 as often as not.
+    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
     const double tiles = static_cast<double>(ceil_div(map_.in_channels, rows) * ceil_div(columns, vectors));
     if (best == 0 || cycles * tiles < best) best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
   }
@@ -153,7 +155,8 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
   const std::int64_t wanted = std::max<std::int64_t>(1, enough_steps / (rows_ * map_.taps())) * rows_;
   blocks_ = ceil_div(map_.in_channels, wanted);
   block_ = ceil_div(map_.in_channels, blocks_);
-  cut_tile(std::max(map_.out_channels, block_));
+  most_panels_ = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
+  cut_tile(std::max(std::min(map_.out_channels, most_panels_ * panel_columns()), block_));
 }
 
 template <class T>
@@ -170,13 +173,14 @@ template <class T>
 void WeightGradientPlan<T>::cut_tile(std::int64_t floats_per_pixel) {
   const std::int64_t budget = cache_sizes().l2 / 4 / element;
   const auto fits = [&](std::int64_t h, std::int64_t w) {
-    return std::max(floats_per_pixel * h * w, block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
+    const bool in_l1 = !channel_lanes_ || h * w * panel_columns() * element <= cache_sizes().l1d * 2 / 3;
+    return in_l1 && std::max(floats_per_pixel * h * w, block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
   };
   tile_h_ = 1;
   tile_w_ = map_.w.out_size;
   while (!fits(1, tile_w_) && tile_w_ > 4 * set_.lanes) tile_w_ = whole(ceil_div(tile_w_, 2));
-  while (tile_h_ < map_.h.out_size && fits(2 * tile_h_, tile_w_)) tile_h_ *= 2;
-  tile_h_ = std::min(tile_h_, map_.h.out_size);
+  while (tile_h_ < map_.h.out_size && fits(tile_h_ + 1, tile_w_)) ++tile_h_;
+  tile_h_ = ceil_div(map_.h.out_size, ceil_div(map_.h.out_size, tile_h_));
 }
 
 // Leaving out what falls into zero padding is worth a look at grad_output only if it is more than a rim.
@@ -201,8 +205,7 @@ void WeightGradientPlan<T>::split_work(int threads) {
   threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(batch_) / least_cycles, 1.0, static_cast<double>(threads)));
   const std::int64_t tasks = map_.groups * blocks_;
   if (threads_ > 1 && tasks < 4 * threads_) splits_ = std::min(panels(), ceil_div(4 * threads_, tasks));
-  const std::int64_t most_panels = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
-  if (channel_lanes_) splits_ = std::max(splits_, ceil_div(panels(), most_panels));
+  if (channel_lanes_) splits_ = std::max(splits_, ceil_div(panels(), most_panels_));
 }
 
 template <class T>
