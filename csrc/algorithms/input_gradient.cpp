@@ -14,8 +14,10 @@ using MakePlan = std::unique_ptr<Plan> (*)(const ShiftMap&, const PlanRequest&);
 template <class T>
 class InputGradientPlan final : public Plan {
  public:
-  InputGradientPlan(const PlanRequest& request, MakePlan make_plan)
+  InputGradientPlan(const PlanRequest& request, MakePlan make_plan, bool by_group)
       : make_plan_(make_plan),
+        by_group_(by_group),
+        threads_(request.threads),
         problem_(request.problem), map_h_{problem_.padding_mode, problem_.in_h}, map_w_{problem_.padding_mode, problem_.in_w} {
     const ConvProblem& p = problem_;
     regions_.push_back(make_region(request, {0, p.in_h}, {0, p.in_w}, false));
@@ -31,7 +33,8 @@ class InputGradientPlan final : public Plan {
   }
 
   double cycles() const noexcept override {
-    return sum_parts(0.0, [](double sum, const Plan& plan) { return sum + plan.cycles(); });
+    const double sum = sum_parts(0.0, [](double all, const Plan& plan) { return all + plan.cycles(); });
+    return by_group_ ? sum * static_cast<double>(problem_.groups) : sum;
   }
   std::int64_t workspace_bytes() const noexcept override {
     std::int64_t strip = 0;
@@ -52,13 +55,14 @@ class InputGradientPlan final : public Plan {
   }
 
   void run(const ConvViews& v, const void* packed) const override {
-    run_region(regions_.front(), v, packed);
+    run_region(regions_.front(), v, packed, problem_.batch);
     for (std::int64_t n = 0; regions_.size() > 1 && n < problem_.batch; ++n)
       for (std::size_t r = 1; r < regions_.size(); ++r) fold(regions_[r], n, v, packed);
   }
 
   PlanReport report() const override {
     PlanReport report = regions_.front().parts.empty() ? PlanReport{"none", 1, {}} : regions_.front().parts.front().plan->report();
+    if (by_group_) report.threads = problem_.macs_per_image() * static_cast<double>(problem_.batch) > 1e6 ? threads_ : 1;
     report.blocking.emplace_back("maps", static_cast<std::int64_t>(regions_.front().parts.size()));
     report.blocking.emplace_back("folded_strips", static_cast<std::int64_t>(regions_.size() - 1));
     return report;
@@ -93,6 +97,7 @@ class InputGradientPlan final : public Plan {
     PlanRequest part_request = request;
     const ConvProblem& p = problem_;
     if (folded) part_request.layout.out_rows = part_request.layout.out_planes = true;
+    if (by_group_) part_request.threads = 1;
     part_request.layout.out_rows = part_request.layout.out_rows && p.stride_w == 1;
     part_request.layout.out_planes = part_request.layout.out_planes && p.stride_h == 1 && p.stride_w == 1;
     if (!folded && is_block_gradient(p)) {
@@ -102,7 +107,8 @@ class InputGradientPlan final : public Plan {
     for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)
       for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j) {
         ShiftMap map = input_gradient_map(p, part_request.layout, {i, rows.end}, {j, columns.end});
-        if (folded) map.batch = 1;
+        if (folded || by_group_) map.batch = 1;
+        if (by_group_) map.groups = 1;
         add_part(region, i, j, make_plan_(map, part_request));
       }
     return region;
@@ -123,14 +129,29 @@ class InputGradientPlan final : public Plan {
     return packings_.back().offset;
   }
 
-  void run_region(const Region& region, const ConvViews& v, const void* packed) const {
-    for (const Part& part : region.parts) {
-      ConvViews part_views = v;
-      part_views.out += (part.row - region.rows.begin) * v.out_stride[2] + (part.column - region.columns.begin) * v.out_stride[3];
-      part_views.out_stride[2] *= problem_.stride_h;
-      part_views.out_stride[3] *= problem_.stride_w;
-      part.plan->run(part_views, static_cast<const char*>(packed) + part.packed_offset);
-    }
+  void run_region(const Region& region, const ConvViews& v, const void* packed, std::int64_t batch) const {
+    const auto run_parts = [&](const ConvViews& views) {
+      for (const Part& part : region.parts) {
+        ConvViews part_views = views;
+        part_views.out += (part.row - region.rows.begin) * v.out_stride[2] + (part.column - region.columns.begin) * v.out_stride[3];
+        part_views.out_stride[2] *= problem_.stride_h;
+        part_views.out_stride[3] *= problem_.stride_w;
+        part.plan->run(part_views, static_cast<const char*>(packed) + part.packed_offset);
+      }
+    };
+    if (!by_group_) return run_parts(v);
+    const ConvProblem& p = problem_;
+    constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+    const double macs = p.macs_per_image() * static_cast<double>(batch);
+    parallel_for(batch * p.groups, macs > 1e6 ? threads_ : 1, [&](std::int64_t task) {
+      const std::int64_t n = task / p.groups, g = task % p.groups;
+      ConvViews group = v;
+      group.input += n * v.input_stride[0] + g * p.group_out_channels() * v.input_stride[1];
+      group.weight += g * p.group_out_channels() * p.group_in_channels() * p.taps() * element;
+      if (v.bias) group.bias += g * p.group_in_channels() * element;
+      group.out += n * v.out_stride[0] + g * p.group_in_channels() * v.out_stride[1];
+      run_parts(group);
+    });
   }
 
   static std::int64_t height(const Region& r) { return r.rows.end - r.rows.begin; }
@@ -150,7 +171,7 @@ class InputGradientPlan final : public Plan {
     strip_views.out_stride[1] = plane * element;
     strip_views.out_stride[2] = width(region) * element;
     strip_views.out_stride[3] = element;
-    run_region(region, strip_views, packed);
+    run_region(region, strip_views, packed, 1);
     for (std::int64_t c = 0; c < problem_.in_channels; ++c)
       for (std::int64_t y = 0; y < height(region); ++y) {
         const T* const from = strip + c * plane + y * width(region);
@@ -161,6 +182,8 @@ class InputGradientPlan final : public Plan {
   }
 
   MakePlan make_plan_;
+  bool by_group_;  // all maps of a group, then the next: what they interleave in the result stays in L1
+  int threads_;
   ConvProblem problem_;
   AxisMap map_h_, map_w_;
   std::vector<Region> regions_;  // the input itself, then the strips of its frame
@@ -171,10 +194,10 @@ class InputGradientPlan final : public Plan {
 }  // namespace
 
 template <class T>
-std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request, MakePlan make_plan) {
-  return std::make_unique<InputGradientPlan<T>>(request, make_plan);
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request, MakePlan make_plan, bool by_group) {
+  return std::make_unique<InputGradientPlan<T>>(request, make_plan, by_group);
 }
-template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&, MakePlan);
-template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&, MakePlan);
+template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&, MakePlan, bool);
+template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&, MakePlan, bool);
 
 }  // namespace tileconv

@@ -27,6 +27,7 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
   // multiples of the page size, where every channel would compete for the same cache set.
   channel_stride_ = staged_h_.length * staged_w_.length + set_.lanes * (block_.vectors + 1);
   if (channel_stride_ * element_ % 4096 < 256) channel_stride_ += 256 / element_;
+  make_panels();
   make_columns();
   make_taps();
   make_splits(request.threads);
@@ -40,6 +41,14 @@ PlanReport ShiftGemmPlan<T>::report() const {
     return {kernel, threads_, {{"tile_h", block_.tile_h}, {"tile_w", block_.tile_w}, {"channels_per_chunk", block_.chunk},
                      {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}}};
   }
+
+// Even panels, as wide as the register tile at the most.
+template <class T>
+void ShiftGemmPlan<T>::make_panels() {
+  const std::int64_t total = block_.channel_lanes ? ceil_div(map_.out_channels, set_.lanes) : map_.out_channels;
+  const std::int64_t count = ceil_div(total, block_.channel_lanes ? block_.vectors : block_.rows);
+  for (std::int64_t p = 0; p <= count; ++p) panel_begin_.push_back(split_at(total, count, p));
+}
 
 template <class T>
 void ShiftGemmPlan<T>::make_columns() {
@@ -112,8 +121,8 @@ void ShiftGemmPlan<T>::pack(const ConvViews& v, void* packed) const {
   T* const panels_begin = reinterpret_cast<T*>(static_cast<char*>(packed) + header_bytes);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
     const std::int64_t panel = task % panels(), group = task / panels();
-    const std::int64_t begin = split_at(lane_groups(), panels(), panel) * set_.lanes;
-    const std::int64_t padded = split_at(lane_groups(), panels(), panel + 1) * set_.lanes - begin;
+    const std::int64_t begin = panel_at(panel) * set_.lanes;
+    const std::int64_t padded = panel_at(panel + 1) * set_.lanes - begin;
     const std::int64_t channels = std::min(padded, map_.out_channels - begin);
     T* const to = panels_begin + task * panel_size();
     const T* const from = weight + group * group_weights() + begin * map_.weight_out;
@@ -140,7 +149,7 @@ std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   switch (request.problem.pass) {
     case Pass::forward:
       return std::make_unique<ShiftGemmPlan<T>>(forward_map(request.problem, request.layout), request);
-    case Pass::input_gradient: return make_input_gradient_plan<T>(request, make_shift_gemm_plan<T>);
+    case Pass::input_gradient: return make_input_gradient_plan<T>(request, make_shift_gemm_plan<T>, false);
     case Pass::weight_gradient: return make_weight_gradient_plan<T>(request);
   }
   return nullptr;

@@ -73,10 +73,9 @@ class ShiftGemmPlan final : public Plan {
     std::int64_t width() const { return x1 - x0; }
   };
 
-  std::int64_t lane_groups() const { return ceil_div(map_.out_channels, set_.lanes); }
-  std::int64_t panels() const {
-    return block_.channel_lanes ? ceil_div(lane_groups(), block_.vectors) : ceil_div(map_.out_channels, block_.rows);
-  }
+  std::int64_t panels() const { return static_cast<std::int64_t>(panel_begin_.size()) - 1; }
+  // Where panel p begins, in vectors of out channels (channel lanes) or out channels (pixel lanes).
+  std::int64_t panel_at(std::int64_t p) const { return panel_begin_[static_cast<std::size_t>(p)]; }
   // Channel lanes: a packed panel is a vector column of biases and one for each step of the sum; all panels take the
   // room of the widest.
   std::int64_t panel_columns() const { return block_.vectors * set_.lanes; }
@@ -110,6 +109,7 @@ class ShiftGemmPlan final : public Plan {
     const std::int64_t unit = block_.channel_lanes ? 1 : set_.lanes;
     return std::min(map_.w.out_size, split_at(ceil_div(map_.w.out_size, unit), tiles_w_, t) * unit);
   }
+  void make_panels();
   void make_columns();
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
@@ -146,6 +146,7 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t tiles_h_, tiles_w_, chunks_;
   bool out_rows_;
   std::ptrdiff_t channel_stride_;
+  std::vector<std::int64_t> panel_begin_;
   std::vector<std::vector<StagePiece>> pieces_;         // of each tile column
   std::vector<std::vector<Run>> runs_;                  // of each tile column
   std::vector<Tap> taps_;                               // a table for each entry of column_ranges_
@@ -162,10 +163,12 @@ std::unique_ptr<Plan> make_shift_gemm_plan(const ShiftMap& map, const PlanReques
   return std::make_unique<ShiftGemmPlan<T>>(map, request);
 }
 
-// The other passes, each in its own file. The input gradient is made of maps, for which `make_plan` makes the plans.
+// The other passes, each in its own file. The input gradient is made of maps, for which `make_plan` makes the plans; by
+// group, if these need no packed weights and one group is little work.
 template <class T>
 std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request,
-                                               std::unique_ptr<Plan> (*make_plan)(const ShiftMap&, const PlanRequest&));
+                                               std::unique_ptr<Plan> (*make_plan)(const ShiftMap&, const PlanRequest&),
+                                               bool by_group);
 template <class T>
 std::unique_ptr<Plan> make_weight_gradient_plan(const PlanRequest& request);
 

@@ -97,7 +97,9 @@ class Model {
       });
     });
     const double lines = flat ? 1.0 : static_cast<double>(map_.h.out_size);
-    b.cycles = (line * lines + stage_cycles(b.in_place) + group_cycles) * static_cast<double>(map_.groups);
+    // Scattered weights are gathered one by one.
+    const double gathered = map_.weight_in == map_.kernel_elements ? 0 : 3 * static_cast<double>(map_.out_channels) * steps_;
+    b.cycles = (line * lines + stage_cycles(b.in_place) + gathered + group_cycles) * static_cast<double>(map_.groups);
     return b;
   }
 

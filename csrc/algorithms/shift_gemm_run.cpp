@@ -80,8 +80,7 @@ void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
 template <class T>
 void ShiftGemmPlan<T>::gather_weights(const Tile& t) const {
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-    const std::int64_t k = split_at(map_.out_channels, panels(), panel);
-    const std::int64_t rows = split_at(map_.out_channels, panels(), panel + 1) - k;
+    const std::int64_t k = panel_at(panel), rows = panel_at(panel + 1) - k;
     const T* const from = t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
     T* const to = t.gathered + panel * gathered_panel();
     for (std::int64_t i = 0; i < map_.h.count; ++i)
@@ -115,7 +114,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   GemmArgs<T> a = tile_args(v, t);
 
   const auto run_panel = [&](std::int64_t y, const Run& run, std::int64_t panel) {
-    const std::int64_t begin = split_at(lane_groups(), panels(), panel), end = split_at(lane_groups(), panels(), panel + 1);
+    const std::int64_t begin = panel_at(panel), end = panel_at(panel + 1);
     const T* const weights = t.weights + panel * panel_size();
     a.bias = weights;
     a.weights = weights + columns + t.chunk_begin * a.weight_step;
@@ -169,10 +168,10 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
       const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
       const bool spill = !adjacent || to > pixels;
+      const std::int64_t first_y = spill ? from / pitch : 0, first_x = from - first_y * pitch;
       a.input = t.input + line * t.input_row + from;
       for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-        const std::int64_t k = split_at(map_.out_channels, panels(), panel);
-        const std::int64_t channels = split_at(map_.out_channels, panels(), panel + 1) - k;
+        const std::int64_t k = panel_at(panel), channels = panel_at(panel + 1) - k;
         a.weights = gathers() ? t.gathered + panel * gathered_panel()
                               : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
         a.bias = t.bias ? t.bias + k : nullptr;
@@ -184,11 +183,11 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
         a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
         kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
         if (!spill || !last) continue;
-        for (std::int64_t p = from, end = std::min(to, pixels); p < end;) {
-          const std::int64_t y = line + p / pitch, x = p % pitch, left = std::min(t.width() - x, end - p);
+        std::int64_t y = line + first_y, x = first_x;
+        for (std::int64_t p = from, end = std::min(to, pixels); p < end; p += pitch - x, x = 0, ++y) {
+          const std::int64_t left = std::min(t.width() - x, end - p);
           for (std::int64_t m = 0; m < channels && left > 0; ++m)
             copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k + m, t.y0 + y, t.x0 + x), v);
-          p += pitch - x;
         }
       }
     }

@@ -28,6 +28,7 @@ class WeightGradientPlan final : public Plan {
         batch_(map_.batch),
         channel_lanes_(2 * map_.out_channels >= set_.lanes) {
     channel_lanes_ ? cut_channel_lanes() : cut_dot();
+    panels_ = ceil_div(map_.out_channels, channel_lanes_ ? panel_columns() : rows_);
     tiles_h_ = ceil_div(map_.h.out_size, tile_h_);
     tiles_w_ = ceil_div(map_.w.out_size, tile_w_);
     staged_h_ = make_staged_axis(map_.h, tile_h_);
@@ -80,7 +81,7 @@ class WeightGradientPlan final : public Plan {
   std::int64_t row_of(std::int64_t t) const { return split_at(map_.h.out_size, tiles_h_, t); }
   std::int64_t column_of(std::int64_t t) const { return split_at(map_.w.out_size, tiles_w_, t); }
   std::int64_t panel_columns() const { return vectors_ * set_.lanes; }
-  std::int64_t panels() const { return ceil_div(map_.out_channels, channel_lanes_ ? panel_columns() : rows_); }
+  std::int64_t panels() const { return panels_; }
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
   std::int64_t staged_size() const { return direct_ ? 0 : whole(block_ * plane_); }
   std::int64_t transposed_size() const { return channel_lanes_ ? whole(staged_h_.length * staged_w_.length * block_) : 0; }
@@ -126,6 +127,7 @@ class WeightGradientPlan final : public Plan {
   bool channel_lanes_;
   int rows_ = 1, vectors_ = 1;  // of the register tile; dot: its columns
   std::int64_t most_panels_ = 1;  // of a task: its sums stay in L2
+  std::int64_t panels_ = 1;       // of out channels: panel_columns() each, or rows_ at the most
   std::int64_t block_ = 1, blocks_ = 1, tile_h_ = 1, tile_w_ = 1, tiles_h_ = 1, tiles_w_ = 1, plane_ = 0, splits_ = 1;
   StagedAxis staged_h_, staged_w_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
