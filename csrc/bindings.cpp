@@ -149,9 +149,10 @@ py::array check_out(const py::object& object, const ConvProblem& p) {
   return out;
 }
 
-// Plans write whole elements where they are.
-bool writable_in_place(const py::array& out) {
-  bool whole = (out.flags() & array_aligned) != 0;
+// Plans write whole elements where they are; the gradient of weights, like weights, is contiguous.
+bool writable_in_place(const py::array& out, Pass pass) {
+  const int wanted = pass == Pass::weight_gradient ? array_aligned | array_contiguous : array_aligned;
+  bool whole = (out.flags() & wanted) == wanted;
   for (py::ssize_t d = 0; d < out.ndim(); ++d) whole = whole && out.strides(d) % out.itemsize() == 0;
   return whole;
 }
@@ -175,14 +176,16 @@ struct Call {
     if (!given.is_none()) {
       out = check_out(given, problem);
       const std::pair<const char*, const py::object*> arrays[] = {
-          {p.pass == Pass::input_gradient ? "grad_output" : "input", &input}, {"weight", &weight_array}, {"bias", &bias_array},
+          {p.pass == Pass::input_gradient ? "grad_output" : "input", &input},
+          {"weight", &weight_array},
+          {"bias", &bias_array},
           {"grad_output", &grad_output}};
       for (const auto& [name, array] : arrays)
         if (!array->is_none()) refuse_overlap(out, py::reinterpret_borrow<py::array>(*array), name);
     }
     weight = weight_array.is_none() ? weight_array : contiguous(py::reinterpret_borrow<py::array>(weight_array));
     bias = bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array));
-    if (given.is_none() || !writable_in_place(out)) {
+    if (given.is_none() || !writable_in_place(out, problem.pass)) {
       target = out;
       const py::dtype dtype = problem.dtype == DType::float32 ? py::dtype::of<float>() : py::dtype::of<double>();
       out = py::array(dtype, problem.result_shape());
@@ -223,15 +226,15 @@ py::array conv2d(const py::object& input, const py::object& weight, const py::ob
                  const py::object& padding, const py::object& dilation, std::int64_t groups,
                  const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
   const py::array input_array = as_array(input, "input"), weight_array = as_array(weight, "weight");
-  ConvArguments a =
-      layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
+  ConvArguments a = layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
   add_arrays(a, input_array, weight_array, bias);
   return run(Call(ConvProblem::make(a), input_array, weight_array, bias, py::none(), out), algorithm, out);
 }
 
 py::array conv2d_input(const py::object& input_size, const py::object& weight, const py::object& grad_output,
-                       const py::object& stride, const py::object& padding, const py::object& dilation, std::int64_t groups,
-                       const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
+                       const py::object& stride, const py::object& padding, const py::object& dilation,
+                       std::int64_t groups, const std::string& padding_mode, const py::object& out,
+                       const std::string& algorithm) {
   const py::array weight_array = as_array(weight, "weight"), grad_array = as_array(grad_output, "grad_output");
   ConvArguments a = layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_array));
   a.pass = Pass::input_gradient;
@@ -243,11 +246,12 @@ py::array conv2d_input(const py::object& input_size, const py::object& weight, c
 }
 
 py::array conv2d_weight(const py::object& input, const py::object& weight_size, const py::object& grad_output,
-                        const py::object& stride, const py::object& padding, const py::object& dilation, std::int64_t groups,
-                        const std::string& padding_mode, const py::object& out, const std::string& algorithm) {
+                        const py::object& stride, const py::object& padding, const py::object& dilation,
+                        std::int64_t groups, const std::string& padding_mode, const py::object& out,
+                        const std::string& algorithm) {
   const py::array input_array = as_array(input, "input"), grad_array = as_array(grad_output, "grad_output");
-  ConvArguments a = layer_arguments({stride, padding, dilation, groups, padding_mode},
-                                    weight_size.cast<std::vector<std::int64_t>>());
+  ConvArguments a =
+      layer_arguments({stride, padding, dilation, groups, padding_mode}, weight_size.cast<std::vector<std::int64_t>>());
   a.pass = Pass::weight_gradient;
   a.input_shape = shape_of(input_array);
   a.input_dtype = dtype_of(input_array);
@@ -256,9 +260,10 @@ py::array conv2d_weight(const py::object& input, const py::object& weight_size, 
   return run(Call(ConvProblem::make(a), input_array, py::none(), py::none(), grad_array, out), algorithm, out);
 }
 
-py::array conv_transpose2d(const py::object& input, const py::object& weight, const py::object& bias, const py::object& stride,
-                           const py::object& padding, const py::object& output_padding, std::int64_t groups,
-                           const py::object& dilation, const py::object& out, const std::string& algorithm) {
+py::array conv_transpose2d(const py::object& input, const py::object& weight, const py::object& bias,
+                           const py::object& stride, const py::object& padding, const py::object& output_padding,
+                           std::int64_t groups, const py::object& dilation, const py::object& out,
+                           const std::string& algorithm) {
   const py::array input_array = as_array(input, "input"), weight_array = as_array(weight, "weight");
   ConvArguments a = layer_arguments({stride, padding, dilation, groups, "zeros"}, shape_of(weight_array));
   add_arrays(a, input_array, weight_array, bias);
@@ -308,10 +313,8 @@ Pass parse_pass(const std::string& name) {
 py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector<std::int64_t>& weight_shape,
                  bool has_bias, const py::object& stride, const py::object& padding, const py::object& dilation,
                  std::int64_t groups, const std::string& padding_mode, const py::dtype& dtype,
-                 const std::string& algorithm, bool frozen,
-                 const std::string& pass) {
-  ConvArguments a =
-      layer_arguments({stride, padding, dilation, groups, padding_mode}, weight_shape);
+                 const std::string& algorithm, bool frozen, const std::string& pass) {
+  ConvArguments a = layer_arguments({stride, padding, dilation, groups, padding_mode}, weight_shape);
   a.input_shape = input_shape;
   a.input_dtype = a.weight_dtype = dtype_text(dtype);
   a.has_bias = has_bias;

@@ -145,9 +145,10 @@ void check_channels(const ConvProblem& p, const ConvArguments& a) {
   if (p.out_channels % p.groups != 0)
     throw ValueError("groups=" + to_string(p.groups) + " does not divide out_channels=" + to_string(p.out_channels));
   if (a.weight_shape[1] != p.group_in_channels())
-    throw ValueError(weight_name(a) + " of shape " + format_shape(a.weight_shape) + " takes " + to_string(a.weight_shape[1]) +
-                     " channels a group, but " + input_name(a) + " has " + to_string(p.in_channels) +
-                     " channels in groups=" + to_string(p.groups) + ": expected " + to_string(p.group_in_channels()));
+    throw ValueError(weight_name(a) + " of shape " + format_shape(a.weight_shape) + " takes " +
+                     to_string(a.weight_shape[1]) + " channels a group, but " + input_name(a) + " has " +
+                     to_string(p.in_channels) + " channels in groups=" + to_string(p.groups) + ": expected " +
+                     to_string(p.group_in_channels()));
   if (a.has_bias && (a.bias_shape.size() != 1 || a.bias_shape[0] != p.out_channels))
     throw ValueError("bias must have shape (" + to_string(p.out_channels) + ",), one value for each out channel, got " +
                      format_shape(a.bias_shape));
@@ -182,7 +183,8 @@ DType check_dtypes(const ConvArguments& a) {
     parse_dtype(*dtype, name);
     if (!first) first = &array;
     if (*dtype != *first->second)
-      throw TypeError(std::string(name) + " must have the dtype of " + first->first + ", " + *first->second + ", got " + *dtype);
+      throw TypeError(std::string(name) + " must have the dtype of " + first->first + ", " + *first->second + ", got " +
+                      *dtype);
   }
   return parse_dtype(*first->second, first->first);
 }
@@ -223,8 +225,8 @@ ConvProblem ConvProblem::make(const ConvArguments& a) {
   Axis w{"width", p.in_w, p.kernel_w, a.stride[1], a.dilation[1], a.padding[2], a.padding[3]};
   for (Axis* axis : {&h, &w}) {
     if (axis->size > largest / 8)
-      throw ValueError(input_name(a) + " of shape " + format_shape(a.input_shape) + " is out of range on the " + axis->name +
-                       " axis: expected less than 2**60");
+      throw ValueError(input_name(a) + " of shape " + format_shape(a.input_shape) + " is out of range on the " +
+                       axis->name + " axis: expected less than 2**60");
     if (!a.padding_name.empty()) resolve_named_padding(*axis, a.padding_name);
     resolve_output(*axis, p.padding_mode);
   }
@@ -270,12 +272,14 @@ ConvProblem ConvProblem::make_transposed(const ConvArguments& a, std::array<std:
     const std::int64_t extra = output_padding[static_cast<std::size_t>(d)];
     if (extra < 0 || extra >= std::max(axis.stride, axis.dilation))
       throw ValueError("output_padding must be at least 0 and less than the stride or the dilation, got " +
-                       format_pair(output_padding) + " with stride=" + format_pair(a.stride) + " and dilation=" +
-                       format_pair(a.dilation));
-    if (axis.size < 1) throw ValueError(std::string("input must have a ") + axis.name + " of at least 1, got shape " + format_shape(a.input_shape));
+                       format_pair(output_padding) + " with stride=" + format_pair(a.stride) +
+                       " and dilation=" + format_pair(a.dilation));
+    if (axis.size < 1)
+      throw ValueError(std::string("input must have a ") + axis.name + " of at least 1, got shape " +
+                       format_shape(a.input_shape));
     if (axis.before > largest / 8 || axis.after > largest / 8)
-      throw ValueError("padding of (" + to_string(axis.before) + ", " + to_string(axis.after) + ") on the " + axis.name +
-                       " axis is out of range");
+      throw ValueError("padding of (" + to_string(axis.before) + ", " + to_string(axis.after) + ") on the " +
+                       axis.name + " axis is out of range");
     if (axis.size - 1 > largest / 8 / axis.stride)
       throw ValueError("stride " + to_string(axis.stride) + " on the " + axis.name + " axis is out of range");
     sizes[d] = (axis.size - 1) * axis.stride - axis.before - axis.after + kernel_span(axis) + extra;

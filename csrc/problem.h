@@ -31,8 +31,8 @@ inline std::int64_t dtype_size(DType dtype) noexcept { return dtype == DType::fl
 enum class Pass : std::uint8_t { forward, input_gradient, weight_gradient };
 const char* pass_name(Pass pass) noexcept;
 
-// What a caller passed, in normal form but unchecked. Of the gradients, the argument that only tells a size has no dtype
-// and another name.
+// What a caller passed, in normal form but unchecked. Of the gradients, the argument that only tells a size has no
+// dtype and another name.
 struct ConvArguments {
   Pass pass = Pass::forward;
   std::vector<std::int64_t> grad_output_shape;  // gradients only

@@ -11,7 +11,8 @@ void collapse(ShiftMap& map, const Layout& layout) {
   const auto pointwise = [](const MapAxis& a) {
     return a.count == 1 && a.step == 1 && a.tap(0) == 0 && a.out_size == a.map.size;
   };
-  map.collapsed = pointwise(map.h) && pointwise(map.w) && map.h.out_size > 1 && layout.input_planes && layout.out_planes;
+  map.collapsed =
+      pointwise(map.h) && pointwise(map.w) && map.h.out_size > 1 && layout.input_planes && layout.out_planes;
   if (!map.collapsed) return;
   map.w.out_size *= map.h.out_size;
   map.w.map.size = map.w.out_size;
@@ -44,7 +45,8 @@ ShiftMap forward_map(const ConvProblem& p, const Layout& layout) {
   map.weight_out = map.in_channels * p.taps();
   map.weight_in = p.taps();
   static_cast<AxisTaps&>(map.h) = {p.out_h, p.stride_h, {p.padding_mode, p.in_h}, -p.pad_top, p.dilation_h, p.kernel_h};
-  static_cast<AxisTaps&>(map.w) = {p.out_w, p.stride_w, {p.padding_mode, p.in_w}, -p.pad_left, p.dilation_w, p.kernel_w};
+  static_cast<AxisTaps&>(map.w) = {p.out_w,     p.stride_w,   {p.padding_mode, p.in_w},
+                                   -p.pad_left, p.dilation_w, p.kernel_w};
   collapse(map, layout);
   return map;
 }
@@ -60,8 +62,9 @@ ShiftMap input_gradient_map(const ConvProblem& p, const Layout& layout, Gradient
 }
 
 bool is_block_gradient(const ConvProblem& p) noexcept {
-  return p.taps() > 1 && p.group_out_channels() > 1 && p.kernel_h == p.stride_h && p.kernel_w == p.stride_w && p.dilation_h == 1 && p.dilation_w == 1 &&
-         p.pad_top == 0 && p.pad_left == 0 && p.in_h == p.out_h * p.stride_h && p.in_w == p.out_w * p.stride_w;
+  return p.taps() > 1 && p.group_out_channels() > 1 && p.kernel_h == p.stride_h && p.kernel_w == p.stride_w &&
+         p.dilation_h == 1 && p.dilation_w == 1 && p.pad_top == 0 && p.pad_left == 0 &&
+         p.in_h == p.out_h * p.stride_h && p.in_w == p.out_w * p.stride_w;
 }
 
 ShiftMap block_gradient_map(const ConvProblem& p) {

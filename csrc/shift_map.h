@@ -4,8 +4,8 @@
 //   out[k, y, x] = bias[k] + sum over c, i, j of
 //                  weight[k, c, h.kernel(i), w.kernel(j)] * in[c, y * h.step + h.tap(i), x * w.step + w.tap(j)]
 // Forward, this is the convolution as it stands. Its input gradient is such a map over the output's gradient for every
-// residue of the input's coordinates by the stride: only the kernel elements that meet that residue take part, so nothing
-// is ever multiplied by an inserted zero (the sub-pixel form of a transposed convolution).
+// residue of the input's coordinates by the stride: only the kernel elements that meet that residue take part, so
+// nothing is ever multiplied by an inserted zero (the sub-pixel form of a transposed convolution).
 #pragma once
 
 #include "plan.h"
@@ -21,16 +21,18 @@ struct MapAxis : AxisTaps {
 struct ShiftMap {
   std::int64_t batch, groups, in_channels, out_channels;  // channels of one group
   MapAxis h, w;
-  std::int64_t kernel_w, kernel_elements;      // the layout of one kernel in the weights
-  std::int64_t weight_out, weight_in;          // elements from one out channel, one in channel, to the next
+  std::int64_t kernel_w, kernel_elements;  // the layout of one kernel in the weights
+  std::int64_t weight_out, weight_in;      // elements from one out channel, one in channel, to the next
   // Out channel k of the map is element k % (block_h * block_w) of the blocks that make up the result's channel
   // k / (block_h * block_w): it is written with that stride.
   std::int64_t block_h = 1, block_w = 1;
-  bool collapsed = false;                      // 1x1 on adjacent rows: the image is one row of h * w pixels
+  bool collapsed = false;  // 1x1 on adjacent rows: the image is one row of h * w pixels
 
   std::int64_t taps() const noexcept { return h.count * w.count; }
   std::int64_t steps() const noexcept { return in_channels * taps(); }
-  std::int64_t kernel_index(std::int64_t i, std::int64_t j) const noexcept { return h.kernel(i) * kernel_w + w.kernel(j); }
+  std::int64_t kernel_index(std::int64_t i, std::int64_t j) const noexcept {
+    return h.kernel(i) * kernel_w + w.kernel(j);
+  }
 };
 
 ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
@@ -40,12 +42,13 @@ ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
 struct GradientRange {
   std::int64_t begin, end;
 };
-// Where kernels do not overlap and the strides divide the input, one map gives the whole gradient: every kernel element is
-// an out channel of its own (a pointwise convolution followed by a pixel shuffle).
+// Where kernels do not overlap and the strides divide the input, one map gives the whole gradient: every kernel element
+// is an out channel of its own (a pointwise convolution followed by a pixel shuffle).
 bool is_block_gradient(const ConvProblem& problem) noexcept;
 ShiftMap block_gradient_map(const ConvProblem& problem);
 
-ShiftMap input_gradient_map(const ConvProblem& problem, const Layout& layout, GradientRange rows, GradientRange columns);
+ShiftMap input_gradient_map(const ConvProblem& problem, const Layout& layout, GradientRange rows,
+                            GradientRange columns);
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
 

@@ -11,7 +11,7 @@ struct StageTile {
   T* destination;
   std::ptrdiff_t destination_channel;
   std::int64_t pitch;
-  const char* source;  // channel 0, row 0, column 0
+  const char* source;                                         // channel 0, row 0, column 0
   std::ptrdiff_t source_channel, source_row, source_element;  // bytes
   std::int64_t channels;
   std::int64_t y0, y1;  // the tile's output rows
@@ -21,8 +21,11 @@ struct StageTile {
 template <class T>
 void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis& staged,
                 const std::vector<StagePiece>& pieces, const StageTile<T>& t) {
-  StageArgs<T> a{nullptr, t.destination_channel, nullptr, t.source_channel, t.source_element, t.channels,
-                 pieces.data(), static_cast<std::int64_t>(pieces.size()), t.pitch};
+  StageArgs<T> a{nullptr,          t.destination_channel,
+                 nullptr,          t.source_channel,
+                 t.source_element, t.channels,
+                 pieces.data(),    static_cast<std::int64_t>(pieces.size()),
+                 t.pitch};
   for (const Segment& segment : staged.segments) {
     const std::int64_t rows = segment.count - t.tile_h + t.y1 - t.y0;
     const auto source_at = [&](std::int64_t u) { return axis.map((t.y0 + u) * axis.step + segment.first); };

@@ -1,6 +1,6 @@
 // The input gradient (and so the transposed convolution) as shifted GEMMs over the output's gradient: one map for each
-// residue of the input's coordinates by the strides. Padding other than zeros is folded back: the gradient of the padded
-// frame is computed strip by strip and added where the AxisMap says that its values came from.
+// residue of the input's coordinates by the strides. Padding other than zeros is folded back: the gradient of the
+// padded frame is computed strip by strip and added where the AxisMap says that its values came from.
 #include <algorithm>
 
 #include "../parallel.h"
@@ -18,7 +18,9 @@ class InputGradientPlan final : public Plan {
       : make_plan_(make_plan),
         by_group_(by_group),
         threads_(request.threads),
-        problem_(request.problem), map_h_{problem_.padding_mode, problem_.in_h}, map_w_{problem_.padding_mode, problem_.in_w} {
+        problem_(request.problem),
+        map_h_{problem_.padding_mode, problem_.in_h},
+        map_w_{problem_.padding_mode, problem_.in_w} {
     const ConvProblem& p = problem_;
     regions_.push_back(make_region(request, {0, p.in_h}, {0, p.in_w}, false));
     if (p.padding_mode == PaddingMode::zeros) return;
@@ -61,8 +63,10 @@ class InputGradientPlan final : public Plan {
   }
 
   PlanReport report() const override {
-    PlanReport report = regions_.front().parts.empty() ? PlanReport{"none", 1, {}} : regions_.front().parts.front().plan->report();
-    if (by_group_) report.threads = problem_.macs_per_image() * static_cast<double>(problem_.batch) > 1e6 ? threads_ : 1;
+    PlanReport report =
+        regions_.front().parts.empty() ? PlanReport{"none", 1, {}} : regions_.front().parts.front().plan->report();
+    if (by_group_)
+      report.threads = problem_.macs_per_image() * static_cast<double>(problem_.batch) > 1e6 ? threads_ : 1;
     report.blocking.emplace_back("maps", static_cast<std::int64_t>(regions_.front().parts.size()));
     report.blocking.emplace_back("folded_strips", static_cast<std::int64_t>(regions_.size() - 1));
     return report;
@@ -133,7 +137,8 @@ class InputGradientPlan final : public Plan {
     const auto run_parts = [&](const ConvViews& views) {
       for (const Part& part : region.parts) {
         ConvViews part_views = views;
-        part_views.out += (part.row - region.rows.begin) * v.out_stride[2] + (part.column - region.columns.begin) * v.out_stride[3];
+        part_views.out +=
+            (part.row - region.rows.begin) * v.out_stride[2] + (part.column - region.columns.begin) * v.out_stride[3];
         part_views.out_stride[2] *= problem_.stride_h;
         part_views.out_stride[3] *= problem_.stride_w;
         part.plan->run(part_views, static_cast<const char*>(packed) + part.packed_offset);
@@ -175,7 +180,8 @@ class InputGradientPlan final : public Plan {
     for (std::int64_t c = 0; c < problem_.in_channels; ++c)
       for (std::int64_t y = 0; y < height(region); ++y) {
         const T* const from = strip + c * plane + y * width(region);
-        char* const row = v.out + n * v.out_stride[0] + c * v.out_stride[1] + map_h_(region.rows.begin + y) * v.out_stride[2];
+        char* const row =
+            v.out + n * v.out_stride[0] + c * v.out_stride[1] + map_h_(region.rows.begin + y) * v.out_stride[2];
         for (std::int64_t x = 0; x < width(region); ++x)
           *reinterpret_cast<T*>(row + map_w_(region.columns.begin + x) * v.out_stride[3]) += from[x];
       }

@@ -41,8 +41,8 @@ class ReferencePlan final : public Plan {
   double weight(const ConvViews& v, std::int64_t k, std::int64_t c, std::int64_t i, std::int64_t j) const noexcept {
     return reinterpret_cast<const T*>(v.weight)[((k * p_.group_in_channels() + c) * p_.kernel_h + i) * p_.kernel_w + j];
   }
-  static double value(const char* base, const std::ptrdiff_t (&stride)[4], std::int64_t n, std::int64_t c, std::int64_t y,
-                      std::int64_t x) noexcept {
+  static double value(const char* base, const std::ptrdiff_t (&stride)[4], std::int64_t n, std::int64_t c,
+                      std::int64_t y, std::int64_t x) noexcept {
     return y < 0 || x < 0 ? 0.0 : load<T>(base + n * stride[0] + c * stride[1] + y * stride[2] + x * stride[3]);
   }
   // f(y, x, i, j) for every output pixel and kernel element.
@@ -76,7 +76,8 @@ class ReferencePlan final : public Plan {
   void input_gradient(const ConvViews& v) const {
     parallel_for(p_.batch * p_.in_channels, threads_, [&](std::int64_t task) {
       const std::int64_t n = task / p_.in_channels, channel = task % p_.in_channels;
-      const std::int64_t c = channel % p_.group_in_channels(), first = channel / p_.group_in_channels() * p_.group_out_channels();
+      const std::int64_t c = channel % p_.group_in_channels(),
+                         first = channel / p_.group_in_channels() * p_.group_out_channels();
       const double bias = v.bias ? static_cast<double>(reinterpret_cast<const T*>(v.bias)[channel]) : 0.0;
       std::vector<double> plane(static_cast<std::size_t>(p_.in_h * p_.in_w), bias);
       for (std::int64_t k = first; k < first + p_.group_out_channels(); ++k)
@@ -103,11 +104,13 @@ class ReferencePlan final : public Plan {
               value(v.input, v.input_stride, n, channel, row(y, i), column(x, j));
         });
       for (std::int64_t i = 0; i < p_.kernel_h; ++i)
-        for (std::int64_t j = 0; j < p_.kernel_w; ++j) put(v, k, c, i, j, kernel[static_cast<std::size_t>(i * p_.kernel_w + j)]);
+        for (std::int64_t j = 0; j < p_.kernel_w; ++j)
+          put(v, k, c, i, j, kernel[static_cast<std::size_t>(i * p_.kernel_w + j)]);
     });
   }
 
-  static void put(const ConvViews& v, std::int64_t n, std::int64_t c, std::int64_t y, std::int64_t x, double value) noexcept {
+  static void put(const ConvViews& v, std::int64_t n, std::int64_t c, std::int64_t y, std::int64_t x,
+                  double value) noexcept {
     const T rounded = static_cast<T>(value);
     std::memcpy(v.out + n * v.out_stride[0] + c * v.out_stride[1] + y * v.out_stride[2] + x * v.out_stride[3], &rounded,
                 sizeof rounded);

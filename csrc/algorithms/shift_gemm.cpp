@@ -31,16 +31,20 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
   make_columns();
   make_taps();
   make_splits(request.threads);
-  }
+}
 
 template <class T>
 PlanReport ShiftGemmPlan<T>::report() const {
-    const std::string kernel = (block_.channel_lanes ? "channel_lanes " : "pixel_lanes ") + std::to_string(block_.rows) +
-                               "x" + std::to_string(block_.vectors) + (block_.flat ? ", rows run on" : "") + (block_.in_place ? ", input in place" : "") +
-                               (map_.collapsed ? ", image as one row" : "");
-    return {kernel, threads_, {{"tile_h", block_.tile_h}, {"tile_w", block_.tile_w}, {"channels_per_chunk", block_.chunk},
-                     {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}}};
-  }
+  const std::string kernel = (block_.channel_lanes ? "channel_lanes " : "pixel_lanes ") + std::to_string(block_.rows) +
+                             "x" + std::to_string(block_.vectors) + (block_.flat ? ", rows run on" : "") +
+                             (block_.in_place ? ", input in place" : "") + (map_.collapsed ? ", image as one row" : "");
+  return {kernel,
+          threads_,
+          {{"tile_h", block_.tile_h},
+           {"tile_w", block_.tile_w},
+           {"channels_per_chunk", block_.chunk},
+           {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}}};
+}
 
 // Even panels, as wide as the register tile at the most.
 template <class T>
@@ -99,17 +103,21 @@ void ShiftGemmPlan<T>::make_taps() {
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = begin; j < end; ++j) {
         const std::int64_t index = map_.kernel_index(i, j);
-        const std::int64_t input = block_.in_place ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
-                                                   : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
-                                                         staged_w_.tap_position[static_cast<std::size_t>(j)];
+        const std::int64_t input = block_.in_place
+                                       ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
+                                       : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
+                                             staged_w_.tap_position[static_cast<std::size_t>(j)];
         const std::int64_t order = i * map_.w.count + j;
-        taps_.push_back({input, block_.channel_lanes ? index * panel_columns() : gathers() ? order * block_.rows : index});
+        taps_.push_back({input, block_.channel_lanes ? index * panel_columns()
+                                : gathers()          ? order * block_.rows
+                                                     : index});
       }
   }
   const auto* table = block_.channel_lanes ? set_.channel_lanes : set_.pixel_lanes;
   const int count = block_.channel_lanes ? set_.channel_lanes_count : set_.pixel_lanes_count;
   kernels_.push_back(nullptr);
-  for (int vectors = 1; vectors <= block_.vectors; ++vectors) kernels_.push_back(&find_kernel(table, count, 1, vectors));
+  for (int vectors = 1; vectors <= block_.vectors; ++vectors)
+    kernels_.push_back(&find_kernel(table, count, 1, vectors));
 }
 
 template <class T>
@@ -126,12 +134,14 @@ void ShiftGemmPlan<T>::pack(const ConvViews& v, void* packed) const {
     const std::int64_t channels = std::min(padded, map_.out_channels - begin);
     T* const to = panels_begin + task * panel_size();
     const T* const from = weight + group * group_weights() + begin * map_.weight_out;
-    for (std::int64_t k = 0; k < padded; ++k) to[k] = bias && k < channels ? bias[(group * map_.out_channels + begin + k) / blocks()] : T(0);
+    for (std::int64_t k = 0; k < padded; ++k)
+      to[k] = bias && k < channels ? bias[(group * map_.out_channels + begin + k) / blocks()] : T(0);
     // Kernel elements are adjacent; in channels are too where they follow one another, and then go in one piece.
     const bool whole = map_.weight_in == map_.kernel_elements;
     const std::int64_t pieces = whole ? 1 : map_.in_channels, columns = whole ? rows : map_.kernel_elements;
     if (map_.kernel_elements == 1)
-      set_.pack({from, map_.weight_out, map_.weight_in, channels, padded, map_.in_channels, to + panel_columns(), panel_columns()});
+      set_.pack({from, map_.weight_out, map_.weight_in, channels, padded, map_.in_channels, to + panel_columns(),
+                 panel_columns()});
     else
       for (std::int64_t c = 0; c < pieces; ++c)
         set_.pack({from + c * map_.weight_in, map_.weight_out, 1, channels, padded, columns,

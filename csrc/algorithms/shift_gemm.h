@@ -1,5 +1,6 @@
-// shift_gemm, the general algorithm: a tile of the input is staged once (staging.h), then every kernel tap is a constant
-// offset into it and the convolution is a sum of shifted GEMMs, computed in register tiles with no im2col matrix.
+// shift_gemm, the general algorithm: a tile of the input is staged once (staging.h), then every kernel tap is a
+// constant offset into it and the convolution is a sum of shifted GEMMs, computed in register tiles with no im2col
+// matrix.
 //
 // Every output is one running sum over (channel, kernel row, kernel column) in this order, whatever the blocking, the
 // orientation of the register tile and the number of threads: all roads give the same bits.
@@ -16,13 +17,14 @@ namespace tileconv {
 
 // How the loops are cut. Sizes are upper limits: what does not divide is split evenly.
 struct Blocking {
-  bool channel_lanes = false;  // else pixel lanes
-  bool in_place = false;       // the input is read where it is, nothing is staged
-  int rows = 1, vectors = 1;   // largest register tile
+  bool channel_lanes = false;                      // else pixel lanes
+  bool in_place = false;                           // the input is read where it is, nothing is staged
+  int rows = 1, vectors = 1;                       // largest register tile
   std::int64_t tile_h = 1, tile_w = 1, chunk = 1;  // of the output; of input channels
-  bool flat = false;           // pixel lanes: vectors run on across the rows of a tile, over the halo between them
-  bool panels_outer = false;  // channel lanes: sweep all pixels with a panel of weights, not all panels with a run of pixels
-  double cycles = 0;          // estimate for one image
+  bool flat = false;  // pixel lanes: vectors run on across the rows of a tile, over the halo between them
+  bool panels_outer =
+      false;          // channel lanes: sweep all pixels with a panel of weights, not all panels with a run of pixels
+  double cycles = 0;  // estimate for one image
 };
 
 template <class T>
@@ -40,9 +42,16 @@ class ShiftGemmPlan final : public Plan {
   // The plan of a map; `request` tells what the map itself does not: kernels, threads, layout.
   ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
-  double cycles() const noexcept override { return block_.cycles; }
+  // A few out channels are limited by loads: each tap loads a vector of pixels, in two cache lines, for all of them.
+  double cycles() const noexcept override {
+    const double vectors = static_cast<double>(ceil_div(map_.h.out_size * map_.w.out_size, set_.lanes));
+    const auto channels = static_cast<double>(map_.out_channels);
+    return static_cast<double>(map_.groups) *
+           (vectors * static_cast<double>(map_.steps()) * (channels + 2.5) / 2 + 300);
+  }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + partial_size() + spill_size() + gathered_size() + (blocks() > 1 ? map_.out_channels : 0)) * element_;
+    return (staged_size() + partial_size() + spill_size() + gathered_size() + (blocks() > 1 ? map_.out_channels : 0)) *
+           element_;
   }
 
   std::int64_t packed_bytes() const noexcept override {
@@ -81,19 +90,21 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t panel_columns() const { return block_.vectors * set_.lanes; }
   std::int64_t panel_size() const { return panel_columns() * (map_.in_channels * map_.kernel_elements + 1); }
   // Of the caller's weights.
-  std::int64_t group_weights() const {
-    return map_.out_channels * map_.in_channels * map_.kernel_elements;
-  }
+  std::int64_t group_weights() const { return map_.out_channels * map_.in_channels * map_.kernel_elements; }
   std::int64_t group_size() const { return panels() * panel_size(); }
-  std::int64_t staged_size() const { return block_.in_place ? 0 : ceil_div(block_.chunk * channel_stride_, set_.lanes) * set_.lanes + set_.lanes; }
+  std::int64_t staged_size() const {
+    return block_.in_place ? 0 : ceil_div(block_.chunk * channel_stride_, set_.lanes) * set_.lanes + set_.lanes;
+  }
   // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
   std::int64_t line_size() const {
     const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
-    return block_.flat ? whole((block_.tile_h - 1) * staged_w_.length + block_.tile_w) : block_.tile_h * whole(block_.tile_w);
+    return block_.flat ? whole((block_.tile_h - 1) * staged_w_.length + block_.tile_w)
+                       : block_.tile_h * whole(block_.tile_w);
   }
   std::int64_t partial_size() const {
     if (chunks_ == 1) return 0;
-    return block_.channel_lanes ? panels() * panel_columns() * block_.tile_h * block_.tile_w : map_.out_channels * line_size();
+    return block_.channel_lanes ? panels() * panel_columns() * block_.tile_h * block_.tile_w
+                                : map_.out_channels * line_size();
   }
   // Pixel lanes read the weights in place where in channels are adjacent kernels. In an input gradient they lie a whole
   // kernel stack apart, a cache line for each: a chunk of them is gathered first, `rows` side by side.
@@ -121,7 +132,8 @@ class ShiftGemmPlan final : public Plan {
   GemmArgs<T> tile_args(const ConvViews& v, const Tile& tile) const;
   // The first plane of the tile's chunk.
   const char* source(const ConvViews& v, const Tile& tile) const {
-    return v.input + tile.n * v.input_stride[0] + (tile.group * map_.in_channels + tile.chunk_begin) * v.input_stride[1];
+    return v.input + tile.n * v.input_stride[0] +
+           (tile.group * map_.in_channels + tile.chunk_begin) * v.input_stride[1];
   }
   void copy_row(const T* from, std::int64_t pixels, T* out, const ConvViews& v) const {
     set_.spread(from, pixels, out, v.out_stride[3] / element_);
@@ -147,14 +159,14 @@ class ShiftGemmPlan final : public Plan {
   bool out_rows_;
   std::ptrdiff_t channel_stride_;
   std::vector<std::int64_t> panel_begin_;
-  std::vector<std::vector<StagePiece>> pieces_;         // of each tile column
-  std::vector<std::vector<Run>> runs_;                  // of each tile column
-  std::vector<Tap> taps_;                               // a table for each entry of column_ranges_
+  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
+  std::vector<std::vector<Run>> runs_;           // of each tile column
+  std::vector<Tap> taps_;                        // a table for each entry of column_ranges_
   std::vector<std::int64_t> table_begin_;
-  std::vector<const GemmKernel<T>*> kernels_;           // for each count of vectors, tiles of 1, 2, .. rows
+  std::vector<const GemmKernel<T>*> kernels_;  // for each count of vectors, tiles of 1, 2, .. rows
   std::vector<std::pair<std::int64_t, std::int64_t>> column_ranges_;  // kernel columns in use, for each table of taps
-  bool skips_ = false;                                  // some taps are wholly in zero padding
-  std::int64_t splits_ = 1;                             // of the out channels of a tile, for more tasks
+  bool skips_ = false;                                                // some taps are wholly in zero padding
+  std::int64_t splits_ = 1;                                           // of the out channels of a tile, for more tasks
   int threads_ = 1;
 };
 

@@ -98,7 +98,8 @@ class Model {
     });
     const double lines = flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one.
-    const double gathered = map_.weight_in == map_.kernel_elements ? 0 : 3 * static_cast<double>(map_.out_channels) * steps_;
+    const double gathered =
+        map_.weight_in == map_.kernel_elements ? 0 : 3 * static_cast<double>(map_.out_channels) * steps_;
     b.cycles = (line * lines + stage_cycles(b.in_place) + gathered + group_cycles) * static_cast<double>(map_.groups);
     return b;
   }
@@ -111,7 +112,8 @@ class Model {
     const CacheSizes& cache = cache_sizes();
     set_chunk(b, cache.l2 / 4 / (tile_bytes(b) * std::max<std::int64_t>(1, map_.taps())));
     cut_tile(b, b.rows);
-    const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b), weights = map_.out_channels * b.chunk * map_.taps() * element;
+    const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
+                       weights = map_.out_channels * b.chunk * map_.taps() * element;
     b.panels_outer = panel <= cache.l1d / 2 || weights > cache.l2 / 2;
   }
 
@@ -127,8 +129,8 @@ class Model {
     b.chunk = ceil_div(map_.in_channels, ceil_div(map_.in_channels, limit));
   }
 
-  // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in whole
-  // register tiles, `unit` pixels.
+  // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
+  // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
     const std::int64_t budget = cache_sizes().l2 * 3 / 8;
     const auto read = [&](std::int64_t h, std::int64_t w) {

@@ -1,5 +1,5 @@
-// The run of a shift_gemm plan. One task is a tile of the output: stage a chunk of channels, sweep the register tiles over
-// (pixels x out channels), next chunk.
+// The run of a shift_gemm plan. One task is a tile of the output: stage a chunk of channels, sweep the register tiles
+// over (pixels x out channels), next chunk.
 #include <algorithm>
 #include <cstring>
 
@@ -46,7 +46,8 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
     t.bias = bias ? bias + t.group * map_.out_channels : nullptr;
     if (bias && blocks() > 1) {
       T* const repeated = t.gathered + gathered_size();
-      for (std::int64_t k = 0; k < map_.out_channels; ++k) repeated[k] = bias[(t.group * map_.out_channels + k) / blocks()];
+      for (std::int64_t k = 0; k < map_.out_channels; ++k)
+        repeated[k] = bias[(t.group * map_.out_channels + k) / blocks()];
       t.bias = repeated;
     }
   }

@@ -1,8 +1,10 @@
 // The weight gradient:
-//   out[k, c, i, j] = sum over n, y, x of grad_output[n, k, y, x] * in[n, c, y * h.step + h.tap(i), x * w.step + w.tap(j)]
+//   out[k, c, i, j] = sum over n, y, x of grad_output[n, k, y, x] * in[n, c, y * h.step + h.tap(i), x * w.step +
+//   w.tap(j)]
 // a GEMM that reduces over images, rows and columns. The input is staged as in the forward pass, so that a tap is a
 // constant offset, and no im2col matrix is made. Two sweeps share the staging:
-//   channel lanes, where a group's out channels fill vectors: both operands are transposed to pixel-major order, and the
+//   channel lanes, where a group's out channels fill vectors: both operands are transposed to pixel-major order, and
+//   the
 //     forward pass's register tile sums over pixels what it otherwise sums over channels and taps;
 //   dot, for few out channels (grouped, depthwise): vectors of pixels, summed across lanes at the end.
 // A task owns its elements of the result and sums them over all pixels in order, so that the number of threads does not
@@ -42,7 +44,8 @@ class WeightGradientPlan final : public Plan {
     for (std::int64_t x = 0; x < tile_w_; ++x) pixels_.push_back({x * block_, x * panel_columns()});
     for (std::int64_t c = 0; c < (channel_lanes_ ? 0 : block_); ++c)
       for (const std::int64_t row : staged_h_.tap_position)
-        for (const std::int64_t column : staged_w_.tap_position) offsets_.push_back(c * plane_ + row * staged_w_.length + column);
+        for (const std::int64_t column : staged_w_.tap_position)
+          offsets_.push_back(c * plane_ + row * staged_w_.length + column);
     find_skips();
     split_work(request.threads);
   }
@@ -56,8 +59,9 @@ class WeightGradientPlan final : public Plan {
     return (staged_size() + transposed_size() + grad_size() + 2 * sums_size()) * element;
   }
   PlanReport report() const override {
-    const std::string kernel = channel_lanes_ ? "channel_lanes " + std::to_string(rows_) + "x" + std::to_string(vectors_)
-                                              : "dot " + std::to_string(rows_) + "x" + std::to_string(vectors_);
+    const std::string kernel = channel_lanes_
+                                   ? "channel_lanes " + std::to_string(rows_) + "x" + std::to_string(vectors_)
+                                   : "dot " + std::to_string(rows_) + "x" + std::to_string(vectors_);
     return {kernel, threads_, {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}}};
   }
   void run(const ConvViews& v, const void*) const override {
@@ -72,8 +76,8 @@ class WeightGradientPlan final : public Plan {
   // One tile in work.
   struct Tile {
     std::int64_t n, group, y0, y1, x0, x1, column_tile;
-    std::int64_t c0, channels;                // the task's block of in channels
-    std::int64_t panel_begin, panel_end;      // the task's part of the out channels
+    std::int64_t c0, channels;            // the task's block of in channels
+    std::int64_t panel_begin, panel_end;  // the task's part of the out channels
     bool skip;
     T *staged, *transposed, *grad, *sums, *totals;
   };
@@ -84,13 +88,17 @@ class WeightGradientPlan final : public Plan {
   std::int64_t panels() const { return panels_; }
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
   std::int64_t staged_size() const { return direct_ ? 0 : whole(block_ * plane_); }
-  std::int64_t transposed_size() const { return channel_lanes_ ? whole(staged_h_.length * staged_w_.length * block_) : 0; }
-  // The tile's grad_output, pixel-major in panels (channel lanes) or as rows that may be read in vectors (dot), and a row
-  // on its way there.
+  std::int64_t transposed_size() const {
+    return channel_lanes_ ? whole(staged_h_.length * staged_w_.length * block_) : 0;
+  }
+  // The tile's grad_output, pixel-major in panels (channel lanes) or as rows that may be read in vectors (dot), and a
+  // row on its way there.
   std::int64_t grad_row() const { return whole(tile_w_) + set_.lanes; }
   std::int64_t grad_size() const {
     const std::int64_t rows = map_.out_channels * grad_row();
-    return channel_lanes_ ? panels_a_task() * panel_columns() * tile_h_ * tile_w_ + rows : grad_rows_ ? 0 : rows * tile_h_;
+    return channel_lanes_ ? panels_a_task() * panel_columns() * tile_h_ * tile_w_ + rows
+           : grad_rows_   ? 0
+                          : rows * tile_h_;
   }
   // Of one task's part of the out channels.
   std::int64_t panels_a_task() const { return ceil_div(panels(), splits_); }
@@ -125,7 +133,7 @@ class WeightGradientPlan final : public Plan {
   bool direct_ = false;  // the input is transposed without being staged first
   std::int64_t batch_;
   bool channel_lanes_;
-  int rows_ = 1, vectors_ = 1;  // of the register tile; dot: its columns
+  int rows_ = 1, vectors_ = 1;    // of the register tile; dot: its columns
   std::int64_t most_panels_ = 1;  // of a task: its sums stay in L2
   std::int64_t panels_ = 1;       // of out channels: panel_columns() each, or rows_ at the most
   std::int64_t block_ = 1, blocks_ = 1, tile_h_ = 1, tile_w_ = 1, tiles_h_ = 1, tiles_w_ = 1, plane_ = 0, splits_ = 1;
@@ -151,7 +159,8 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
     // Half a cycle for each vector of grad_output, which comes from L2 as often as not.
     const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
     const double tiles = static_cast<double>(ceil_div(map_.in_channels, rows) * ceil_div(columns, vectors));
-    if (best == 0 || cycles * tiles < best) best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
+    if (best == 0 || cycles * tiles < best)
+      best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
   }
   constexpr std::int64_t enough_steps = 256;
   const std::int64_t wanted = std::max<std::int64_t>(1, enough_steps / (rows_ * map_.taps())) * rows_;
@@ -176,7 +185,8 @@ void WeightGradientPlan<T>::cut_tile(std::int64_t floats_per_pixel) {
   const std::int64_t budget = cache_sizes().l2 / 4 / element;
   const auto fits = [&](std::int64_t h, std::int64_t w) {
     const bool in_l1 = !channel_lanes_ || h * w * panel_columns() * element <= cache_sizes().l1d * 2 / 3;
-    return in_l1 && std::max(floats_per_pixel * h * w, block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
+    return in_l1 &&
+           std::max(floats_per_pixel * h * w, block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
   };
   tile_h_ = 1;
   tile_w_ = map_.w.out_size;
@@ -204,7 +214,8 @@ void WeightGradientPlan<T>::find_skips() {
 template <class T>
 void WeightGradientPlan<T>::split_work(int threads) {
   constexpr double least_cycles = 1e5;
-  threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(batch_) / least_cycles, 1.0, static_cast<double>(threads)));
+  threads_ = static_cast<int>(
+      std::clamp(cycles() * static_cast<double>(batch_) / least_cycles, 1.0, static_cast<double>(threads)));
   const std::int64_t tasks = map_.groups * blocks_;
   if (threads_ > 1 && tasks < 4 * threads_) splits_ = std::min(panels(), ceil_div(4 * threads_, tasks));
   if (channel_lanes_) splits_ = std::max(splits_, ceil_div(panels(), most_panels_));
@@ -215,7 +226,8 @@ bool WeightGradientPlan<T>::finite(const ConvViews& v) const {
   for (std::int64_t n = 0; n < batch_; ++n)
     for (std::int64_t k = 0; k < map_.groups * map_.out_channels; ++k)
       for (std::int64_t y = 0; y < map_.h.out_size; ++y) {
-        const char* const row = v.grad_output + n * v.grad_output_stride[0] + k * v.grad_output_stride[1] + y * v.grad_output_stride[2];
+        const char* const row =
+            v.grad_output + n * v.grad_output_stride[0] + k * v.grad_output_stride[1] + y * v.grad_output_stride[2];
         for (std::int64_t x = 0; x < map_.w.out_size; x += grad_rows_ ? map_.w.out_size : 1)
           if (!all_finite(row + x * v.grad_output_stride[3], grad_rows_ ? map_.w.out_size : 1, T())) return false;
       }
@@ -269,8 +281,10 @@ void WeightGradientPlan<T>::stage_input(const ConvViews& v, const Tile& t) const
   stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
                 {t.staged, plane_, staged_w_.length, plane, v.input_stride[1], v.input_stride[2], v.input_stride[3],
                  t.channels, t.y0, t.y1, tile_h_});
-  for (std::int64_t position = 0; channel_lanes_ && position < staged_h_.length * staged_w_.length; position += staged_w_.length)
-    set_.pack({t.staged + position, plane_, 1, t.channels, t.channels, staged_w_.length, t.transposed + position * block_, block_});
+  for (std::int64_t position = 0; channel_lanes_ && position < staged_h_.length * staged_w_.length;
+       position += staged_w_.length)
+    set_.pack({t.staged + position, plane_, 1, t.channels, t.channels, staged_w_.length,
+               t.transposed + position * block_, block_});
 }
 
 // Where source elements are adjacent, rows are transposed from where they are and the zeros around them written.
@@ -287,8 +301,8 @@ void WeightGradientPlan<T>::transpose_input(const ConvViews& v, const Tile& t) c
         const std::int64_t count = row < 0 ? 0 : piece.count, lead = row < 0 ? piece.length : piece.lead;
         std::fill_n(begin, lead * block_, T(0));
         if (count > 0)
-          set_.pack({plane + row * (v.input_stride[2] / element) + piece.source, v.input_stride[1] / element, 1, t.channels,
-                     t.channels, count, begin + lead * block_, block_});
+          set_.pack({plane + row * (v.input_stride[2] / element) + piece.source, v.input_stride[1] / element, 1,
+                     t.channels, t.channels, count, begin + lead * block_, block_});
         std::fill_n(begin + (lead + count) * block_, (piece.length - lead - count) * block_, T(0));
       }
     }
@@ -305,10 +319,12 @@ void WeightGradientPlan<T>::stage_grad(const ConvViews& v, const Tile& t) const 
     T* const row = channel_lanes_ ? rows : rows + y * grad_row();
     const bool direct = channel_lanes_ && grad_rows_;
     if (!direct)
-      set_.stage({row, row_channel, source, v.grad_output_stride[1], v.grad_output_stride[3], map_.out_channels, &piece, 1, width});
+      set_.stage({row, row_channel, source, v.grad_output_stride[1], v.grad_output_stride[3], map_.out_channels, &piece,
+                  1, width});
     for (std::int64_t panel = t.panel_begin; channel_lanes_ && panel < t.panel_end; ++panel) {
       const std::int64_t k = panel * columns, channels = std::min(columns, map_.out_channels - k);
-      const T* const from = direct ? reinterpret_cast<const T*>(source + k * v.grad_output_stride[1]) : row + k * row_channel;
+      const T* const from =
+          direct ? reinterpret_cast<const T*>(source + k * v.grad_output_stride[1]) : row + k * row_channel;
       set_.pack({from, direct ? v.grad_output_stride[1] / element : row_channel, 1, channels, columns, width,
                  t.grad + ((panel - t.panel_begin) * tile_h_ * tile_w_ + y * width) * columns, columns});
     }
@@ -326,7 +342,8 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
-      const GemmKernel<T>& kernel = find_kernel(set_.channel_lanes, set_.channel_lanes_count, static_cast<int>(rows), vectors_);
+      const GemmKernel<T>& kernel =
+          find_kernel(set_.channel_lanes, set_.channel_lanes_count, static_cast<int>(rows), vectors_);
       for (std::int64_t i = 0; i < map_.h.count; ++i)
         for (std::int64_t j = 0; j < map_.w.count; ++j) {
           std::int64_t y0 = t.y0, y1 = t.y1, x0 = t.x0, x1 = t.x1;
@@ -338,14 +355,16 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
             x0 = std::max(x0, begin), x1 = std::min(x1, end);
             if (y0 >= y1 || x0 >= x1) continue;
           }
-          const std::int64_t position = (staged_h_.tap_position[static_cast<std::size_t>(i)] + y0 - t.y0) * staged_w_.length +
-                                        staged_w_.tap_position[static_cast<std::size_t>(j)];
+          const std::int64_t position =
+              (staged_h_.tap_position[static_cast<std::size_t>(i)] + y0 - t.y0) * staged_w_.length +
+              staged_w_.tap_position[static_cast<std::size_t>(j)];
           a.input = t.transposed + position * block_ + c;
           a.weights = t.grad + ((panel - t.panel_begin) * tile_h_ * tile_w_ + (y0 - t.y0) * width) * columns;
           a.taps = pixels_.data() + (x0 - t.x0);
           a.tap_count = x1 - x0;
           a.steps = y1 - y0;
-          T* const sums = t.sums + (((panel - t.panel_begin) * block_ + c) * map_.taps() + i * map_.w.count + j) * columns;
+          T* const sums =
+              t.sums + (((panel - t.panel_begin) * block_ + c) * map_.taps() + i * map_.w.count + j) * columns;
           a.partial_in = sums;
           a.partial_out = sums;
           kernel.run(a);
@@ -384,7 +403,8 @@ void WeightGradientPlan<T>::sweep_dot(const ConvViews& v, const Tile& t) const {
     const std::int64_t begin = split_at(steps, parts, part), end = split_at(steps, parts, part + 1);
     a.offsets = offsets_.data() + begin;
     for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-      const std::int64_t k = split_at(map_.out_channels, panels(), panel), rows = split_at(map_.out_channels, panels(), panel + 1) - k;
+      const std::int64_t k = split_at(map_.out_channels, panels(), panel),
+                         rows = split_at(map_.out_channels, panels(), panel + 1) - k;
       a.grad = (grad_rows_ ? reinterpret_cast<const T*>(grad_output(v, t, t.y0)) : t.grad) + k * a.grad_channel;
       a.out = out(v, t, k) + begin;
       find_dot(set_, static_cast<int>(rows), static_cast<int>(end - begin)).run(a);

@@ -14,10 +14,11 @@ TILECONV_INLINE typename Vec<T>::Mask column_mask(std::int64_t x, const PlaneArg
   return Vec<T>::mask_between(lane<T>(a.column_begin - x), lane<T>(a.column_end - x));
 }
 
-// The sums of plane_rows output vectors at column x. Kernel sizes and stride are compile-time where they are not 0; then
-// each input vector is loaded once.
+// The sums of plane_rows output vectors at column x. Kernel sizes and stride are compile-time where they are not 0;
+// then each input vector is loaded once.
 template <class T, int kernel_h, int kernel_w, int stride, bool masked>
-TILECONV_INLINE void plane_sums(const PlaneArgs<T>& a, const T* const* rows, std::int64_t x, Vec<T> (&sum)[plane_rows]) {
+TILECONV_INLINE void plane_sums(const PlaneArgs<T>& a, const T* const* rows, std::int64_t x,
+                                Vec<T> (&sum)[plane_rows]) {
   using V = Vec<T>;
   TILECONV_UNROLL
   for (int r = 0; r < plane_rows; ++r) sum[r] = V::broadcast(a.bias);
@@ -86,7 +87,8 @@ void plane(const PlaneArgs<T>& a) noexcept {
 // The last one takes any size, stride and dilation.
 template <class T>
 constexpr PlaneKernel<T> plane_table[] = {
-    {3, 3, 1, plane<T, 3, 3, 1>}, {3, 3, 2, plane<T, 3, 3, 2>}, {5, 5, 1, plane<T, 5, 5, 1>}, {5, 5, 2, plane<T, 5, 5, 2>},
-    {7, 7, 1, plane<T, 7, 7, 1>}, {7, 7, 2, plane<T, 7, 7, 2>}, {0, 0, 0, plane<T, 0, 0, 0>},
+    {3, 3, 1, plane<T, 3, 3, 1>}, {3, 3, 2, plane<T, 3, 3, 2>}, {5, 5, 1, plane<T, 5, 5, 1>},
+    {5, 5, 2, plane<T, 5, 5, 2>}, {7, 7, 1, plane<T, 7, 7, 1>}, {7, 7, 2, plane<T, 7, 7, 2>},
+    {0, 0, 0, plane<T, 0, 0, 0>},
 };
 constexpr int plane_table_size = 7;

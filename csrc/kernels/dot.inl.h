@@ -1,5 +1,5 @@
-// Dot products over pixels (contract: DotArgs in kernels.h): the register tile of weight gradients where a group has too
-// few channels to fill a vector. Included by kernels_isa.cpp alone, inside its anonymous namespace.
+// Dot products over pixels (contract: DotArgs in kernels.h): the register tile of weight gradients where a group has
+// too few channels to fill a vector. Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
 // out[r] += the sum of row r's lanes, for `count` rows: transposed, so that lanes are added across registers.
@@ -17,9 +17,10 @@ TILECONV_NOINLINE void add_row_sums(const T* tile, int rows, int columns, const 
     for (int r = 0; r < lanes; ++r) block[r] = Vec<T>::load(tile + (begin + r < count ? begin + r : count - 1) * lanes);
     Vec<T>::transpose(block);
     TILECONV_UNROLL
-    for (int width = lanes / 2; width > 0; width /= 2)
+    for (int width = lanes / 2; width > 0; width /= 2) {
       TILECONV_UNROLL
       for (int r = 0; r < width; ++r) block[r] = Vec<T>::fma(block[r], one, block[r + width]);
+    }
     block[0].store(sums);
     for (int r = 0; r < lanes && begin + r < count; ++r) {
       out[column] += sums[r];
@@ -68,9 +69,10 @@ void dot(const DotArgs<T>& a) noexcept {
   }
   alignas(64) T tile[rows * columns * V::lanes];
   TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m)
+  for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
     for (int n = 0; n < columns; ++n) sum[m][n].store(tile + (m * columns + n) * V::lanes);
+  }
   add_row_sums<T>(tile, rows, columns, a);
 }
 

@@ -80,7 +80,8 @@ struct DotKernel {
   void (*run)(const DotArgs<T>&) noexcept;
 };
 
-// Rows of one input plane to rows of one output plane. For y < height, rounded up to whole passes of plane_rows, x < width
+// Rows of one input plane to rows of one output plane. For y < height, rounded up to whole passes of plane_rows, x <
+// width
 //   out[y][x] = bias + sum over i, j (in this order, one running sum) of
 //               weights[i * kernel_w + j] * rows[y * row_step + i * row_tap][x + columns[j]]
 // Columns outside [column_begin, column_end) are not touched and count as zero.

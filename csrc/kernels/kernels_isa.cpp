@@ -37,9 +37,11 @@ extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
 const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
     TILECONV_STRING(TILECONV_ISA_NAME),
     {Vec<float>::lanes, channel_lanes_f32.kernels, channel_lanes_f32.size, pixel_lanes_f32.kernels,
-     pixel_lanes_f32.size, dot_f32.kernels, dot_f32.size, plane_table<float>, plane_table_size, plane_rows, stage<float>, pack<float>, spread<float>, fma_loop<float>, fma_per_iteration},
+     pixel_lanes_f32.size, dot_f32.kernels, dot_f32.size, plane_table<float>, plane_table_size, plane_rows,
+     stage<float>, pack<float>, spread<float>, fma_loop<float>, fma_per_iteration},
     {Vec<double>::lanes, channel_lanes_f64.kernels, channel_lanes_f64.size, pixel_lanes_f64.kernels,
-     pixel_lanes_f64.size, dot_f64.kernels, dot_f64.size, plane_table<double>, plane_table_size, plane_rows, stage<double>, pack<double>, spread<double>, fma_loop<double>, fma_per_iteration},
+     pixel_lanes_f64.size, dot_f64.kernels, dot_f64.size, plane_table<double>, plane_table_size, plane_rows,
+     stage<double>, pack<double>, spread<double>, fma_loop<double>, fma_per_iteration},
 };
 
 }  // namespace tileconv

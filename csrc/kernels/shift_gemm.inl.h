@@ -47,9 +47,10 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   V sum[rows][vectors];
   if (a.partial_in) {
     TILECONV_UNROLL
-    for (int m = 0; m < rows; ++m)
+    for (int m = 0; m < rows; ++m) {
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * a.partial_row + v * V::lanes);
+    }
   } else {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) {
@@ -83,9 +84,10 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   T* const to = a.partial_out ? a.partial_out : tile;
   const std::ptrdiff_t stride = a.partial_out ? a.partial_row : columns;
   TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m)
+  for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * stride + v * V::lanes);
+  }
   if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
 }
 
@@ -125,9 +127,10 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
   T* const to = a.partial_out ? a.partial_out : a.out;
   const std::ptrdiff_t stride = a.partial_out ? a.partial_row : a.out_channel_stride;
   TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m)
+  for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * stride + v * V::lanes);
+  }
 }
 
 // All tile sizes within a register budget, as rows of a table: rows 1 .. most for every count of vectors.

@@ -20,8 +20,8 @@ TILECONV_INLINE std::int64_t lane(std::int64_t i) {
   return i < 0 ? 0 : i < Vec<T>::lanes ? i : Vec<T>::lanes;
 }
 
-// Adjacent elements, zeros before and behind: vectors that lie across an end are loaded by mask. `ahead` bytes further is
-// the row that is staged soon: rows of different channels are a plane apart, where no hardware prefetcher follows.
+// Adjacent elements, zeros before and behind: vectors that lie across an end are loaded by mask. `ahead` bytes further
+// is the row that is staged soon: rows of different channels are a plane apart, where no hardware prefetcher follows.
 template <class T>
 TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t ahead) {
   constexpr int lanes = Vec<T>::lanes;
@@ -145,8 +145,8 @@ void pack(const PackArgs<T>& a) noexcept {
       Vec<T> block[lanes];
       TILECONV_UNROLL
       for (int r = 0; r < lanes; ++r)
-        block[r] = row + r < a.rows ? load_upto(a.source + (row + r) * a.source_row + column, width)
-                                    : Vec<T>::broadcast(T(0));
+        block[r] =
+            row + r < a.rows ? load_upto(a.source + (row + r) * a.source_row + column, width) : Vec<T>::broadcast(T(0));
       Vec<T>::transpose(block);
       T* const to = a.destination + column * a.destination_column + row;
       TILECONV_UNROLL

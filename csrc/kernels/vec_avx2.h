@@ -39,7 +39,8 @@ struct Vec<float> {
     __m256 t[8];
     TILECONV_UNROLL
     for (int i = 0; i < 8; i += 4) {
-      const __m256 ab_lo = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v), ab_hi = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
+      const __m256 ab_lo = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v),
+                   ab_hi = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
       const __m256 cd_lo = _mm256_unpacklo_ps(rows[i + 2].v, rows[i + 3].v);
       const __m256 cd_hi = _mm256_unpackhi_ps(rows[i + 2].v, rows[i + 3].v);
       t[i] = _mm256_shuffle_ps(ab_lo, cd_lo, 0x44);

@@ -10,9 +10,7 @@ struct Vec<float> {
 
   static TILECONV_INLINE __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) {
-    return {_mm512_maskz_loadu_ps(first(n), p)};
-  }
+  static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   using Mask = __mmask16;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
     return static_cast<Mask>(first(end) & ~first(begin));
@@ -38,7 +36,8 @@ struct Vec<float> {
     __m512 t[16];
     TILECONV_UNROLL
     for (int i = 0; i < 16; i += 4) {
-      const __m512 ab_lo = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v), ab_hi = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+      const __m512 ab_lo = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v),
+                   ab_hi = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
       const __m512 cd_lo = _mm512_unpacklo_ps(rows[i + 2].v, rows[i + 3].v);
       const __m512 cd_hi = _mm512_unpackhi_ps(rows[i + 2].v, rows[i + 3].v);
       t[i] = _mm512_shuffle_ps(ab_lo, cd_lo, 0x44);
@@ -49,7 +48,8 @@ struct Vec<float> {
     TILECONV_UNROLL
     for (int j = 0; j < 4; ++j) {
       const __m512 a = _mm512_shuffle_f32x4(t[j], t[4 + j], 0x88), b = _mm512_shuffle_f32x4(t[j], t[4 + j], 0xdd);
-      const __m512 c = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0x88), d = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0xdd);
+      const __m512 c = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0x88),
+                   d = _mm512_shuffle_f32x4(t[8 + j], t[12 + j], 0xdd);
       rows[j].v = _mm512_shuffle_f32x4(a, c, 0x88);
       rows[4 + j].v = _mm512_shuffle_f32x4(b, d, 0x88);
       rows[8 + j].v = _mm512_shuffle_f32x4(a, c, 0xdd);
@@ -98,7 +98,8 @@ struct Vec<double> {
     TILECONV_UNROLL
     for (int j = 0; j < 2; ++j) {
       const __m512d a = _mm512_shuffle_f64x2(t[j], t[2 + j], 0x88), b = _mm512_shuffle_f64x2(t[j], t[2 + j], 0xdd);
-      const __m512d c = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0x88), d = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0xdd);
+      const __m512d c = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0x88),
+                    d = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0xdd);
       rows[j].v = _mm512_shuffle_f64x2(a, c, 0x88);
       rows[2 + j].v = _mm512_shuffle_f64x2(b, d, 0x88);
       rows[4 + j].v = _mm512_shuffle_f64x2(a, c, 0xdd);

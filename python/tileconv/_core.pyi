@@ -27,7 +27,6 @@ def conv2d(
     algorithm: str,
     /,
 ) -> Array: ...
-
 def conv2d_input(
     input_size: tuple[int, ...],
     weight: Array,
