@@ -83,7 +83,7 @@ def planned(layer: Layer, dtype: np.dtype[Any], algorithm: str = "auto") -> str:
     from tileconv import _core
 
     frozen = True
-    arguments = (layer.input_shape, layer.weight_shape, True, *core_geometry(layer), dtype, algorithm, frozen)
+    arguments = (layer.input_shape, layer.weight_shape, True, *core_geometry(layer), dtype, algorithm, frozen, "forward")
     return str(_core.explain(*arguments)["algorithm"])
 
 

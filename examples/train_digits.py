@@ -4,7 +4,7 @@ The 1797 digits of 8 x 8 pixels come with scikit-learn, so nothing is downloaded
 ten scores are trained with Adam on the cross-entropy; each layer's gradients come from its `backward`. The picture
 shows the loss, the learned filters of the first layer and the test digits that the network got wrong.
 
-    python examples/train_digits.py [--epochs 80] [--quick] [--out train-digits.png]
+    python examples/train_digits.py [--epochs 120] [--quick] [--out train-digits.png]
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def draw(network: Network, test: Split, curves: Curves, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description="Train a small CNN on handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=80, help="passes over the training digits (default 80)")
+    parser.add_argument("--epochs", type=int, default=120, help="passes over the training digits (default 120)")
     parser.add_argument("--quick", action="store_true", help="ten epochs, to see that it works")
     parser.add_argument("--out", type=Path, default=Path("train-digits.png"), help="the picture")
     options = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ import numpy as np
 import reference
 import tileconv as tc
 from cases import DTYPES, Array, Case
-from checks import ALGORITHMS, Run, core_options, plan_or_refusal
+from checks import Run, core_options, plan_or_refusal
 from tileconv import _core
 
 PASSES = ("input_gradient", "weight_gradient")
@@ -73,9 +73,12 @@ def integers(case: Case, seed: int = 0) -> Operands:
 
 
 def gradient_runs(
-    case: Case, pass_: str, operands: Operands, algorithms: Sequence[str] = ALGORITHMS
+    case: Case, pass_: str, operands: Operands, algorithms: Sequence[str] = tuple(_core.algorithms())
 ) -> Iterator[tuple[str, tc.Explanation, Run]]:
-    """(label, plan, run) of every algorithm that supports the pass; `run(out=None)` computes."""
+    """(label, plan, run) of every algorithm that supports the pass; `run(out=None)` computes.
+
+    'auto' is one of them; the public functions, which default to it, are tested by themselves.
+    """
     for algorithm in algorithms:
         if (found := plan_or_refusal(case, algorithm, pass_=pass_)) is None:
             continue

@@ -10,7 +10,7 @@ import pytest
 
 import tileconv as tc
 from cases import BY_NAME, CASES, DTYPES, Array, Case
-from checks import ALGORITHMS, assert_accurate, assert_same_bits, plan
+from checks import assert_accurate, assert_same_bits, plan
 from gradients import PASSES, Operands, gradient_runs, integers, normals
 from layouts import LAYOUTS, OUT_LAYOUTS, arrange, room
 from test_promises import NON_FINITE, SMALL, SPECIAL, SPLIT, places
@@ -62,7 +62,7 @@ def test_same_bits_however_asked(descriptor: str, dtype: str, isa: str) -> None:
 @pytest.mark.parametrize("name", [*SMALL, "large.deep", "dense.weights", "depthwise.x3"])
 def test_same_bits_of_every_algorithm(name: str, dtype: str, isa: str) -> None:
     case = replace(BY_NAME[name], dtype=dtype, batch=1, bias=False)
-    assert_same_bits_however_asked(case, ["auto"] if name.startswith("large") else ALGORITHMS)
+    assert_same_bits_however_asked(case, ["auto"] if name.startswith("large") else tc._core.algorithms())
 
 
 def test_threads_are_really_used() -> None:

@@ -134,8 +134,7 @@ class DepthwisePlan final : public Plan {
                     {staged, 0, source_row(), plane, v.input_stride[1], v.input_stride[2], v.input_stride[3], 1, y0, y1,
                      tile_h_});
     const std::int64_t last_row = (y1 - 1) * map_.h.step + taps_h_.tap(map_.h.count - 1);
-    for (std::int64_t q = 0; q < window_rows() && map_.h.count > 0; ++q) {
-      const std::int64_t y = q / row_step(), i = q % row_step();
+    for (std::int64_t q = 0, y = 0, i = 0; q < window_rows() && map_.h.count > 0; ++q) {
       const std::int64_t row = (y0 + y) * map_.h.step + taps_h_.tap(i);
       const bool used = i < map_.h.count && row <= last_row;
       const std::int64_t source = used ? map_.h.map(row) : -1;
@@ -144,6 +143,7 @@ class DepthwisePlan final : public Plan {
       rows[q] = source < 0  ? zeros
                 : in_place_ ? reinterpret_cast<const T*>(plane + source * v.input_stride[2])
                             : staged + position * source_row();
+      if (++i == row_step()) i = 0, ++y;
     }
 
     PlaneArgs<T> a{rows,
@@ -202,7 +202,7 @@ std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& requ
 
 template <class T>
 std::unique_ptr<Plan> prepare(const PlanRequest& request) {
-  if (request.problem.pass == Pass::input_gradient) return make_input_gradient_plan<T>(request, make_map_plan<T>, true);
+  if (request.problem.pass == Pass::input_gradient) return make_input_gradient_plan<T>(request, make_map_plan<T>, request.problem.stride_h * request.problem.stride_w > 1);
   Layout rows_only = request.layout;
   rows_only.input_planes = false;  // the image stays an image
   return make_map_plan<T>(forward_map(request.problem, rows_only), request);

@@ -84,11 +84,14 @@ void plane(const PlaneArgs<T>& a) noexcept {
   }
 }
 
-// The last one takes any size, stride and dilation.
+// Small sizes with stride 1 are also what a strided layer's input gradient is made of. The last one takes any size,
+// stride and dilation.
+#define TILECONV_PLANE(kernel_h, kernel_w, stride) {kernel_h, kernel_w, stride, plane<T, kernel_h, kernel_w, stride>}
 template <class T>
 constexpr PlaneKernel<T> plane_table[] = {
-    {3, 3, 1, plane<T, 3, 3, 1>}, {3, 3, 2, plane<T, 3, 3, 2>}, {5, 5, 1, plane<T, 5, 5, 1>},
-    {5, 5, 2, plane<T, 5, 5, 2>}, {7, 7, 1, plane<T, 7, 7, 1>}, {7, 7, 2, plane<T, 7, 7, 2>},
-    {0, 0, 0, plane<T, 0, 0, 0>},
+    TILECONV_PLANE(3, 3, 1), TILECONV_PLANE(3, 3, 2), TILECONV_PLANE(5, 5, 1), TILECONV_PLANE(5, 5, 2),
+    TILECONV_PLANE(7, 7, 1), TILECONV_PLANE(7, 7, 2), TILECONV_PLANE(1, 1, 1), TILECONV_PLANE(1, 2, 1),
+    TILECONV_PLANE(2, 1, 1), TILECONV_PLANE(2, 2, 1), TILECONV_PLANE(2, 3, 1), TILECONV_PLANE(3, 2, 1),
+    TILECONV_PLANE(3, 4, 1), TILECONV_PLANE(4, 3, 1), TILECONV_PLANE(4, 4, 1), TILECONV_PLANE(0, 0, 0),
 };
-constexpr int plane_table_size = 7;
+constexpr int plane_table_size = sizeof(plane_table<float>) / sizeof(*plane_table<float>);

@@ -96,14 +96,22 @@ void stage(const StageArgs<T>& a) noexcept {
   }
 }
 
+// The last vector is moved back to end with the row.
 template <class T>
 void spread(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept {
-  std::int64_t i = 0;
-  if (step == 1)
-    for (; i + Vec<T>::lanes <= count; i += Vec<T>::lanes) Vec<T>::load(from + i).store(to + i);
-  if (step == 2)
-    for (; i + Vec<T>::lanes <= count; i += Vec<T>::lanes) Vec<T>::load(from + i).store_spread(to + 2 * i);
-  for (; i < count; ++i) to[i * step] = from[i];
+  constexpr int lanes = Vec<T>::lanes;
+  if (count < lanes || step < 1 || step > 2) {
+    for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i];
+    return;
+  }
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const std::int64_t at = i + lanes <= count ? i : count - lanes;
+    const Vec<T> value = Vec<T>::load(from + at);
+    if (step == 1)
+      value.store(to + at);
+    else
+      value.store_spread(to + 2 * at);
+  }
 }
 
 template <class T>
