@@ -86,6 +86,8 @@ class WeightGradientPlan final : public Plan {
   std::int64_t column_of(std::int64_t t) const { return split_at(map_.w.out_size, tiles_w_, t); }
   std::int64_t panel_columns() const { return vectors_ * set_.lanes; }
   std::int64_t panels() const { return panels_; }
+  // Dot: the first out channel of a panel.
+  std::int64_t panel_channel(std::int64_t panel) const { return split_at(map_.out_channels, panels(), panel); }
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
   std::int64_t staged_size() const { return direct_ ? 0 : whole(block_ * plane_); }
   std::int64_t transposed_size() const {
@@ -250,7 +252,8 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
   t.totals = t.sums + sums_size();
   std::fill_n(t.sums, 2 * sums_size(), T(0));
   if (!channel_lanes_)
-    for (std::int64_t k = 0; k < map_.out_channels; ++k) std::fill_n(out(v, t, k), t.channels * map_.taps(), T(0));
+    for (std::int64_t k = panel_channel(t.panel_begin); k < panel_channel(t.panel_end); ++k)
+      std::fill_n(out(v, t, k), t.channels * map_.taps(), T(0));
 
   std::int64_t pixels = 0;
   for (t.n = 0; t.n < batch_; ++t.n)
@@ -403,8 +406,7 @@ void WeightGradientPlan<T>::sweep_dot(const ConvViews& v, const Tile& t) const {
     const std::int64_t begin = split_at(steps, parts, part), end = split_at(steps, parts, part + 1);
     a.offsets = offsets_.data() + begin;
     for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-      const std::int64_t k = split_at(map_.out_channels, panels(), panel),
-                         rows = split_at(map_.out_channels, panels(), panel + 1) - k;
+      const std::int64_t k = panel_channel(panel), rows = panel_channel(panel + 1) - k;
       a.grad = (grad_rows_ ? reinterpret_cast<const T*>(grad_output(v, t, t.y0)) : t.grad) + k * a.grad_channel;
       a.out = out(v, t, k) + begin;
       find_dot(set_, static_cast<int>(rows), static_cast<int>(end - begin)).run(a);
