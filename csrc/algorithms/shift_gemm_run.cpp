@@ -114,7 +114,8 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   GemmArgs<T> a = tile_args(v, t);
 
-  const auto run_panel = [&](std::int64_t y, const Run& run, std::int64_t panel) {
+  // `lines` rows of the tile, one or two, in one register tile.
+  const auto run_panel = [&](std::int64_t y, std::int64_t lines, const Run& run, std::int64_t panel) {
     const std::int64_t begin = panel_at(panel), end = panel_at(panel + 1);
     const T* const weights = t.weights + panel * panel_size();
     a.bias = weights;
@@ -125,32 +126,38 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     a.partial_out = last ? nullptr : partial;
     a.partial_row = columns;
     a.out_channels = std::min(end * set_.lanes, map_.out_channels) - begin * set_.lanes;
-    const bool spill = !out_rows_;
+    const bool spill = !out_rows_ || lines > 1;
     a.out = spill ? t.spill : output(v, t, begin * set_.lanes, y, run.x);
     a.out_channel_stride = spill ? spill_row() : v.out_stride[1] / element_;
     a.out_room = spill ? spill_row() : t.x1 - run.x;
-    kernels_[static_cast<std::size_t>(end - begin)][run.pixels - 1].run(a);
-    if (spill && last)
-      for (std::int64_t k = 0; k < a.out_channels; ++k)
-        copy_row(t.spill + k * spill_row(), run.pixels, output(v, t, begin * set_.lanes + k, y, run.x), v);
+    kernels_[static_cast<std::size_t>(end - begin)][lines * run.pixels - 1].run(a);
+    if (!spill || !last) return;
+    for (std::int64_t k = 0; k < a.out_channels; ++k)
+      for (std::int64_t line = 0; line < lines; ++line)
+        copy_row(t.spill + k * spill_row() + line * run.pixels, run.pixels,
+                 output(v, t, begin * set_.lanes + k, y + line, run.x), v);
   };
-  const auto run_row = [&](std::int64_t y, std::int64_t panel_begin, std::int64_t panel_end) {
+  const auto run_rows = [&](std::int64_t y, std::int64_t lines, std::int64_t panel_begin, std::int64_t panel_end) {
     std::int64_t tap_begin = 0, tap_end = map_.h.count;
-    if (t.skip) map_.h.used_taps(y, y + 1, tap_begin, tap_end);
+    if (t.skip) map_.h.used_taps(y, y + lines, tap_begin, tap_end);
     for (const Run& run : runs) {
       const std::int64_t table = t.skip ? run.table : 0;
       const std::int64_t tap_columns = t.skip ? run.columns : map_.w.count;
       a.taps = taps_.data() + table_begin_[static_cast<std::size_t>(table)] + tap_begin * tap_columns;
       a.tap_count = (tap_end - tap_begin) * tap_columns;
       a.input = t.input + (y - t.y0) * t.input_row + (run.x - t.x0);
-      for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) run_panel(y, run, panel);
+      a.input_gap = lines > 1 ? t.input_row - run.pixels : 0;
+      for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) run_panel(y, lines, run, panel);
     }
   };
+  const auto run_tile_rows = [&](std::int64_t panel_begin, std::int64_t panel_end) {
+    const std::int64_t most = block_.paired ? 2 : 1;
+    for (std::int64_t y = t.y0; y < t.y1; y += most) run_rows(y, std::min(most, t.y1 - y), panel_begin, panel_end);
+  };
   if (block_.panels_outer) {
-    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
-      for (std::int64_t y = t.y0; y < t.y1; ++y) run_row(y, panel, panel + 1);
+    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) run_tile_rows(panel, panel + 1);
   } else {
-    for (std::int64_t y = t.y0; y < t.y1; ++y) run_row(y, t.panel_begin, t.panel_end);
+    run_tile_rows(t.panel_begin, t.panel_end);
   }
 }
 

@@ -19,8 +19,9 @@ struct Tap {
 // One register tile of a shifted GEMM. For out channel m and pixel p of the tile
 //
 //   sum[m][p] = start[m][p] + sum over s < steps, t < tap_count (in this order, one running sum) of
-//               weight(m)[s * weight_step + taps[t].weight] * input[p + s * input_step + taps[t].input]
+//               weight(m)[s * weight_step + taps[t].weight] * input[at(p) + s * input_step + taps[t].input]
 //
+// at(p) = p; with channel lanes, the upper half of an even number of pixels may lie `input_gap` further: a second row.
 // Both orientations compute this formula with the same order of additions, so they give the same bits.
 //   channel lanes: vectors run over out channels. weight(m) = weights + m (packed, 64-byte aligned vectors), pixels are
 //     broadcast. The output is transposed in registers on the way out.
@@ -36,6 +37,7 @@ struct GemmArgs {
   std::int64_t tap_count;
   std::int64_t steps;
   std::ptrdiff_t input_step;
+  std::ptrdiff_t input_gap;  // channel lanes only
   std::ptrdiff_t weight_step;
   std::ptrdiff_t weight_row;  // pixel lanes only
   const T* bias;              // channel lanes: padded to whole vectors

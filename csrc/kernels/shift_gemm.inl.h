@@ -61,6 +61,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   }
 
   const T *input = a.input, *weights = a.weights;
+  const std::ptrdiff_t gap = a.input_gap;
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
     for (const Tap* tap = a.taps; tap != end; ++tap) {
@@ -71,7 +72,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
       for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
       TILECONV_UNROLL
       for (int m = 0; m < rows; ++m) {
-        const V pixel = V::broadcast(x[m]);
+        const V pixel = V::broadcast(rows % 2 == 0 && m >= rows / 2 ? x[m + gap] : x[m]);
         TILECONV_UNROLL
         for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(pixel, weight[v], sum[m][v]);
       }
