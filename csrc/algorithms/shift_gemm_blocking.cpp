@@ -76,7 +76,9 @@ class Model {
           // A panel that L1 does not hold comes from L2 for every tile.
           const double streamed =
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(cache_sizes().l1d) / 2 ? 0.25 * v : 0;
-          return steps_ * (tile_cycles(p * v, p + v + 1) + streamed) + 40 + 3.5 * set_.lanes * transposed;
+          // With a single vector every multiply-add has a load of its own.
+          const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
+          return steps_ * (tile_cycles(p * v, loads) + streamed) + 40 + 3.5 * set_.lanes * transposed;
         });
       });
     };

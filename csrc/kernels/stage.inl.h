@@ -75,8 +75,39 @@ TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& pi
   if (piece.length > piece.lead + piece.count) stage_zeros(to + piece.count, piece.length - piece.lead - piece.count);
 }
 
+// Rows of a few vectors and one piece, as most are: all masks are made once for all channels.
+template <class T, int vectors>
+TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  const StagePiece& piece = *a.pieces;
+  typename Vec<T>::Mask mask[vectors];
+  TILECONV_UNROLL
+  for (int i = 0; i < vectors; ++i)
+    mask[i] = Vec<T>::mask_between(lane<T>(piece.lead - i * lanes), lane<T>(piece.lead + piece.count - i * lanes));
+  const char* from = a.source + (piece.source - piece.lead) * a.source_element;
+  T* to = a.destination + piece.position;
+  for (std::int64_t c = 0; c < a.channels; ++c) {
+    TILECONV_UNROLL
+    for (int i = 0; i < vectors; ++i) {
+      const T* const source = reinterpret_cast<const T*>(from) + i * lanes;
+      TILECONV_PREFETCH(reinterpret_cast<const char*>(source) + 4 * a.source_channel);
+      Vec<T>::load_masked(source, mask[i]).store(to + i * lanes);
+    }
+    from += a.source_channel;
+    to += a.destination_channel;
+  }
+}
+
 template <class T>
 void stage(const StageArgs<T>& a) noexcept {
+  if (a.source && a.piece_count == 1 && a.pieces->step * a.source_element == static_cast<std::ptrdiff_t>(sizeof(T))) {
+    const std::int64_t length = a.pieces->length;
+    constexpr int lanes = Vec<T>::lanes;
+    if (length <= lanes) return stage_narrow<T, 1>(a);
+    if (length <= 2 * lanes) return stage_narrow<T, 2>(a);
+    if (length <= 3 * lanes) return stage_narrow<T, 3>(a);
+    if (length <= 4 * lanes) return stage_narrow<T, 4>(a);
+  }
   for (std::int64_t c = 0; c < a.channels; ++c) {
     T* const row = a.destination + c * a.destination_channel;
     if (!a.source) {
