@@ -83,8 +83,9 @@ def planned(layer: Layer, dtype: np.dtype[Any], algorithm: str = "auto") -> str:
     from tileconv import _core
 
     frozen = True
-    arguments = (layer.input_shape, layer.weight_shape, True, *core_geometry(layer), dtype, algorithm, frozen, "forward")
-    return str(_core.explain(*arguments)["algorithm"])
+    shapes = layer.input_shape, layer.weight_shape
+    found = _core.explain(*shapes, True, *core_geometry(layer), dtype, algorithm, frozen, "forward")
+    return str(found["algorithm"])
 
 
 def algorithms() -> list[Contestant]:

@@ -69,7 +69,7 @@ def conv_transpose2d(
     """`padding` in its form of four ints."""
 
 class FrozenConv2d:
-    """Weights packed once for `conv2d`; keeps references to `weight` and `bias`, which must not change while it lives."""
+    """Weights packed once for `conv2d`; keeps `weight` and `bias`, which must not change while it lives."""
 
     def __init__(
         self,
@@ -117,7 +117,8 @@ def set_isa(name: str, /) -> None:
     """For tests: make `name` the instruction set of all later calls."""
 
 def config() -> dict[str, Any]:
-    """Keys: version, isa, isas, cpu, cores, threads, cache_bytes (dict: l1d, l2, l3), compiler, build_type, algorithms."""
+    """Keys: version, isa, isas, cpu, cores, threads, cache_bytes (dict: l1d, l2, l3), compiler, build_type,
+    algorithms."""
 
 def fma_peak(dtype: np.dtype[Any], seconds: float, /) -> float:
     """Measured multiply-add peak of one core for the current instruction set, in GFLOP/s (an FMA is two)."""
