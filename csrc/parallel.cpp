@@ -24,8 +24,8 @@ struct Job {
   TaskRef task;
   std::int64_t count;
   std::atomic<std::int64_t> next{0};
-  int seats;       // workers that may still join; guarded by the pool's mutex
-  int inside = 0;  // workers at work; guarded by the pool's mutex
+  int seats;                   // workers that may still join; guarded by the pool's mutex
+  std::atomic<int> inside{0};  // workers at work; changed under the pool's mutex, a worker's last touch of the job
   Job* after = nullptr;
 
   std::atomic<bool> out_of_memory{false};
@@ -57,6 +57,12 @@ class Pool {
         *link = job.after;
         break;
       }
+    lock.unlock();
+    // The last tasks of the workers end soon: going to sleep and being woken costs more than to wait for them awake.
+    constexpr int patience = 200;
+    for (int i = 0; i < patience && job.inside > 0; ++i) std::this_thread::yield();
+    if (job.inside == 0) return;
+    lock.lock();
     done_.wait(lock, [&] { return job.inside == 0; });
   }
 
@@ -151,7 +157,7 @@ void parallel_for(std::int64_t count, int threads, TaskRef task) {
     for (std::int64_t i = 0; i < count; ++i) task(i);
     return;
   }
-  Job job{task, count, {0}, helpers};
+  Job job{task, count, {0}, helpers, {0}};
   pool().run(job, helpers);
   if (job.out_of_memory) throw std::bad_alloc();
 }

@@ -22,10 +22,9 @@ struct Blocking {
   int rows = 1, vectors = 1;                       // largest register tile
   std::int64_t tile_h = 1, tile_w = 1, chunk = 1;  // of the output; of input channels
   bool paired = false;                             // channel lanes: a register tile takes the pixels of two narrow rows
-  bool flat = false;  // pixel lanes: vectors run on across the rows of a tile, over the halo between them
-  bool panels_outer =
-      false;          // channel lanes: sweep all pixels with a panel of weights, not all panels with a run of pixels
-  double cycles = 0;  // estimate for one image
+  bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
+  bool panels_outer = false;  // all pixels (of a line: pixel lanes) with a panel of weights, then the next panel
+  double cycles = 0;          // estimate for one image
 };
 
 template <class T>

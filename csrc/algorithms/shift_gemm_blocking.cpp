@@ -134,6 +134,10 @@ class Model {
     const bool reused = map_.out_channels > 2 * b.rows;
     set_chunk(b, reused ? cache_sizes().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
     cut_tile(b, b.vectors * set_.lanes);
+    // What a line of pixels reads stays in L1: then each out channel is written along the whole line, not a block here
+    // and there, a plane apart, where caches have few places.
+    const std::int64_t line = b.chunk * map_.h.count * map_.w.staged_length(b.tile_w) * element;
+    b.panels_outer = !b.flat && line <= cache_sizes().l1d / 2;
   }
 
   void set_chunk(Blocking& b, std::int64_t limit) const {

@@ -171,34 +171,41 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const bool adjacent = out_rows_ && (!block_.flat || (pitch == t.width() && v.out_stride[2] == pitch * element_));
   GemmArgs<T> a = tile_args(v, t);
-  for (std::int64_t line = 0; line < lines; ++line)
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
-      const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
-      const bool spill = !adjacent || to > pixels;
-      const std::int64_t first_y = spill ? from / pitch : 0, first_x = from - first_y * pitch;
-      a.input = t.input + line * t.input_row + from;
-      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-        const std::int64_t k = panel_at(panel), channels = panel_at(panel + 1) - k;
-        a.weights = gathers() ? t.gathered + panel * gathered_panel()
-                              : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
-        a.bias = t.bias ? t.bias + k : nullptr;
-        T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
-        a.partial_in = first ? nullptr : partial;
-        a.partial_out = last ? nullptr : partial;
-        a.partial_row = to - from;
-        a.out = spill ? t.spill : output(v, t, k, t.y0 + line, t.x0) + from;
-        a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
-        kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
-        if (!spill || !last) continue;
-        std::int64_t y = line + first_y, x = first_x;
-        for (std::int64_t p = from, end = std::min(to, pixels); p < end; p += pitch - x, x = 0, ++y) {
-          const std::int64_t left = std::min(t.width() - x, end - p);
-          for (std::int64_t m = 0; m < channels && left > 0; ++m)
-            copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k + m, t.y0 + y, t.x0 + x), v);
-        }
+  const auto run_block = [&](std::int64_t line, std::int64_t block, std::int64_t panel_begin, std::int64_t panel_end) {
+    const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
+    const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
+    const bool spill = !adjacent || to > pixels;
+    const std::int64_t first_y = spill ? from / pitch : 0, first_x = from - first_y * pitch;
+    a.input = t.input + line * t.input_row + from;
+    for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const std::int64_t k = panel_at(panel), channels = panel_at(panel + 1) - k;
+      a.weights = gathers() ? t.gathered + panel * gathered_panel()
+                            : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
+      a.bias = t.bias ? t.bias + k : nullptr;
+      T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
+      a.partial_in = first ? nullptr : partial;
+      a.partial_out = last ? nullptr : partial;
+      a.partial_row = to - from;
+      a.out = spill ? t.spill : output(v, t, k, t.y0 + line, t.x0) + from;
+      a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
+      kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
+      if (!spill || !last) continue;
+      std::int64_t y = line + first_y, x = first_x;
+      for (std::int64_t p = from, end = std::min(to, pixels); p < end; p += pitch - x, x = 0, ++y) {
+        const std::int64_t left = std::min(t.width() - x, end - p);
+        for (std::int64_t m = 0; m < channels && left > 0; ++m)
+          copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k + m, t.y0 + y, t.x0 + x), v);
       }
     }
+  };
+  for (std::int64_t line = 0; line < lines; ++line) {
+    if (block_.panels_outer) {
+      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
+        for (std::int64_t block = 0; block < blocks; ++block) run_block(line, block, panel, panel + 1);
+    } else {
+      for (std::int64_t block = 0; block < blocks; ++block) run_block(line, block, t.panel_begin, t.panel_end);
+    }
+  }
 }
 
 template class ShiftGemmPlan<float>;
