@@ -13,6 +13,9 @@
 #ifndef _WIN32
 #include <pthread.h>
 #endif
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 #include "cpu.h"
 
@@ -20,24 +23,49 @@ namespace tileconv {
 namespace {
 
 // One call of parallel_for. It lives on the caller's stack: the caller leaves only when no worker is inside.
+//
+// Every thread begins with a part of the tasks of its own, the same one in every call of that shape, and then helps
+// with the others' parts: what a core read and wrote last time is in its own cache, and taking lines from another
+// core's costs more than from memory.
 struct Job {
+  struct alignas(64) Part {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+  static constexpr int most_parts = 64;
+
+  Job(TaskRef run, std::int64_t count, int threads)
+      : task(run), seats(threads - 1), threads_(threads), parts_(threads < most_parts ? threads : most_parts) {
+    for (int p = 0; p < parts_; ++p) {
+      part[p].next = count * p / parts_;
+      part[p].end = count * (p + 1) / parts_;
+    }
+  }
+
   TaskRef task;
-  std::int64_t count;
-  std::atomic<std::int64_t> next{0};
   int seats;                   // workers that may still join; guarded by the pool's mutex
   std::atomic<int> inside{0};  // workers at work; changed under the pool's mutex, a worker's last touch of the job
   Job* after = nullptr;
-
   std::atomic<bool> out_of_memory{false};
 
+  // Of the worker that takes a seat: 1, 2, .. The caller is thread 0.
+  int take_seat() noexcept { return threads_ - seats--; }
+
   // The one thing that may fail in a task is its arena; the caller learns of it when the job is over.
-  void work() noexcept {
+  void work(int thread) noexcept {
     try {
-      for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(i);
+      for (int p = 0; p < parts_; ++p) {
+        Part& mine = part[(thread + p) % parts_];
+        for (std::int64_t i; (i = mine.next.fetch_add(1, std::memory_order_relaxed)) < mine.end;) task(i);
+      }
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
   }
+
+ private:
+  int threads_, parts_;
+  Part part[most_parts];
 };
 
 class Pool {
@@ -46,11 +74,12 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       grow(helpers);
+      avoid_this_core();
       job.after = jobs_;
       jobs_ = &job;
     }
     helpers == 1 ? wake_.notify_one() : wake_.notify_all();
-    job.work();
+    job.work(0);
     std::unique_lock<std::mutex> lock(mutex_);
     for (Job** link = &jobs_; *link; link = &(*link)->after)
       if (*link == &job) {
@@ -71,9 +100,33 @@ class Pool {
   // Where the system refuses a thread, the work is done by fewer.
   void grow(int helpers) noexcept {
     try {
-      for (; workers_ < helpers; ++workers_) std::thread([this] { serve(); }).detach();
+      while (static_cast<int>(workers_.size()) < helpers) {
+        std::thread worker([this] { serve(); });
+        workers_.push_back(worker.native_handle());
+        worker.detach();
+#ifdef __linux__
+        placement_ = {};
+#endif
+      }
     } catch (const std::system_error&) {
     }
+  }
+
+  // A worker that wakes on its caller's core waits there until the caller is done: schedulers place a woken thread near
+  // its waker and move it only milliseconds later (seen in virtual machines, where half of the calls ran on one core).
+  // So workers are kept off the core from which they are called.
+  void avoid_this_core() noexcept {
+#ifdef __linux__
+    Placement now;
+    now.core = sched_getcpu();
+    if (now.core < 0 || sched_getaffinity(0, sizeof now.allowed, &now.allowed) != 0) return;
+    if (now.core == placement_.core && CPU_EQUAL(&now.allowed, &placement_.allowed)) return;
+    placement_ = now;
+    cpu_set_t others = now.allowed;
+    if (CPU_COUNT(&others) > 1) CPU_CLR(static_cast<std::size_t>(now.core), &others);
+    for (const std::thread::native_handle_type worker : workers_)
+      pthread_setaffinity_np(worker, sizeof others, &others);
+#endif
   }
 
   void serve() {
@@ -85,10 +138,10 @@ class Pool {
         wake_.wait(lock);
         continue;
       }
-      --job->seats;
+      const int thread = job->take_seat();
       ++job->inside;
       lock.unlock();
-      job->work();
+      job->work(thread);
       release_large_arenas();
       lock.lock();
       if (--job->inside == 0) done_.notify_all();
@@ -98,7 +151,14 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   Job* jobs_ = nullptr;
-  int workers_ = 0;
+  std::vector<std::thread::native_handle_type> workers_;
+#ifdef __linux__
+  struct Placement {
+    int core = -1;
+    cpu_set_t allowed = {};
+  };
+  Placement placement_;  // of the last caller
+#endif
 };
 
 // Never destroyed: detached workers may be waiting on it while the process ends. After a fork the child's copy has no
@@ -157,7 +217,7 @@ void parallel_for(std::int64_t count, int threads, TaskRef task) {
     for (std::int64_t i = 0; i < count; ++i) task(i);
     return;
   }
-  Job job{task, count, {0}, helpers, {0}};
+  Job job(task, count, helpers + 1);
   pool().run(job, helpers);
   if (job.out_of_memory) throw std::bad_alloc();
 }

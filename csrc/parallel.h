@@ -25,7 +25,7 @@ class TaskRef {
   void (*call_)(const void*, std::int64_t);
 };
 
-// Runs task(0) .. task(count - 1), each once, in order of start but on up to `threads` threads, this one included;
+// Runs task(0) .. task(count - 1), each once, on up to `threads` threads, this one included;
 // returns when all are done. A task may throw std::bad_alloc and nothing else; it is rethrown here, and what was left
 // of the work is undone. With threads == 1 nothing but the calls happens.
 void parallel_for(std::int64_t count, int threads, TaskRef task);

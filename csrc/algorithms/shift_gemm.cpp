@@ -83,36 +83,30 @@ void ShiftGemmPlan<T>::make_columns() {
   skips_ = skips_ || column_ranges_.size() > 1;
 }
 
-// Several tasks for every thread, as the last task of one is what the others wait for. Lower tiles where the weights,
-// which every tile passes, stay in L2; else parts of the out channels, each of which stages the tile again: no more of
-// them than staging is small beside the sums.
+// As many tasks for every thread, or so many that the last ones do not matter. Lower tiles where the weights, which
+// every tile passes, stay in L2; else parts of the out channels, each of which stages the tile again: no more than
+// needed, unless nothing is staged.
 template <class T>
 void ShiftGemmPlan<T>::make_splits(int threads) {
-  const double image = static_cast<double>(map_.groups * map_.out_channels) *
-                       static_cast<double>(map_.h.out_size * map_.w.out_size * map_.steps());
+  const double macs = static_cast<double>(map_.batch * map_.groups * map_.out_channels) *
+                      static_cast<double>(map_.h.out_size * map_.w.out_size * map_.steps());
   constexpr double least_macs = 1e6;  // about 10 us: what it costs to wake a worker
-  threads_ = static_cast<int>(
-      std::clamp(image * static_cast<double>(map_.batch) / least_macs, 1.0, static_cast<double>(threads)));
-  if (threads_ == 1 || map_.batch == 0) return;
+  threads_ = static_cast<int>(std::clamp(macs / least_macs, 1.0, static_cast<double>(threads)));
+  if (threads_ == 1) return;
   constexpr std::int64_t tasks_a_thread = 8;
   const std::int64_t wanted = tasks_a_thread * threads_, columns = map_.batch * map_.groups * tiles_w_;
-  if (group_weights() * element_ <= cache_sizes().l2 / 2) {
+  const bool light = group_weights() * element_ <= cache_sizes().l2 / 2;
+  if (light) {
     const std::int64_t halo = std::max<std::int64_t>(1, (map_.h.count - 1) / map_.h.step);
     tiles_h_ = std::clamp(ceil_div(wanted, columns), tiles_h_, std::max(tiles_h_, map_.h.out_size / (2 * halo)));
   }
-  if (columns % threads_ != 0) tiles_h_ = std::min(map_.h.out_size, ceil_div(tiles_h_, threads_) * threads_);
+  if (columns % threads_ != 0 && (light || tiles_h_ > 1))
+    tiles_h_ = std::min(map_.h.out_size, ceil_div(tiles_h_, threads_) * threads_);
   const std::int64_t tasks = columns * tiles_h_;
-  if (tasks >= wanted) return;
-  // Elements that are gathered one by one take a cycle or two each.
-  const double staged = block_.in_place ? 0
-                                        : static_cast<double>(map_.groups * map_.in_channels * staged_w_.length) *
-                                              static_cast<double>(staged_h_.length * tiles_h_);
-  const double stage_cycles = staged * (map_.w.step > 4 ? 1.5 : 3.0 / set_.lanes),
-               sum_cycles = image / (2 * set_.lanes);
-  const double most = stage_cycles > 0 ? std::min(1e6, 1 + 0.1 * sum_cycles / stage_cycles) : 1e6;
-  splits_ = std::clamp(ceil_div(wanted, tasks), ceil_div(threads_, tasks),
-                       std::max(ceil_div(threads_, tasks), static_cast<std::int64_t>(most)));
-  splits_ = std::min(splits_, panels());
+  const auto balanced = [&](std::int64_t splits) {
+    return tasks * splits >= wanted || (!block_.in_place && tasks * splits % threads_ == 0);
+  };
+  while (splits_ < panels() && !balanced(splits_)) ++splits_;
 }
 
 // Offsets of the taps from a tile's first output, one table for each range of kernel columns. Weight offsets are in a
