@@ -192,7 +192,7 @@ std::atomic<int>& thread_count() {
 }
 
 constexpr std::size_t alignment = 64;
-constexpr std::size_t kept_bytes = std::size_t{4} << 20;
+constexpr std::size_t kept_bytes = std::size_t{16} << 20;  // fresh pages cost more than packing into them
 
 struct Block {
   void* memory = nullptr;

@@ -84,7 +84,7 @@ TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
   TILECONV_UNROLL
   for (int i = 0; i < vectors; ++i)
     mask[i] = Vec<T>::mask_between(lane<T>(piece.lead - i * lanes), lane<T>(piece.lead + piece.count - i * lanes));
-  const char* from = a.source + (piece.source - piece.lead) * a.source_element;
+  const char* from = a.source + piece.source * a.source_element - piece.lead * static_cast<std::ptrdiff_t>(sizeof(T));
   T* to = a.destination + piece.position;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     TILECONV_UNROLL
