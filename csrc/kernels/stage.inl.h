@@ -90,7 +90,7 @@ TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
     TILECONV_UNROLL
     for (int i = 0; i < vectors; ++i) {
       const T* const source = reinterpret_cast<const T*>(from) + i * lanes;
-      TILECONV_PREFETCH(reinterpret_cast<const char*>(source) + 4 * a.source_channel);
+      TILECONV_PREFETCH(reinterpret_cast<const char*>(source) + 12 * a.source_channel);
       Vec<T>::load_masked(source, mask[i]).store(to + i * lanes);
     }
     from += a.source_channel;
@@ -120,7 +120,7 @@ void stage(const StageArgs<T>& a) noexcept {
       const char* const from = source + piece->source * a.source_element;
       const std::ptrdiff_t step = piece->step * a.source_element;
       if (step == static_cast<std::ptrdiff_t>(sizeof(T)))
-        stage_adjacent<T>(to, from, *piece, 2 * a.source_channel);
+        stage_adjacent<T>(to, from, *piece, 8 * a.source_channel);
       else
         stage_strided<T>(to, from, *piece, step);
     }
