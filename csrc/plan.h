@@ -36,7 +36,8 @@ struct Layout {
   bool input_planes = true;  // and rows adjacent too
   bool out_rows = true;      // adjacent along the width
   bool out_planes = true;
-  bool grad_output_rows = true;  // weight gradient: as input_rows
+  bool grad_output_rows = true;    // weight gradient: as input_rows
+  bool grad_output_planes = true;  // its rows follow one another in the steps of its columns: a plane is one long row
   static Layout of(const ConvProblem& problem, const ConvViews& views) noexcept;
 };
 

@@ -1,5 +1,5 @@
 // ConvProblem: one convolution as plain data, checked. ConvProblem::make is the only place that rejects arguments;
-// everything below it asserts.
+// everything below it relies on what make() has checked.
 #pragma once
 
 #include <array>

@@ -155,6 +155,16 @@ def test_adjoint_identities(name: str, dtype: str, isa: str) -> None:
                 assert abs(np.vdot(other, run()) - y) <= bound, f"{label}\n{forward}"
 
 
+@pytest.mark.parametrize("out_channels", [3, 64])
+def test_weight_gradient_of_a_cropped_grad_output(out_channels: int, isa: str) -> None:
+    """A 1x1 kernel makes an image one long row, which the rows of a crop are not."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, (2, 5, 14, 13)).astype(np.float32)
+    crop = rng.integers(-3, 4, (2, out_channels, 20, 23)).astype(np.float32)[:, :, 2:16, 3:16]
+    found = tc.grad.conv2d_weight(x, (out_channels, 5, 1, 1), crop)
+    assert np.array_equal(found, np.einsum("nkyx,ncyx->kc", crop, x)[:, :, None, None])
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_finite_differences(mode: str) -> None:
     """Of the loss sum(g * y**2 / 2), by every single element of input, weight and bias."""

@@ -2,7 +2,6 @@
 #include "shift_gemm.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "../cpu.h"
 #include "../finite.h"

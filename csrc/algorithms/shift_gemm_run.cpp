@@ -1,7 +1,6 @@
 // The run of a shift_gemm plan. One task is a tile of the output: stage a chunk of channels, sweep the register tiles
 // over (pixels x out channels), next chunk.
 #include <algorithm>
-#include <cstring>
 
 #include "../parallel.h"
 #include "../stage_tile.h"

@@ -20,11 +20,18 @@
 namespace tileconv {
 namespace {
 
+// What the map calls its output is here grad_output.
+Layout map_layout(Layout layout) noexcept {
+  layout.out_rows = layout.grad_output_rows;
+  layout.out_planes = layout.grad_output_planes;
+  return layout;
+}
+
 template <class T>
 class WeightGradientPlan final : public Plan {
  public:
   explicit WeightGradientPlan(const PlanRequest& request)
-      : map_(forward_map(request.problem, request.layout)),
+      : map_(forward_map(request.problem, map_layout(request.layout))),
         set_(kernel_set<T>(*request.kernels)),
         grad_rows_(request.layout.grad_output_rows),
         batch_(map_.batch),
