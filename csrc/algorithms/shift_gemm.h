@@ -24,6 +24,7 @@ struct Blocking {
   bool paired = false;                             // channel lanes: a register tile takes the pixels of two narrow rows
   bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
   bool panels_outer = false;  // all pixels (of a line: pixel lanes) with a panel of weights, then the next panel
+  bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
 };
 

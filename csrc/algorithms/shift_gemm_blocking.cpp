@@ -118,6 +118,10 @@ class Model {
 
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
   std::int64_t tile_bytes(const Blocking& b) const { return b.vectors * set_.lanes * element; }
+  // What a tile of h x w outputs reads of a chunk.
+  std::int64_t read_bytes(const Blocking& b, std::int64_t h, std::int64_t w) const {
+    return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * map_.w.staged_length(w));
+  }
 
   // A chunk's panel of weights stays in L2 beside the staged tile.
   void cut_channel_lanes(Blocking& b) const {
@@ -127,6 +131,7 @@ class Model {
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
                        weights = map_.out_channels * b.chunk * map_.taps() * element;
     b.panels_outer = panel <= cache.l1d / 2 || weights > cache.l2 / 2;
+    b.prefetch = b.panels_outer && read_bytes(b, b.tile_h, b.tile_w) + 2 * panel <= cache.l2 * 7 / 8;
   }
 
   // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do.
@@ -149,16 +154,13 @@ class Model {
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
     const std::int64_t budget = cache_sizes().l2 * 3 / 8;
-    const auto read = [&](std::int64_t h, std::int64_t w) {
-      return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * map_.w.staged_length(w));
-    };
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;
-      return read(h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= budget);
+      return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= budget);
     };
     b.tile_w = map_.w.out_size;
     while (!fits(1, b.tile_w) && b.tile_w > unit) b.tile_w = ceil_div(ceil_div(b.tile_w, 2), unit) * unit;
-    while (read(1, b.tile_w) > budget && b.chunk > 1) b.chunk = ceil_div(b.chunk, 2);
+    while (read_bytes(b, 1, b.tile_w) > budget && b.chunk > 1) b.chunk = ceil_div(b.chunk, 2);
     std::int64_t low = 1, high = map_.h.out_size;
     while (low < high) {
       const std::int64_t middle = high - (high - low) / 2;

@@ -112,6 +112,20 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   const std::int64_t columns = panel_columns();
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   GemmArgs<T> a = tile_args(v, t);
+  const std::int64_t most_lines = block_.paired ? 2 : 1;
+
+  // While a panel of weights serves all runs of the tile, the next one is fetched into L2, an equal part in each run.
+  const std::int64_t panel_chunk = t.chunk_channels * a.weight_step;
+  const auto run_count = static_cast<std::int64_t>(runs.size());
+  const std::int64_t uses = ceil_div(t.height(), most_lines) * run_count;
+  const auto prefetch_next = [&](std::int64_t y, const Run& run, std::int64_t panel) {
+    a.next_weights = a.weights;
+    a.next_step = 0;
+    if (!block_.prefetch || panel + 1 == t.panel_end) return;
+    const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
+    a.next_weights += panel_size() + panel_chunk * use / uses;
+    a.next_step = ceil_div(panel_chunk, t.chunk_channels * map_.taps() * uses);
+  };
 
   // `lines` rows of the tile, one or two, in one register tile.
   const auto run_panel = [&](std::int64_t y, std::int64_t lines, const Run& run, std::int64_t panel) {
@@ -119,6 +133,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     const T* const weights = t.weights + panel * panel_size();
     a.bias = weights;
     a.weights = weights + columns + t.chunk_begin * a.weight_step;
+    prefetch_next(y, run, panel);
     T* const partial = t.partial + columns * ((panel - t.panel_begin) * t.height() * t.width() +
                                               (y - t.y0) * t.width() + run.x - t.x0);
     a.partial_in = first ? nullptr : partial;
@@ -150,8 +165,8 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     }
   };
   const auto run_tile_rows = [&](std::int64_t panel_begin, std::int64_t panel_end) {
-    const std::int64_t most = block_.paired ? 2 : 1;
-    for (std::int64_t y = t.y0; y < t.y1; y += most) run_rows(y, std::min(most, t.y1 - y), panel_begin, panel_end);
+    for (std::int64_t y = t.y0; y < t.y1; y += most_lines)
+      run_rows(y, std::min(most_lines, t.y1 - y), panel_begin, panel_end);
   };
   if (block_.panels_outer) {
     for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) run_tile_rows(panel, panel + 1);

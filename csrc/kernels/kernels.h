@@ -40,6 +40,8 @@ struct GemmArgs {
   std::ptrdiff_t input_gap;  // channel lanes only
   std::ptrdiff_t weight_step;
   std::ptrdiff_t weight_row;  // pixel lanes only
+  const T* next_weights;      // channel lanes only: prefetched into L2 on the way, a cache line for each tap of each
+  std::ptrdiff_t next_step;   // step, next_step elements apart
   const T* bias;              // channel lanes: padded to whole vectors
   const T* partial_in;
   T* partial_out;

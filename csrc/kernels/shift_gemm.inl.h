@@ -60,13 +60,15 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     }
   }
 
-  const T *input = a.input, *weights = a.weights;
-  const std::ptrdiff_t gap = a.input_gap;
+  const T *input = a.input, *weights = a.weights, *next = a.next_weights;
+  const std::ptrdiff_t gap = a.input_gap, next_step = a.next_step;
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
     for (const Tap* tap = a.taps; tap != end; ++tap) {
       const T* const x = input + tap->input;
       const T* const w = weights + tap->weight;
+      TILECONV_PREFETCH_L2(next);
+      next += next_step;
       V weight[vectors];
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);

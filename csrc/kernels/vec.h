@@ -14,12 +14,14 @@
 #define TILECONV_NOINLINE __declspec(noinline)
 #define TILECONV_UNROLL
 #define TILECONV_PREFETCH(address) static_cast<void>(address)
+#define TILECONV_PREFETCH_L2(address) static_cast<void>(address)
 #else
 #define TILECONV_INLINE inline __attribute__((always_inline))
 #define TILECONV_NOINLINE __attribute__((noinline))
 // Register tiles are arrays of vectors: they live in registers only if every loop over them is unrolled.
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")
 #define TILECONV_PREFETCH(address) __builtin_prefetch(address)
+#define TILECONV_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
 #endif
 
 template <class T>
