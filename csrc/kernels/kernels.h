@@ -150,6 +150,45 @@ struct PackArgs {
   std::ptrdiff_t destination_column;
 };
 
+// Winograd's F(4x4, 3x3), one vector of channels at a time (the transforms are in winograd.inl.h). Of the 36 products
+// of a tile, position p = 6 * row + column lies p * ..._position elements from the first.
+constexpr int winograd_outputs_per_axis = 4, winograd_taps_per_axis = 3;
+constexpr int winograd_window_size = winograd_outputs_per_axis + winograd_taps_per_axis - 1;
+constexpr int winograd_positions = winograd_window_size * winograd_window_size;
+
+// A row of `tiles` windows, 4 pixels apart: pixel (y, x) is the vector input + y * input_row + x * lanes.
+template <class T>
+struct WinogradInputArgs {
+  const T* input;
+  std::ptrdiff_t input_row;
+  T* out;
+  std::ptrdiff_t out_position, out_tile;
+  std::int64_t tiles;
+};
+
+// The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x * lanes.
+template <class T>
+struct WinogradOutputArgs {
+  const T* input;
+  std::ptrdiff_t input_position, input_tile;
+  const T* bias;  // a vector
+  T* out;
+  std::ptrdiff_t out_row;
+  std::int64_t tiles;
+};
+
+// Kernels of `channels` in channels, for a vector of out channels: element (i, j) of the first is the vector
+// weights + taps[3 * i + j].
+template <class T>
+struct WinogradWeightArgs {
+  const T* weights;
+  const std::ptrdiff_t* taps;
+  std::ptrdiff_t weight_channel;
+  T* out;
+  std::ptrdiff_t out_position, out_channel;
+  std::int64_t channels;
+};
+
 template <class T>
 struct KernelSet {
   int lanes;
@@ -166,6 +205,9 @@ struct KernelSet {
   void (*pack)(const PackArgs<T>&) noexcept;
   // to[i * step] = from[i] for i < count; what lies between is not touched.
   void (*spread)(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept;
+  void (*winograd_input)(const WinogradInputArgs<T>&) noexcept;
+  bool (*winograd_output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
+  void (*winograd_weights)(const WinogradWeightArgs<T>&) noexcept;
   // Issues `iterations` * fma_per_iteration independent multiply-adds on vectors of `lanes`.
   void (*fma_loop)(std::int64_t iterations) noexcept;
   int fma_per_iteration;

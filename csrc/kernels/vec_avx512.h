@@ -30,6 +30,9 @@ struct Vec<float> {
     _mm512_mask_storeu_ps(p + lanes, 0x5555, _mm512_permutexvar_ps(high, v));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
 
   // Pairs, then quads within 128-bit lanes, then the 128-bit lanes as a 4 x 4 transpose.
   static TILECONV_INLINE void transpose(Vec (&rows)[16]) {
@@ -87,6 +90,9 @@ struct Vec<double> {
     _mm512_mask_storeu_pd(p + lanes, 0x55, _mm512_permutexvar_pd(high, v));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
+  friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
+  friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
 
   static TILECONV_INLINE void transpose(Vec (&rows)[8]) {
     __m512d t[8];

@@ -58,6 +58,21 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
     return r;
   }
+  friend TILECONV_INLINE Vec operator+(const Vec& a, const Vec& b) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] + b.v[i];
+    return r;
+  }
+  friend TILECONV_INLINE Vec operator-(const Vec& a, const Vec& b) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] - b.v[i];
+    return r;
+  }
+  friend TILECONV_INLINE Vec operator*(const Vec& a, const Vec& b) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] * b.v[i];
+    return r;
+  }
   static TILECONV_INLINE void transpose(Vec (&rows)[lanes]) {
     for (int i = 0; i < lanes; ++i)
       for (int j = 0; j < i; ++j) {
