@@ -119,12 +119,12 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   const auto run_count = static_cast<std::int64_t>(runs.size());
   const std::int64_t uses = ceil_div(t.height(), most_lines) * run_count;
   const auto prefetch_next = [&](std::int64_t y, const Run& run, std::int64_t panel) {
-    a.next_weights = a.weights;
-    a.next_step = 0;
+    a.prefetch = a.weights;
+    a.prefetch_step = 0;
     if (!block_.prefetch || panel + 1 == t.panel_end) return;
     const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
-    a.next_weights += panel_size() + panel_chunk * use / uses;
-    a.next_step = ceil_div(panel_chunk, t.chunk_channels * map_.taps() * uses);
+    a.prefetch += panel_size() + panel_chunk * use / uses;
+    a.prefetch_step = ceil_div(panel_chunk, t.chunk_channels * map_.taps() * uses);
   };
 
   // `lines` rows of the tile, one or two, in one register tile.

@@ -10,6 +10,7 @@
 // transforms reaches the whole tile, but must show only where the direct sum has it.
 #include <algorithm>
 #include <cstdlib>
+#include <cstdio>
 
 #include "../cpu.h"
 #include "../parallel.h"
@@ -188,7 +189,7 @@ class WinogradPlan final : public Plan {
   std::vector<std::vector<StagePiece>> pieces_;
   std::int64_t band_tiles_ = 1, strip_bands_ = 1, tiles_per_image_ = 0, splits_ = 1, channel_chunk_ = 1;
   std::int64_t kernel_rows_ = 1, panel_vectors_ = 1;
-  std::vector<const GemmKernel<T>*> kernels_;  // for each count of vectors, tiles of 1, 2, .. rows
+  std::vector<const ProductKernel<T>*> products_;  // for each count of vectors, tiles of 1, 2, .. rows
   const GemmKernel<T>* direct_kernels_ = nullptr;
   int threads_ = 1;
 };
@@ -198,28 +199,28 @@ class WinogradPlan final : public Plan {
 template <class T>
 void WinogradPlan<T>::cut() {
   double best = 0;
-  for (int i = 0; i < set_.pixel_lanes_count; ++i) {
-    const GemmKernel<T>& kernel = set_.pixel_lanes[i];
+  for (int i = 0; i < set_.product_count; ++i) {
+    const ProductKernel<T>& kernel = set_.product[i];
     const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
-    if (i + 1 < set_.pixel_lanes_count && set_.pixel_lanes[i + 1].vectors == kernel.vectors) continue;
-    const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts);
-    const double rows = kernel.rows;
-    const double per_row = std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) / rows + 0.1;
-    const double cost = static_cast<double>(parts) * per_row;
-    if (best == 0 || cost < best) best = cost, kernel_rows_ = kernel.rows, panel_vectors_ = ceil_div(out_vectors_, parts);
+    if (ceil_div(out_vectors_, parts) != kernel.vectors) continue;
+    const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
+    // Of equal products the larger tile loads less.
+    const double cycles = std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
+    const double cost = static_cast<double>(parts) * cycles / rows;
+    if (best == 0 || cost < best) best = cost, kernel_rows_ = kernel.rows, panel_vectors_ = kernel.vectors;
   }
+  if (const char* k = getenv("TC_WK")) { int r, v; sscanf(k, "%dx%d", &r, &v); const std::int64_t parts = ceil_div(out_vectors_, v); panel_vectors_ = ceil_div(out_vectors_, parts); kernel_rows_ = r; }
   constexpr auto element = static_cast<std::int64_t>(sizeof(T));
   std::int64_t widest = 1;
   for (const PhaseAxis& axis : columns_) widest = std::max(widest, ceil_div(axis.out_size, tile_size));
   const std::int64_t tile_bytes = positions * (in_vectors_ * set_.lanes + panel_columns()) * element;
-  const bool light = group_size() * element <= cache_sizes().l2 * 3 / 4;
   const char* e = getenv("TC_WB");
-  const std::int64_t budget = e ? atoi(e) * 1024 : light ? cache_sizes().l2 / 2 : 3 * cache_sizes().l2;
+  const std::int64_t budget = e ? atoi(e) * 1024 : cache_sizes().l2 * 3 / 2;
   const std::int64_t tiles = std::max<std::int64_t>(4, budget / tile_bytes);
   band_tiles_ = ceil_div(widest, ceil_div(widest, std::min<std::int64_t>(tiles, 64)));
   strip_bands_ = std::max<std::int64_t>(1, tiles / band_tiles_);
   // A chunk of a panel stays in L1 while all tiles pass.
-  const std::int64_t chunk = std::max<std::int64_t>(1, cache_sizes().l1d * 5 / 8 / (panel_columns() * element));
+  const std::int64_t chunk = std::max<std::int64_t>(1, (getenv("TC_WC") ? atoi(getenv("TC_WC")) * 1024 : cache_sizes().l1d * 5 / 8) / (panel_columns() * element));
   channel_chunk_ = ceil_div(map_.in_channels, ceil_div(map_.in_channels, chunk));
 }
 
@@ -246,10 +247,15 @@ void WinogradPlan<T>::make_bands() {
 
 template <class T>
 void WinogradPlan<T>::make_kernels() {
-  kernels_.push_back(nullptr);
+  const auto first = [](auto table, int count, int vectors) {
+    int i = 0;
+    while (i + 1 < count && table[i].vectors != vectors) ++i;
+    return table + i;
+  };
+  products_.push_back(nullptr);
   for (int vectors = 1; vectors <= panel_vectors_; ++vectors)
-    kernels_.push_back(&find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, 1, vectors));
-  direct_kernels_ = kernels_[1];
+    products_.push_back(first(set_.product, set_.product_count, vectors));
+  direct_kernels_ = first(set_.pixel_lanes, set_.pixel_lanes_count, 1);
 }
 
 // Threads share the strips; where there are few, the panels of weights too, and stage the same bands again.
@@ -361,26 +367,26 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const T* packed, std::int64_
 // panel are its vectors.
 template <class T>
 void WinogradPlan<T>::multiply(const Workspace& w, const T* weights, std::int64_t vectors, std::int64_t tiles) const {
-  const Tap only{0, 0};
   const std::int64_t parts = ceil_div(tiles, kernel_rows_), chunks = ceil_div(map_.in_channels, channel_chunk_);
-  GemmArgs<T> a{};
-  a.taps = &only;
-  a.tap_count = 1;
-  a.input_step = panel_columns();
-  a.weight_step = 1;
-  a.weight_row = product_row();
-  a.partial_row = a.out_channel_stride = panel_columns();
+  const ProductKernel<T>* const kernels = products_[static_cast<std::size_t>(vectors)];
+  ProductArgs<T> a{};
+  a.row = product_row();
+  a.column_step = a.out_row = panel_columns();
   for (std::int64_t position = 0; position < positions; ++position) {
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       const std::int64_t c = split_at(map_.in_channels, chunks, chunk);
       a.steps = split_at(map_.in_channels, chunks, chunk + 1) - c;
-      a.input = weights + position * position_size() + c * panel_columns();
+      a.columns = weights + position * position_size() + c * panel_columns();
+      a.accumulate = chunk > 0;
+      // While a chunk of the panel serves all tiles, the next one is fetched into L2, an equal part for each of them.
+      const std::int64_t chunk_size = a.steps * panel_columns();
+      a.prefetch_step = ceil_div(panel_columns(), parts);
       for (std::int64_t part = 0; part < parts; ++part) {
         const std::int64_t tile = split_at(tiles, parts, part), rows = split_at(tiles, parts, part + 1) - tile;
-        a.weights = w.products + position * product_position() + tile * product_row() + c;
+        a.rows = w.products + position * product_position() + tile * product_row() + c;
         a.out = w.sums + position * sum_position() + tile * panel_columns();
-        a.partial_in = chunk > 0 ? a.out : nullptr;
-        kernels_[static_cast<std::size_t>(vectors)][rows - 1].run(a);
+        a.prefetch = a.columns + chunk_size + chunk_size * part / parts;
+        kernels[rows - 1].run(a);
       }
     }
   }

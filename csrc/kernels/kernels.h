@@ -40,8 +40,9 @@ struct GemmArgs {
   std::ptrdiff_t input_gap;  // channel lanes only
   std::ptrdiff_t weight_step;
   std::ptrdiff_t weight_row;  // pixel lanes only
-  const T* next_weights;      // channel lanes only: prefetched into L2 on the way, a cache line for each tap of each
-  std::ptrdiff_t next_step;   // step, next_step elements apart
+  // Channel lanes only: a cache line is fetched into L2 for each tap of each step, prefetch_step elements apart.
+  const T* prefetch;
+  std::ptrdiff_t prefetch_step;
   const T* bias;              // channel lanes: padded to whole vectors
   const T* partial_in;
   T* partial_out;
@@ -166,6 +167,30 @@ struct WinogradInputArgs {
   std::int64_t tiles;
 };
 
+// The products of one position, a plain matrix product: for row m and column n < vectors * lanes of the kernel
+//   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over s < steps of
+//                          rows[m * row + s] * columns[s * column_step + n]
+// A cache line is fetched into L2 for each step, prefetch_step elements apart.
+template <class T>
+struct ProductArgs {
+  const T* rows;
+  std::ptrdiff_t row;
+  const T* columns;
+  std::ptrdiff_t column_step;
+  std::int64_t steps;
+  const T* prefetch;
+  std::ptrdiff_t prefetch_step;
+  bool accumulate;
+  T* out;
+  std::ptrdiff_t out_row;
+};
+
+template <class T>
+struct ProductKernel {
+  int rows, vectors;
+  void (*run)(const ProductArgs<T>&) noexcept;
+};
+
 // The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x * lanes.
 template <class T>
 struct WinogradOutputArgs {
@@ -205,6 +230,8 @@ struct KernelSet {
   void (*pack)(const PackArgs<T>&) noexcept;
   // to[i * step] = from[i] for i < count; what lies between is not touched.
   void (*spread)(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept;
+  const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
+  int product_count;
   void (*winograd_input)(const WinogradInputArgs<T>&) noexcept;
   bool (*winograd_output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
   void (*winograd_weights)(const WinogradWeightArgs<T>&) noexcept;

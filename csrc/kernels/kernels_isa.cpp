@@ -25,10 +25,12 @@ namespace {
 #include "depthwise.inl.h"
 #include "winograd.inl.h"
 
-constexpr GemmTable<float, ChannelLanes> channel_lanes_f32;
-constexpr GemmTable<float, PixelLanes> pixel_lanes_f32;
-constexpr GemmTable<double, ChannelLanes> channel_lanes_f64;
-constexpr GemmTable<double, PixelLanes> pixel_lanes_f64;
+constexpr TileTable<float, ChannelLanes> channel_lanes_f32;
+constexpr TileTable<float, PixelLanes> pixel_lanes_f32;
+constexpr TileTable<double, ChannelLanes> channel_lanes_f64;
+constexpr TileTable<double, PixelLanes> pixel_lanes_f64;
+constexpr TileTable<float, Products> products_f32;
+constexpr TileTable<double, Products> products_f64;
 constexpr DotTable<float> dot_f32;
 constexpr DotTable<double> dot_f64;
 
@@ -39,10 +41,10 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
     TILECONV_STRING(TILECONV_ISA_NAME),
     {Vec<float>::lanes, channel_lanes_f32.kernels, channel_lanes_f32.size, pixel_lanes_f32.kernels,
      pixel_lanes_f32.size, dot_f32.kernels, dot_f32.size, plane_table<float>, plane_table_size, plane_rows,
-     stage<float>, pack<float>, spread<float>, winograd_input<float>, winograd_output<float>, winograd_weights<float>, fma_loop<float>, fma_per_iteration},
+     stage<float>, pack<float>, spread<float>, products_f32.kernels, products_f32.size, winograd_input<float>, winograd_output<float>, winograd_weights<float>, fma_loop<float>, fma_per_iteration},
     {Vec<double>::lanes, channel_lanes_f64.kernels, channel_lanes_f64.size, pixel_lanes_f64.kernels,
      pixel_lanes_f64.size, dot_f64.kernels, dot_f64.size, plane_table<double>, plane_table_size, plane_rows,
-     stage<double>, pack<double>, spread<double>, winograd_input<double>, winograd_output<double>, winograd_weights<double>, fma_loop<double>, fma_per_iteration},
+     stage<double>, pack<double>, spread<double>, products_f64.kernels, products_f64.size, winograd_input<double>, winograd_output<double>, winograd_weights<double>, fma_loop<double>, fma_per_iteration},
 };
 
 }  // namespace tileconv

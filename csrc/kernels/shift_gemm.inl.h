@@ -60,15 +60,15 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     }
   }
 
-  const T *input = a.input, *weights = a.weights, *next = a.next_weights;
-  const std::ptrdiff_t gap = a.input_gap, next_step = a.next_step;
+  const T *input = a.input, *weights = a.weights, *ahead = a.prefetch;
+  const std::ptrdiff_t gap = a.input_gap, ahead_step = a.prefetch_step;
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
     for (const Tap* tap = a.taps; tap != end; ++tap) {
       const T* const x = input + tap->input;
       const T* const w = weights + tap->weight;
-      TILECONV_PREFETCH_L2(next);
-      next += next_step;
+      TILECONV_PREFETCH_L2(ahead);
+      ahead += ahead_step;
       V weight[vectors];
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
@@ -151,27 +151,29 @@ constexpr int table_size(int most_vectors, int row_limit) {
 template <class T>
 struct ChannelLanes {
   static constexpr int most_vectors = 4, row_limit = 28;
+  using Kernel = GemmKernel<T>;
   template <int rows, int vectors>
-  static constexpr GemmKernel<T> row() {
+  static constexpr Kernel row() {
     return {rows, vectors, channel_lanes<T, rows, vectors>};
   }
 };
 template <class T>
 struct PixelLanes {
   static constexpr int most_vectors = 8, row_limit = 8;
+  using Kernel = GemmKernel<T>;
   template <int rows, int vectors>
-  static constexpr GemmKernel<T> row() {
+  static constexpr Kernel row() {
     return {rows, vectors, pixel_lanes<T, rows, vectors>};
   }
 };
 
-template <class T, template <class> class Orientation>
-struct GemmTable {
-  using Family = Orientation<T>;
+template <class T, template <class> class Tiles>
+struct TileTable {
+  using Family = Tiles<T>;
   static constexpr int size = table_size(Family::most_vectors, Family::row_limit);
-  GemmKernel<T> kernels[size];
+  typename Family::Kernel kernels[size];
 
-  constexpr GemmTable() : kernels{} {
+  constexpr TileTable() : kernels{} {
     int next = 0;
     fill<1, Family::most_vectors>(next);
   }

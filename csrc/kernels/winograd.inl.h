@@ -153,3 +153,47 @@ void winograd_weights(const WinogradWeightArgs<T>& a) noexcept {
     out += a.out_channel;
   }
 }
+
+template <class T, int rows, int vectors>
+void product(const ProductArgs<T>& a) noexcept {
+  using V = Vec<T>;
+  V sum[rows][vectors];
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m) {
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v)
+      sum[m][v] = a.accumulate ? V::load(a.out + m * a.out_row + v * V::lanes) : V::broadcast(T(0));
+  }
+  const T *left = a.rows, *right = a.columns, *ahead = a.prefetch;
+  const std::ptrdiff_t row = a.row, column_step = a.column_step, ahead_step = a.prefetch_step;
+  for (std::int64_t s = a.steps; s > 0; --s) {
+    TILECONV_PREFETCH_L2(ahead);
+    V column[vectors];
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) column[v] = V::load(right + v * V::lanes);
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      const V value = V::broadcast(left[m * row]);
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(value, column[v], sum[m][v]);
+    }
+    ahead += ahead_step;
+    right += column_step;
+    ++left;
+  }
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m) {
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(a.out + m * a.out_row + v * V::lanes);
+  }
+}
+
+template <class T>
+struct Products {
+  static constexpr int most_vectors = 6, row_limit = 14;
+  using Kernel = ProductKernel<T>;
+  template <int rows, int vectors>
+  static constexpr Kernel row() {
+    return {rows, vectors, product<T, rows, vectors>};
+  }
+};
