@@ -157,11 +157,11 @@ constexpr int winograd_outputs_per_axis = 4, winograd_taps_per_axis = 3;
 constexpr int winograd_window_size = winograd_outputs_per_axis + winograd_taps_per_axis - 1;
 constexpr int winograd_positions = winograd_window_size * winograd_window_size;
 
-// A row of `tiles` windows, 4 pixels apart: pixel (y, x) is the vector input + y * input_row + x * lanes.
+// A row of `tiles` windows, 4 pixels apart: pixel (y, x) is the vector input + y * input_row + x * input_column.
 template <class T>
 struct WinogradInputArgs {
   const T* input;
-  std::ptrdiff_t input_row;
+  std::ptrdiff_t input_row, input_column;
   T* out;
   std::ptrdiff_t out_position, out_tile;
   std::int64_t tiles;
@@ -191,14 +191,14 @@ struct ProductKernel {
   void (*run)(const ProductArgs<T>&) noexcept;
 };
 
-// The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x * lanes.
+// The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x * out_column.
 template <class T>
 struct WinogradOutputArgs {
   const T* input;
   std::ptrdiff_t input_position, input_tile;
   const T* bias;  // a vector
   T* out;
-  std::ptrdiff_t out_row;
+  std::ptrdiff_t out_row, out_column;
   std::int64_t tiles;
 };
 

@@ -38,7 +38,6 @@ TILECONV_INLINE void winograd_window(const Vec<T>& d0, const Vec<T>& d1, const V
 template <class T>
 void winograd_input(const WinogradInputArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int lanes = V::lanes;
   V half[6][6];  // B^T d, a column for each column of the window; neighbouring windows share two
   const auto column = [&](const T* from, int j) {
     V d[6];
@@ -47,14 +46,14 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
     winograd_window<T>(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], 6);
   };
   column(a.input, 4);
-  column(a.input + lanes, 5);
+  column(a.input + a.input_column, 5);
   const T* input = a.input;
   T* out = a.out;
   for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
     TILECONV_UNROLL
     for (int i = 0; i < 6; ++i) half[i][0] = half[i][4], half[i][1] = half[i][5];
     TILECONV_UNROLL
-    for (int j = 2; j < 6; ++j) column(input + j * lanes, j);
+    for (int j = 2; j < 6; ++j) column(input + j * a.input_column, j);
     TILECONV_UNROLL
     for (int i = 0; i < 6; ++i) {
       V row[6];
@@ -62,7 +61,7 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
       TILECONV_UNROLL
       for (int j = 0; j < 6; ++j) row[j].store(out + (i * 6 + j) * a.out_position);
     }
-    input += 4 * lanes;
+    input += 4 * a.input_column;
     out += a.out_tile;
   }
 }
@@ -104,11 +103,11 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
       for (int i = 0; i < 4; ++i) {
         y[i] = y[i] + bias;
         finite = V::fma(y[i], zero, finite);
-        y[i].store(out + i * a.out_row + x * lanes);
+        y[i].store(out + i * a.out_row + x * a.out_column);
       }
     }
     input += a.input_tile;
-    out += 4 * lanes;
+    out += 4 * a.out_column;
   }
   T lane[lanes];
   finite.store(lane);

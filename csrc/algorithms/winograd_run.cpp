@@ -1,0 +1,234 @@
+// The run of a winograd plan: windows, products, outputs of one strip of bands.
+#include "../parallel.h"
+#include "winograd.h"
+
+namespace tileconv {
+
+template <class T>
+void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
+  const auto size = static_cast<std::size_t>(window * map_.kernel_elements * panel_columns() * element);
+  parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
+    T* const panel = static_cast<T*>(packed) + task * positions * position_size();
+    T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
+    for (std::int64_t c = 0; c < map_.in_channels; c += window)
+      transform_weights(v, task / panels(), task % panels(), c, std::min(window, map_.in_channels - c), scratch,
+                        panel + c * panel_columns(), position_size());
+  });
+}
+
+template <class T>
+void WinogradPlan<T>::run(const ConvViews& v, const void* packed) const {
+  const std::int64_t bands = map_.batch * bands_per_image(), strips = ceil_div(bands, strip_bands_);
+  parallel_for(map_.groups * strips * splits_, threads_, [&](std::int64_t task) {
+    const std::int64_t split = task % splits_, strip = task / splits_ % strips, group = task / splits_ / strips;
+    run_strip(v, packed ? static_cast<const T*>(packed) + group * group_size() : nullptr, group,
+              split_at(bands, strips, strip), split_at(bands, strips, strip + 1), split_at(panels(), splits_, split),
+              split_at(panels(), splits_, split + 1));
+  });
+}
+
+template <class T>
+void WinogradPlan<T>::run_strip(const ConvViews& v, const T* packed, std::int64_t group, std::int64_t begin,
+                                std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
+  Workspace w{};
+  w.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  w.sums = w.windows + windows_size();
+  w.staged = w.sums + sums_size();
+  w.transposed = w.staged + staged_size();
+  w.outputs = w.transposed + transposed_size();
+  w.direct = w.outputs + outputs_size();
+  w.weights = w.direct + direct_size();
+  std::int64_t tiles = 0;
+  for (std::int64_t b = begin; b < end; ++b) {
+    transform_windows(v, w, group, b, tiles);
+    tiles += tiles_of(band(b));
+  }
+  for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+    multiply(v, w, packed, group, panel, tiles);
+    std::int64_t first_tile = 0;
+    for (std::int64_t b = begin; b < end; ++b) {
+      finish(v, w, group, panel, b, first_tile);
+      first_tile += tiles_of(band(b));
+    }
+  }
+}
+
+// Six rows of the band for a vector of channels; zeros where the band has no use for a row.
+template <class T>
+void WinogradPlan<T>::stage(const ConvViews& v, std::int64_t n, std::int64_t group, const Band& b, std::int64_t vector,
+                            T* staged) const {
+  const auto& pieces = pieces_[b.pieces];
+  const char* const source =
+      v.input + n * v.input_stride[0] + (group * map_.in_channels + vector * set_.lanes) * v.input_stride[1];
+  for (std::int64_t i = 0; i < window; ++i) {
+    const std::int64_t row = b.phase + h_.first + h_.dilation * (b.tile_row * tile_size + i);
+    const std::int64_t from = i < b.rows + taps - 1 ? h_.map(row) : -1;
+    set_.stage({staged + i * pitch(), staged_channel(), from < 0 ? nullptr : source + from * v.input_stride[2],
+                v.input_stride[1], v.input_stride[3], channels_of(vector, map_.in_channels), pieces.data(),
+                static_cast<std::int64_t>(pieces.size()), pitch()});
+  }
+}
+
+template <class T>
+void WinogradPlan<T>::transform_windows(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
+                                        std::int64_t first_tile) const {
+  const std::int64_t lanes = set_.lanes, d = w_.dilation;
+  for (std::int64_t vector = 0; vector < in_vectors_; ++vector) {
+    stage(v, image(b), group, band(b), vector, w.staged);
+    set_.pack({w.staged, staged_channel(), 1, channels_of(vector, map_.in_channels), lanes, window * pitch(),
+               w.transposed, lanes});
+    T* out = w.windows + first_tile * window_row() + vector * lanes;
+    for (std::int64_t phase = 0; phase < d; ++phase) {
+      const std::int64_t tiles = phase_tiles(band(b), phase);
+      set_.winograd_input({w.transposed + phase * lanes, pitch() * lanes, d * lanes, out, window_position(),
+                           window_row(), tiles});
+      out += tiles * window_row();
+    }
+  }
+}
+
+// The kernels of `channels` in channels, from c on, for a panel. Elements of one kernel are adjacent, and those of the
+// next in channel mostly follow.
+template <class T>
+void WinogradPlan<T>::transform_weights(const ConvViews& v, std::int64_t group, std::int64_t panel, std::int64_t c,
+                                        std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const {
+  const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements;
+  std::ptrdiff_t tap_at[taps * taps];
+  for (std::int64_t i = 0; i < taps; ++i)
+    for (std::int64_t j = 0; j < taps; ++j)
+      tap_at[i * taps + j] = map_.kernel_index(h_.original(i), w_.original(j)) * lanes;
+  const std::int64_t together = map_.weight_in == elements ? channels : 1;
+  for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
+    const T* const from = group_weights(v, group) + vector * lanes * map_.weight_out + c * map_.weight_in;
+    for (std::int64_t piece = 0; piece < channels; piece += together)
+      set_.pack({from + piece * map_.weight_in, map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes,
+                 elements * together, scratch + piece * elements * lanes, lanes});
+    set_.winograd_weights({scratch, tap_at, elements * lanes, out + (vector - panel_begin(panel)) * lanes,
+                           out_position, panel_columns(), channels});
+  }
+}
+
+// The products of a panel. Tiles are the rows of the register tile and are broadcast; out channels are its vectors.
+// While a chunk of in channels serves all tiles of a position, the weights that follow are fetched into L2, an equal
+// part for each register tile.
+template <class T>
+void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
+                               std::int64_t panel, std::int64_t tiles) const {
+  const std::int64_t parts = ceil_div(tiles, product_rows_), chunks = ceil_div(map_.in_channels, channel_chunk_);
+  const ProductKernel<T>* const kernels =
+      products_[static_cast<std::size_t>(panel_begin(panel + 1) - panel_begin(panel))];
+  ProductArgs<T> a{};
+  a.row = window_row();
+  a.column_step = a.out_row = panel_columns();
+  a.prefetch_step = packed ? ceil_div(panel_columns(), parts) : 0;
+  const auto chunk_begin = [&](std::int64_t chunk) { return split_at(map_.in_channels, chunks, chunk); };
+  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights) {
+    a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
+    a.columns = weights;
+    a.accumulate = chunk > 0;
+    const std::int64_t size = packed ? a.steps * panel_columns() : 0;
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t tile = split_at(tiles, parts, part), rows = split_at(tiles, parts, part + 1) - tile;
+      a.rows = w.windows + position * window_position() + tile * window_row() + chunk_begin(chunk);
+      a.out = w.sums + position * sum_position() + tile * panel_columns();
+      a.prefetch = weights + size + size * part / parts;
+      kernels[rows - 1].run(a);
+    }
+  };
+  if (packed) {
+    const T* const weights = packed + panel * positions * position_size();
+    for (std::int64_t position = 0; position < positions; ++position)
+      for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
+        multiply_chunk(position, chunk, weights + position * position_size() + chunk_begin(chunk) * panel_columns());
+    return;
+  }
+  const std::int64_t chunk_size = channel_chunk_ * panel_columns();
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+    transform_weights(v, group, panel, chunk_begin(chunk), chunk_begin(chunk + 1) - chunk_begin(chunk),
+                      w.weights + positions * chunk_size, w.weights, chunk_size);
+    for (std::int64_t position = 0; position < positions; ++position)
+      multiply_chunk(position, chunk, w.weights + position * chunk_size);
+  }
+}
+
+template <class T>
+void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel,
+                             std::int64_t b, std::int64_t first_tile) const {
+  const std::int64_t lanes = set_.lanes, d = w_.dilation, width = band(b).x1 - band(b).x0;
+  const std::ptrdiff_t out_row = band_width() * lanes, step = v.out_stride[3] / element;
+  T bias[64 / sizeof(float)];
+  for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
+    const std::int64_t channels = channels_of(vector, map_.out_channels);
+    const std::int64_t channel = group * map_.out_channels + vector * lanes;
+    for (std::int64_t k = 0; k < lanes; ++k)
+      bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[channel + k] : T(0);
+    const T* sums = w.sums + first_tile * panel_columns() + (vector - panel_begin(panel)) * lanes;
+    bool finite = true;
+    for (std::int64_t phase = 0; phase < d; ++phase) {
+      const std::int64_t tiles = phase_tiles(band(b), phase);
+      finite &= set_.winograd_output({sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row,
+                                      d * lanes, tiles});
+      sums += tiles * panel_columns();
+    }
+    if (!finite) {
+      sum_directly(v, w, group, b, vector);
+      continue;
+    }
+    for (std::int64_t row = 0; row < band(b).rows; ++row) {
+      T* const out = output(v, image(b), channel, band(b), row);
+      const bool adjacent = step == 1 || width == 1;
+      set_.pack({w.outputs + row * out_row, lanes, 1, width, width, channels, adjacent ? out : w.direct,
+                 adjacent ? v.out_stride[1] / element : width});
+      for (std::int64_t k = 0; k < channels && !adjacent; ++k)
+        set_.spread(w.direct + k * width, width, out + k * (v.out_stride[1] / element), step);
+    }
+  }
+}
+
+// The band's outputs of a vector of channels by the direct sum, one running sum over (channel, row, column) as
+// shift_gemm computes it. Vectors run over pixels, on into the next staged row, where their values are dropped.
+template <class T>
+void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
+                                   std::int64_t vector) const {
+  const std::int64_t lanes = set_.lanes, line = line_size(), width = band(b).x1 - band(b).x0;
+  const std::int64_t channels = channels_of(vector, map_.out_channels);
+  const std::int64_t channel = group * map_.out_channels + vector * lanes;
+  Tap tap_at[taps * taps];  // in the map's order
+  for (std::int64_t i = 0; i < taps; ++i)
+    for (std::int64_t j = 0; j < taps; ++j)
+      tap_at[i * taps + j] = {h_.original(i) * pitch() + w_.original(j) * w_.dilation, map_.kernel_index(i, j)};
+  constexpr std::int64_t most_rows = 8;
+  GemmArgs<T> a{};
+  a.taps = tap_at;
+  a.tap_count = taps * taps;
+  a.input_step = staged_channel();
+  a.weight_step = map_.weight_in;
+  a.weight_row = map_.weight_out;
+  a.partial_row = a.out_channel_stride = line;
+  for (std::int64_t in_vector = 0; in_vector < in_vectors_; ++in_vector) {
+    stage(v, image(b), group, band(b), in_vector, w.staged);
+    a.steps = channels_of(in_vector, map_.in_channels);
+    for (std::int64_t row = 0; row < band(b).rows; ++row)
+      for (std::int64_t k = 0; k < channels; k += most_rows)
+        for (std::int64_t x = 0; x < width; x += lanes) {
+          a.input = w.staged + row * pitch() + x;
+          a.weights = group_weights(v, group) + (vector * lanes + k) * map_.weight_out +
+                      in_vector * lanes * map_.weight_in;
+          a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;
+          a.out = w.direct + (row * lanes + k) * line + x;
+          a.partial_in = in_vector > 0 ? a.out : nullptr;
+          find_kernel(set_.pixel_lanes, set_.pixel_lanes_count,
+                      static_cast<int>(std::min(most_rows, channels - k)), 1)
+              .run(a);
+        }
+  }
+  for (std::int64_t row = 0; row < band(b).rows; ++row)
+    for (std::int64_t k = 0; k < channels; ++k)
+      set_.spread(w.direct + (row * lanes + k) * line, width, output(v, image(b), channel + k, band(b), row),
+                  v.out_stride[3] / element);
+}
+
+template class WinogradPlan<float>;
+template class WinogradPlan<double>;
+
+}  // namespace tileconv
