@@ -55,13 +55,13 @@ void WinogradPlan<T>::choose_panels() {
   }
 }
 
-// How many tiles a strip has: windows and sums may take more than L2, as L3 delivers them at the pace of the products,
-// so that every weight on its way from L3 meets enough tiles; more so where weights are transformed for every strip.
+// How many tiles a strip has. Windows and sums may take more than L2, as L3 delivers them at the pace of the products:
+// what counts is that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
 void WinogradPlan<T>::cut_bands() {
   const CacheSizes& cache = cache_sizes();
   const std::int64_t tile_bytes = positions * (in_vectors_ * set_.lanes + panel_columns()) * element;
-  const std::int64_t tiles = std::max<std::int64_t>(4, cache.l2 * (frozen_ ? 3 : 6) / 2 / tile_bytes);
+  const std::int64_t tiles = std::max<std::int64_t>(4, 3 * cache.l2 / tile_bytes);
   // A band's columns are cut in blocks that hold one tile of every phase.
   const std::int64_t d = w_.dilation, blocks = ceil_div(w_.out_size, tile_size * d);
   constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
@@ -97,7 +97,8 @@ void WinogradPlan<T>::make_bands() {
 }
 
 // Cycles of one image. Constants are measurements on Zen 5: products reach 90 % of the FMA peak; staging, transposing
-// and transforming a vector of channels costs 300 cycles a tile; L3 delivers 16 bytes a cycle, memory 6.
+// and transforming a vector of channels costs 300 cycles a tile; weights beyond L2 arrive
+// at 6 bytes a cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0;
@@ -112,9 +113,7 @@ double WinogradPlan<T>::estimate() const {
     return static_cast<double>(map_.groups) * (1.05 * products + transforms + weights + 2000);
   }
   const auto bytes = static_cast<double>(map_.groups * group_size() * element);
-  const CacheSizes& cache = cache_sizes();
-  const double rate = bytes < static_cast<double>(cache.l2) / 2 ? 64 : bytes < static_cast<double>(cache.l3) / 2 ? 16 : 6;
-  const double streamed = strips * bytes / rate;
+  const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
   return std::max(static_cast<double>(map_.groups) * products, streamed) +
          static_cast<double>(map_.groups) * (transforms + 2000);
 }

@@ -41,8 +41,7 @@ class WinogradPlan final : public Plan {
 
  private:
   static constexpr std::int64_t tile_size = winograd_outputs_per_axis, taps = winograd_taps_per_axis,
-                                window = winograd_window_size, positions = winograd_positions,
-                                element = sizeof(T);
+                                window = winograd_window_size, positions = winograd_positions, element = sizeof(T);
 
   // Rows phase, phase + dilation, .. of the output, the first of them a band's; columns [x0, x1).
   struct Band {

@@ -80,8 +80,8 @@ void WinogradPlan<T>::transform_windows(const ConvViews& v, const Workspace& w, 
     T* out = w.windows + first_tile * window_row() + vector * lanes;
     for (std::int64_t phase = 0; phase < d; ++phase) {
       const std::int64_t tiles = phase_tiles(band(b), phase);
-      set_.winograd_input({w.transposed + phase * lanes, pitch() * lanes, d * lanes, out, window_position(),
-                           window_row(), tiles});
+      set_.winograd_input(
+          {w.transposed + phase * lanes, pitch() * lanes, d * lanes, out, window_position(), window_row(), tiles});
       out += tiles * window_row();
     }
   }
@@ -103,8 +103,8 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, std::int64_t group, 
     for (std::int64_t piece = 0; piece < channels; piece += together)
       set_.pack({from + piece * map_.weight_in, map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes,
                  elements * together, scratch + piece * elements * lanes, lanes});
-    set_.winograd_weights({scratch, tap_at, elements * lanes, out + (vector - panel_begin(panel)) * lanes,
-                           out_position, panel_columns(), channels});
+    set_.winograd_weights({scratch, tap_at, elements * lanes, out + (vector - panel_begin(panel)) * lanes, out_position,
+                           panel_columns(), channels});
   }
 }
 
@@ -166,8 +166,8 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_
     bool finite = true;
     for (std::int64_t phase = 0; phase < d; ++phase) {
       const std::int64_t tiles = phase_tiles(band(b), phase);
-      finite &= set_.winograd_output({sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row,
-                                      d * lanes, tiles});
+      finite &= set_.winograd_output(
+          {sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row, d * lanes, tiles});
       sums += tiles * panel_columns();
     }
     if (!finite) {
@@ -212,13 +212,12 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
       for (std::int64_t k = 0; k < channels; k += most_rows)
         for (std::int64_t x = 0; x < width; x += lanes) {
           a.input = w.staged + row * pitch() + x;
-          a.weights = group_weights(v, group) + (vector * lanes + k) * map_.weight_out +
-                      in_vector * lanes * map_.weight_in;
+          a.weights =
+              group_weights(v, group) + (vector * lanes + k) * map_.weight_out + in_vector * lanes * map_.weight_in;
           a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;
           a.out = w.direct + (row * lanes + k) * line + x;
           a.partial_in = in_vector > 0 ? a.out : nullptr;
-          find_kernel(set_.pixel_lanes, set_.pixel_lanes_count,
-                      static_cast<int>(std::min(most_rows, channels - k)), 1)
+          find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, static_cast<int>(std::min(most_rows, channels - k)), 1)
               .run(a);
         }
   }

@@ -43,7 +43,7 @@ struct GemmArgs {
   // Channel lanes only: a cache line is fetched into L2 for each tap of each step, prefetch_step elements apart.
   const T* prefetch;
   std::ptrdiff_t prefetch_step;
-  const T* bias;              // channel lanes: padded to whole vectors
+  const T* bias;  // channel lanes: padded to whole vectors
   const T* partial_in;
   T* partial_out;
   std::ptrdiff_t partial_row;
@@ -170,7 +170,8 @@ struct WinogradInputArgs {
 // The products of one position, a plain matrix product: for row m and column n < vectors * lanes of the kernel
 //   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over s < steps of
 //                          rows[m * row + s] * columns[s * column_step + n]
-// A cache line is fetched into L2 for each step, prefetch_step elements apart.
+// Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
+// than the whole. A cache line is fetched into L2 for each step, prefetch_step elements apart.
 template <class T>
 struct ProductArgs {
   const T* rows;
@@ -191,7 +192,8 @@ struct ProductKernel {
   void (*run)(const ProductArgs<T>&) noexcept;
 };
 
-// The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x * out_column.
+// The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x *
+// out_column.
 template <class T>
 struct WinogradOutputArgs {
   const T* input;

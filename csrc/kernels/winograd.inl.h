@@ -160,8 +160,7 @@ void product(const ProductArgs<T>& a) noexcept {
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v)
-      sum[m][v] = a.accumulate ? V::load(a.out + m * a.out_row + v * V::lanes) : V::broadcast(T(0));
+    for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
   const T *left = a.rows, *right = a.columns, *ahead = a.prefetch;
   const std::ptrdiff_t row = a.row, column_step = a.column_step, ahead_step = a.prefetch_step;
@@ -183,7 +182,10 @@ void product(const ProductArgs<T>& a) noexcept {
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v].store(a.out + m * a.out_row + v * V::lanes);
+    for (int v = 0; v < vectors; ++v) {
+      T* const out = a.out + m * a.out_row + v * V::lanes;
+      (a.accumulate ? V::load(out) + sum[m][v] : sum[m][v]).store(out);
+    }
   }
 }
 
