@@ -6,6 +6,12 @@
 #include "shift_gemm.h"
 
 namespace tileconv {
+namespace {
+
+// Of a strip's windows and sums; more gained nothing.
+std::int64_t winograd_workspace() { return std::min<std::int64_t>(3 * cache_sizes().l2, std::int64_t{3} << 20); }
+
+}  // namespace
 
 template <class T>
 WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
@@ -35,14 +41,15 @@ PlanReport WinogradPlan<T>::report() const {
 }
 
 // The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
-// the larger tile loads less.
+// the larger tile loads less. Panels
+// are narrow where their transformed weights should stay in L2.
 template <class T>
 void WinogradPlan<T>::choose_panels() {
   double best = 0;
   for (int i = 0; i < set_.product_count; ++i) {
     const ProductKernel<T>& kernel = set_.product[i];
     const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
-    if (ceil_div(out_vectors_, parts) != kernel.vectors) continue;
+    if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen_ && kernel.vectors > 2)) continue;
     const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
     const double cycles = std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
     const double cost = static_cast<double>(parts) * cycles / rows;
@@ -59,20 +66,18 @@ void WinogradPlan<T>::choose_panels() {
 // what counts is that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
 void WinogradPlan<T>::cut_bands() {
-  const CacheSizes& cache = cache_sizes();
   const std::int64_t tile_bytes = positions * (in_vectors_ * set_.lanes + panel_columns()) * element;
-  const std::int64_t tiles = std::max<std::int64_t>(4, 3 * cache.l2 / tile_bytes);
+  const std::int64_t tiles = std::max<std::int64_t>(4, winograd_workspace() / tile_bytes);
   // A band's columns are cut in blocks that hold one tile of every phase.
-  const std::int64_t d = w_.dilation, blocks = ceil_div(w_.out_size, tile_size * d);
+  const std::int64_t d = w_.dilation, blocks = std::max<std::int64_t>(1, ceil_div(w_.out_size, tile_size * d));
   constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
   const std::int64_t most = std::max<std::int64_t>(1, std::min(tiles, widest) / d);
-  band_tiles_ = d * std::max<std::int64_t>(1, ceil_div(blocks, ceil_div(blocks, most)));
+  band_tiles_ = d * ceil_div(blocks, ceil_div(blocks, most));
   strip_bands_ = std::max<std::int64_t>(1, tiles / band_tiles_);
-  // A chunk of a packed panel stays in L1 while all tiles of a position pass; one that is transformed on the way is
-  // kept in L2 for all positions.
-  const std::int64_t column_bytes = panel_columns() * element;
-  const std::int64_t chunk = frozen_ ? cache.l1d * 5 / 8 / column_bytes : cache.l2 / 4 / (positions * column_bytes);
-  channel_chunk_ = ceil_div(map_.in_channels, ceil_div(map_.in_channels, std::max<std::int64_t>(1, chunk)));
+  // Chunks show in the bits, so there is one size for all plans. A chunk of a packed panel stays in L1 while all tiles
+  // of a position pass; one that is transformed on the way stays in L2 while all positions do.
+  constexpr std::int64_t most_channels = 64;
+  channel_chunk_ = ceil_div(map_.in_channels, std::max<std::int64_t>(1, ceil_div(map_.in_channels, most_channels)));
 }
 
 template <class T>
@@ -96,26 +101,21 @@ void WinogradPlan<T>::make_bands() {
   }
 }
 
-// Cycles of one image. Constants are measurements on Zen 5: products reach 90 % of the FMA peak; staging, transposing
-// and transforming a vector of channels costs 300 cycles a tile; weights beyond L2 arrive
-// at 6 bytes a cycle.
+// Cycles of one image with packed weights. Constants are measurements on Zen 5: products reach 90 % of the FMA peak;
+// staging, transposing and transforming a vector of channels costs 300 cycles a tile, and 200 for each band; weights
+// beyond L2 arrive at 6 bytes a cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0;
   for (const Band& b : bands_) tiles += static_cast<double>(tiles_of(b));
-  const auto c = static_cast<double>(map_.in_channels), in = static_cast<double>(in_vectors_),
-             out = static_cast<double>(out_vectors_);
-  const double products = tiles * positions * c * out / 2 * 1.12;
-  const double transforms = tiles * (in + out) * 300 + static_cast<double>(bands_.size()) * (in + out) * 200;
-  const double strips = std::max(1.0, tiles / static_cast<double>(strip_tiles()));
-  if (!frozen_) {
-    const double weights = strips * c * out * 150;
-    return static_cast<double>(map_.groups) * (1.05 * products + transforms + weights + 2000);
-  }
+  const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
+  const double products =
+      groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_) / 2 * 1.12;
+  const double transforms = groups * (tiles * 300 + static_cast<double>(bands_.size()) * 200) * vectors;
   const auto bytes = static_cast<double>(map_.groups * group_size() * element);
+  const double strips = std::max(1.0, tiles / static_cast<double>(strip_tiles()));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
-  return std::max(static_cast<double>(map_.groups) * products, streamed) +
-         static_cast<double>(map_.groups) * (transforms + 2000);
+  return std::max(products, streamed) + transforms + groups * 2000;
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
@@ -146,6 +146,9 @@ const char* unsupported(const PlanRequest& request) {
   if (p.pass == Pass::weight_gradient) return "it computes the forward pass and the input gradient";
   if (p.kernel_h != winograd_taps_per_axis || p.kernel_w != winograd_taps_per_axis) return "the kernel is not 3x3";
   if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
+  const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
+  if (p.dilation_w * channels * winograd_positions * dtype_size(p.dtype) > winograd_workspace())
+    return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }
 

@@ -71,7 +71,8 @@ class WinogradPlan final : public Plan {
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
   std::int64_t panel_columns() const { return panel_vectors_ * set_.lanes; }
   // Packed weights of a group: for each panel, position and in channel, the panel's out channels.
-  std::int64_t position_size() const { return map_.in_channels * panel_columns(); }
+  std::int64_t position_size() const { return apart(map_.in_channels * panel_columns()); }
+  std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
   std::int64_t group_size() const { return panels() * positions * position_size(); }
 
   // Strides keep off multiples of a page, where the 36 positions or the rows of a register tile would compete for the
@@ -92,7 +93,7 @@ class WinogradPlan final : public Plan {
   std::int64_t line_size() const { return ceil_div(band_width(), set_.lanes) * set_.lanes; }
   std::int64_t direct_size() const { return tile_size * set_.lanes * line_size(); }
   std::int64_t weights_size() const {
-    return frozen_ ? 0 : (positions + map_.kernel_elements) * channel_chunk_ * panel_columns();
+    return frozen_ ? 0 : positions * chunk_position() + map_.kernel_elements * channel_chunk_ * panel_columns();
   }
 
   void choose_panels();

@@ -142,12 +142,11 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
         multiply_chunk(position, chunk, weights + position * position_size() + chunk_begin(chunk) * panel_columns());
     return;
   }
-  const std::int64_t chunk_size = channel_chunk_ * panel_columns();
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     transform_weights(v, group, panel, chunk_begin(chunk), chunk_begin(chunk + 1) - chunk_begin(chunk),
-                      w.weights + positions * chunk_size, w.weights, chunk_size);
+                      w.weights + positions * chunk_position(), w.weights, chunk_position());
     for (std::int64_t position = 0; position < positions; ++position)
-      multiply_chunk(position, chunk, w.weights + position * chunk_size);
+      multiply_chunk(position, chunk, w.weights + position * chunk_position());
   }
 }
 
