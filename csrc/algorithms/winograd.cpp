@@ -101,19 +101,20 @@ void WinogradPlan<T>::make_bands() {
   }
 }
 
-// Cycles of one image with packed weights. Constants are measurements on Zen 5: products reach 90 % of the FMA peak;
-// staging, transposing and transforming a vector of channels costs 300 cycles a tile, and 200 for each band; weights
-// beyond L2 arrive at 6 bytes a cycle.
+// Cycles of one image with packed weights: an estimate does not depend on freezing. Constants are measurements on Zen
+// 5: products reach 90 % of the FMA peak; staging, transposing and transforming a vector of channels costs 300 cycles a
+// tile, and 200 for each band; weights beyond L2 arrive at 6 bytes a cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0;
   for (const Band& b : bands_) tiles += static_cast<double>(tiles_of(b));
   const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
-  const double products =
-      groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_) / 2 * 1.12;
+  const double products = groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_) / 2 * 1.12;
   const double transforms = groups * (tiles * 300 + static_cast<double>(bands_.size()) * 200) * vectors;
-  const auto bytes = static_cast<double>(map_.groups * group_size() * element);
-  const double strips = std::max(1.0, tiles / static_cast<double>(strip_tiles()));
+  const std::int64_t window_bytes = positions * in_vectors_ * set_.lanes * element;
+  const auto bytes = static_cast<double>(map_.groups * window_bytes * out_vectors_ * set_.lanes);
+  const double strips =
+      std::max(1.0, tiles * static_cast<double>(window_bytes) / static_cast<double>(winograd_workspace()));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
   return std::max(products, streamed) + transforms + groups * 2000;
 }

@@ -72,7 +72,9 @@ const std::vector<const char*> problem_lines = {
     "ic700 ih6 oc72 kh1",
     "ic40 ih2 iw900 oc2 kh3 p1 reflect",  // tiles of columns
     "ic64 ih3 iw500 oc3 kh3 p30 d30",
-    "b2 ic16 ih20 oc28 kh3 p1 bias",  // threads over images, over out channels
+    "b3 ic17 ih9 iw14 oc18 kh3 dh2 dw3 ph2 pw3 symmetric bias",  // phases of a dilation, each in tiles
+    "ic96 ih13 iw23 oc70 kh3 pt1 pb0 pl0 pr2",                   // unfinished tiles, chunks of their sums
+    "b2 ic16 ih20 oc28 kh3 p1 bias",                             // threads over images, over out channels
     "ic32 ih12 oc100 kh3 p1",
 };
 

@@ -1,0 +1,144 @@
+// The kernels of Winograd's algorithm on every instruction set: the transforms against the direct sum that they stand
+// for, the products against plain loops.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "kernels/kernels.h"
+#include "test_support.h"
+
+namespace tileconv::test {
+namespace {
+
+template <class T>
+class Winograd : public testing::Test {};
+using Elements = testing::Types<float, double>;
+TYPED_TEST_SUITE(Winograd, Elements, );
+
+constexpr int outputs = winograd_outputs_per_axis, taps = winograd_taps_per_axis, window = winograd_window_size,
+              positions = winograd_positions;
+
+// One in channel and one out channel in every lane: a row of tiles is a convolution of that lane's image with its
+// kernel.
+template <class T>
+struct Row {
+  const KernelSet<T>& set;
+  int tiles, column;  // pixels lie `column` vectors apart
+  int width = tiles * outputs + taps - 1;
+  std::int64_t row = std::int64_t{width} * column * set.lanes;
+  Guarded<T> image{static_cast<std::size_t>((window - 1) * row + ((width - 1) * column + 1) * set.lanes), Edge::end};
+  Guarded<T> kernels{static_cast<std::size_t>(taps * taps * set.lanes), Edge::end};
+  Guarded<T> bias{static_cast<std::size_t>(set.lanes), Edge::end};
+  std::vector<T> out = std::vector<T>(static_cast<std::size_t>(outputs * row), nan<T>);
+
+  T pixel(int y, int x, int lane) { return image[y * row + (x * column) * set.lanes + lane]; }
+  T tap(int i, int j, int lane) { return kernels[(i * taps + j) * set.lanes + lane]; }
+  T output(int y, int x, int lane) const {
+    return out[static_cast<std::size_t>(y * row + (x * column) * set.lanes + lane)];
+  }
+  double expected(int y, int x, int lane) {
+    double sum = bias[lane];
+    for (int i = 0; i < taps; ++i)
+      for (int j = 0; j < taps; ++j) sum += double(pixel(y + i, x + j, lane)) * double(tap(i, j, lane));
+    return sum;
+  }
+
+  void fill() {
+    Random random(3);
+    fill_normals(image, random);
+    fill_normals(kernels, random);
+    fill_normals(bias, random);
+  }
+  // Whether all outputs came out finite.
+  bool run() {
+    const auto lanes = static_cast<std::size_t>(set.lanes);
+    std::vector<T> weights(positions * lanes, nan<T>);
+    std::array<std::ptrdiff_t, taps * taps> tap_at{};
+    for (std::size_t i = 0; i < tap_at.size(); ++i) tap_at[i] = static_cast<std::ptrdiff_t>(i * lanes);
+    set.winograd_weights({kernels.data(), tap_at.data(), 0, weights.data(), set.lanes, 0, 1});
+    const std::ptrdiff_t position = tiles * set.lanes;
+    std::vector<T> windows(positions * static_cast<std::size_t>(position), nan<T>);
+    set.winograd_input(
+        {image.data(), row, std::ptrdiff_t{column} * set.lanes, windows.data(), position, set.lanes, tiles});
+    for (std::size_t p = 0; p < positions; ++p)
+      for (std::size_t i = 0; i < static_cast<std::size_t>(position); ++i)
+        windows[p * static_cast<std::size_t>(position) + i] *= weights[p * lanes + i % lanes];
+    return set.winograd_output(
+        {windows.data(), position, set.lanes, bias.data(), out.data(), row, std::ptrdiff_t{column} * set.lanes, tiles});
+  }
+};
+
+TYPED_TEST(Winograd, TransformsGiveTheDirectSum) {
+  for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
+    for (const int tiles : {1, 2, 5})
+      for (const int column : {1, 3}) {
+        Row<TypeParam> row{set, tiles, column};
+        row.fill();
+        EXPECT_TRUE(row.run());
+        const double bound = sizeof(TypeParam) == 4 ? 2e-5 : 4e-14;
+        for (int y = 0; y < outputs; ++y)
+          for (int x = 0; x < tiles * outputs; ++x)
+            for (int lane = 0; lane < set.lanes; ++lane)
+              ASSERT_NEAR(row.output(y, x, lane), row.expected(y, x, lane), bound)
+                  << "row " << y << ", column " << x << " of " << tiles << " tiles, lane " << lane;
+      }
+  });
+}
+
+// Wherever in a window a value is that is not finite, every output whose sum holds it tells.
+TYPED_TEST(Winograd, OutputsTellWhatIsNotFinite) {
+  for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
+    constexpr TypeParam infinity = std::numeric_limits<TypeParam>::infinity();
+    for (const TypeParam value : {nan<TypeParam>, infinity, -infinity})
+      for (int y = 0; y < window; ++y)
+        for (int x = 0; x < window; ++x) {
+          Row<TypeParam> row{set, 1, 1};
+          row.fill();
+          const int lane = (y * window + x) % set.lanes;
+          row.image[y * row.row + x * set.lanes + lane] = value;
+          EXPECT_FALSE(row.run()) << y << ", " << x;
+          // A pixel is tap (y - i, x - j) of output (i, j).
+          for (int i = std::max(0, y - taps + 1); i <= std::min(y, outputs - 1); ++i)
+            for (int j = std::max(0, x - taps + 1); j <= std::min(x, outputs - 1); ++j)
+              EXPECT_FALSE(std::isfinite(row.output(i, j, lane))) << y << ", " << x << " at " << i << ", " << j;
+        }
+  });
+}
+
+TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    int rows = 0, vectors = 1;
+    for (int i = 0; i < set.product_count; ++i) {
+      const ProductKernel<T>& kernel = set.product[i];
+      ASSERT_TRUE(kernel.vectors == vectors ? kernel.rows == rows + 1
+                                            : kernel.vectors == vectors + 1 && kernel.rows == 1)
+          << "row " << i << " of the table";
+      rows = kernel.rows, vectors = kernel.vectors;
+      const std::ptrdiff_t columns = vectors * set.lanes, room = columns + 3;
+      for (const std::int64_t steps : {1, 2, 17})
+        for (const bool accumulate : {false, true}) {
+          Random random(8);
+          const std::ptrdiff_t row = steps + 2;
+          Guarded<T> left(static_cast<std::size_t>((rows - 1) * row + steps), Edge::end),
+              right(static_cast<std::size_t>((steps - 1) * room + columns), Edge::end),
+              out(static_cast<std::size_t>((rows - 1) * room + columns), Edge::end);
+          fill_integers(left, random);
+          fill_integers(right, random);
+          fill_integers(out, random);
+          const std::vector<T> before(out.begin(), out.end());
+          kernel.run({left.data(), row, right.data(), room, steps, right.data(), 0, accumulate, out.data(), room});
+          for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
+            const std::ptrdiff_t m = at / room, n = at % room;
+            T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
+            for (std::int64_t s = 0; s < steps && n < columns; ++s) sum += left[m * row + s] * right[s * room + n];
+            ASSERT_EQ(out[at], sum) << rows << " x " << vectors << ", " << steps << " steps, row " << m << ", column "
+                                    << n;
+          }
+        }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace tileconv::test
