@@ -17,7 +17,7 @@ import pytest
 import reference
 import tileconv as tc
 from cases import BY_NAME, Case
-from checks import assert_exact, plan, runs
+from checks import assert_accurate, assert_exact, is_exact, plan, runs
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 SETTINGS = ("TILECONV_ISA", "TILECONV_NUM_THREADS", "OMP_NUM_THREADS")
@@ -124,12 +124,12 @@ print(memory("VmRSS") - before)
 
 def lasting(seconds: float, algorithm: str) -> Case:
     """A problem of little output that keeps `algorithm` busy on one thread for about so long."""
-    case = Case.parse("ic256 ih32 oc256 kh5 p2 g256")  # which every algorithm supports
+    case = Case.parse("ic256 ih32 oc256 kh3 p1 g256")  # which every algorithm supports
     x, w, _ = case.normals()
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        tc.conv2d(x, w, padding=2, groups=256, algorithm=algorithm)
+        tc.conv2d(x, w, padding=1, groups=256, algorithm=algorithm)
         times.append(time.perf_counter() - start)
     return replace(case, batch=int(seconds / min(times)) + 1)
 
@@ -176,8 +176,9 @@ def test_many_threads_call_at_once(threads: int, isa: str) -> None:
         expected = reference.conv2d(x, w, b, **case.options)
         barrier.wait(timeout=30)
         for _ in range(5):
-            for label, _, run in runs(case, w, b):
-                assert_exact(run(x), expected, f"{label}, beside other threads")
+            for label, found, run in runs(case, w, b):
+                check = assert_exact if is_exact(found) else assert_accurate
+                check(run(x), expected, f"{label}, beside other threads")
 
     with ThreadPoolExecutor(len(cases)) as executor:
         list(executor.map(work, cases))
@@ -199,9 +200,11 @@ layer.freeze()
 tc.set_num_threads(2)
 assert tc.explain(x.shape, w.shape, padding=1).threads == 2
 
+def near(y):
+    return np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max()
+
 def right(_=None):
-    fine = np.array_equal(tc.conv2d(x, w, padding=1), expected) and np.array_equal(layer(x), expected)
-    return fine and tc.get_num_threads() == 2
+    return near(tc.conv2d(x, w, padding=1)) and near(layer(x)) and tc.get_num_threads() == 2
 
 def child(work):
     pid = os.fork()

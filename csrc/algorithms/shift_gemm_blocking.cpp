@@ -131,7 +131,7 @@ class Model {
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
                        weights = map_.out_channels * b.chunk * map_.taps() * element;
     b.panels_outer = panel <= cache.l1d / 2 || weights > cache.l2 / 2;
-    b.prefetch = b.panels_outer && read_bytes(b, b.tile_h, b.tile_w) + 2 * panel <= cache.l2 * 7 / 8;
+    b.prefetch = b.panels_outer && map_.taps() > 0 && read_bytes(b, b.tile_h, b.tile_w) + 2 * panel <= cache.l2 * 7 / 8;
   }
 
   // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do.

@@ -116,7 +116,8 @@ double WinogradPlan<T>::estimate() const {
   const double strips =
       std::max(1.0, tiles * static_cast<double>(window_bytes) / static_cast<double>(winograd_workspace()));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
-  return std::max(products, streamed) + transforms + groups * 2000;
+  constexpr double margin = 1.1;  // for little gain the exact sum is preferred
+  return margin * (std::max(products, streamed) + transforms + groups * 2000);
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.

@@ -1,0 +1,70 @@
+"""Winograd's tiles: every unfinished one, in every mode and dilation, and values too large for its transforms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import reference
+import tileconv as tc
+from cases import DTYPES, MODES, Case
+from checks import assert_accurate, runs
+
+TILE = 4
+"""Outputs of a tile along an axis."""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1), (1, 3), (3, 2)], ids=str)
+def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
+    """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
+    lowest = [max(1, 6 - 2 * d) for d in dilation]  # inputs of 3 rows and columns have room for every mode's padding
+    for height in range(lowest[0], lowest[0] + TILE * dilation[0] + 1):
+        for width in range(lowest[1], lowest[1] + TILE * dilation[1] + 1):
+            size = height + 2 * dilation[0] - 3, width + 2 * dilation[1] - 3
+            case = Case("tile", 3, *size, 5, (3, 3), (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
+            x, w, b = case.normals(height + 31 * width)
+            expected = reference.conv2d(x, w, b, **case.options)
+            assert expected.shape[2:] == (height, width)
+            for label, _, run in runs(case, w, b, ["winograd"]):
+                out = np.full(expected.shape, np.nan, x.dtype)
+                assert_accurate(run(x, out), expected, label)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 63, 64, 65, 128, 130])
+def test_chunks_of_the_sum(channels: int, dtype: str, isa: str) -> None:
+    case = Case("chunks", channels, 6, 9, 33, (3, 3), padding=(1, 1, 1, 1), dtype=dtype)
+    x, w, _ = case.normals()
+    for label, _, run in runs(case, w, None, ["winograd"]):
+        assert_accurate(run(x), reference.conv2d(x, w, **case.options), label)
+
+
+def test_large_finite_values_stay_finite(isa: str) -> None:
+    """The transforms multiply values by up to 100, which may overflow where the direct sum does not."""
+    case = Case("large", 20, 17, 18, 18, (3, 3), padding=(1, 1, 1, 1))
+    x, w, _ = case.normals()
+    for value in (1e30, 1e37, 3e38, -3e38):
+        x[0, 7, 5, 6] = value
+        w[:, 7] = np.clip(w[:, 7], -0.9, 0.9)
+        expected = reference.conv2d(x, w, **case.options)
+        assert np.abs(expected).max() < np.finfo(np.float32).max
+        for label, _, run in runs(case, w, None, ["winograd", "auto"]):
+            assert_accurate(run(x), expected, f"{label}, {value:g}")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bits_beside_values_that_are_not_finite(threads: int, isa: str) -> None:
+    """What is computed again is told by the values alone: not by threads, batch, place in it or memory layout."""
+    case = Case("bits", 40, 23, 70, 50, (3, 3), padding=(1, 1, 1, 1), batch=3)
+    x, w, _ = case.normals()
+    x[1, 11, 9, 33], x[2, 0, 22, 0] = np.nan, np.inf
+    w[20, 3, 1, 1] = 3e38
+    tc.set_num_threads(1)
+    expected = tc.conv2d(x, w, padding=1, algorithm="winograd")
+    tc.set_num_threads(threads)
+    nhwc = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for input in (x, nhwc):
+        np.testing.assert_array_equal(tc.conv2d(input, w, padding=1, algorithm="winograd"), expected)
+    for n in range(3):
+        np.testing.assert_array_equal(tc.conv2d(x[n], w, padding=1, algorithm="winograd"), expected[n])
