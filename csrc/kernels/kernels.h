@@ -151,6 +151,36 @@ struct PackArgs {
   std::ptrdiff_t destination_column;
 };
 
+// A row of outputs of one plane for each lane. For x < width
+//   out[x] = bias + sum over taps (in this order, one running sum) of weights[tap.weight] * input[x * input_column +
+//            tap.input]
+// All are vectors, of which there is one for each pixel and each tap; out[x] lies x * lanes from `out`.
+template <class T>
+struct ChannelRowArgs {
+  const T* input;
+  std::ptrdiff_t input_column;
+  const Tap* taps;
+  std::int64_t tap_count;
+  const T* weights;
+  const T* bias;
+  T* out;
+  std::int64_t width;
+};
+
+// Sums over the pixels of a tile, a vector for each tap t: out[t] += sum over y < height, x < width of
+//   grad[y * width + x] * input[y * input_row + x * input_column + taps[t]]
+// Each call's sum is taken by itself, then added.
+template <class T>
+struct ChannelProductArgs {
+  const T* input;
+  std::ptrdiff_t input_row, input_column;
+  const std::ptrdiff_t* taps;
+  std::int64_t tap_count;
+  const T* grad;
+  std::int64_t height, width;
+  T* out;
+};
+
 // Winograd's F(4x4, 3x3), one vector of channels at a time (the transforms are in winograd.inl.h). Of the 36 products
 // of a tile, position p = 6 * row + column lies p * ..._position elements from the first.
 constexpr int winograd_outputs_per_axis = 4, winograd_taps_per_axis = 3;
@@ -232,6 +262,8 @@ struct KernelSet {
   void (*pack)(const PackArgs<T>&) noexcept;
   // to[i * step] = from[i] for i < count; what lies between is not touched.
   void (*spread)(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept;
+  void (*channel_row)(const ChannelRowArgs<T>&) noexcept;
+  void (*channel_products)(const ChannelProductArgs<T>&) noexcept;
   const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
   int product_count;
   void (*winograd_input)(const WinogradInputArgs<T>&) noexcept;

@@ -18,6 +18,7 @@ namespace {
 
 #include "vec.h"
 // Vec comes first: everything below is written in terms of it.
+#include "channel_rows.inl.h"
 #include "dot.inl.h"
 #include "shift_gemm.inl.h"
 #include "stage.inl.h"
@@ -39,16 +40,28 @@ constexpr DotTable<double> dot_f64;
 extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
 const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
     TILECONV_STRING(TILECONV_ISA_NAME),
-    {Vec<float>::lanes,      channel_lanes_f32.kernels,
-     channel_lanes_f32.size, pixel_lanes_f32.kernels,
-     pixel_lanes_f32.size,   dot_f32.kernels,
-     dot_f32.size,           plane_table<float>,
-     plane_table_size,       plane_rows,
-     stage<float>,           pack<float>,
-     spread<float>,          products_f32.kernels,
-     products_f32.size,      winograd_input<float>,
-     winograd_output<float>, winograd_weights<float>,
-     fma_loop<float>,        fma_per_iteration},
+    {Vec<float>::lanes,
+     channel_lanes_f32.kernels,
+     channel_lanes_f32.size,
+     pixel_lanes_f32.kernels,
+     pixel_lanes_f32.size,
+     dot_f32.kernels,
+     dot_f32.size,
+     plane_table<float>,
+     plane_table_size,
+     plane_rows,
+     stage<float>,
+     pack<float>,
+     spread<float>,
+     channel_row<float>,
+     channel_products<float>,
+     products_f32.kernels,
+     products_f32.size,
+     winograd_input<float>,
+     winograd_output<float>,
+     winograd_weights<float>,
+     fma_loop<float>,
+     fma_per_iteration},
     {Vec<double>::lanes,
      channel_lanes_f64.kernels,
      channel_lanes_f64.size,
@@ -62,6 +75,8 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      stage<double>,
      pack<double>,
      spread<double>,
+     channel_row<double>,
+     channel_products<double>,
      products_f64.kernels,
      products_f64.size,
      winograd_input<double>,

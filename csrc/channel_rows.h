@@ -1,0 +1,49 @@
+// Rows of a vector of channels with the channels innermost: what kernels read whose lanes are channels. The padding of
+// columns is resolved on the way.
+#pragma once
+
+#include "staging.h"
+
+namespace tileconv {
+
+// Where a row comes from: its first channel's column 0 (nullptr: a row of zeros), strides in bytes, and how many
+// channels there are, `lanes` at the most.
+struct ChannelRow {
+  const char* source;
+  std::ptrdiff_t channel, column;
+  std::int64_t channels;
+};
+
+// Writes element x of the row as the vector to + x * lanes, zeros in the lanes without a channel. `scratch` takes
+// lanes * (row_length + lanes) elements; it is used only where the source is no array of whole, aligned elements.
+template <class T>
+void transpose_row(const KernelSet<T>& set, const std::vector<StagePiece>& pieces, std::int64_t row_length,
+                   const ChannelRow& row, T* scratch, T* to) {
+  const std::int64_t lanes = set.lanes;
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  if (!row.source) {
+    std::fill_n(to, row_length * lanes, T(0));
+    return;
+  }
+  const bool whole = row.channel % element == 0 && row.column % element == 0 &&
+                     reinterpret_cast<std::uintptr_t>(row.source) % sizeof(T) == 0;
+  if (!whole) {
+    const std::int64_t pitch = row_length + lanes;
+    set.stage({scratch, pitch, row.source, row.channel, row.column, row.channels, pieces.data(),
+               static_cast<std::int64_t>(pieces.size()), row_length});
+    set.pack({scratch, pitch, 1, row.channels, lanes, row_length, to, lanes});
+    return;
+  }
+  for (const StagePiece& piece : pieces) {
+    T* const begin = to + piece.position * lanes;
+    std::fill_n(begin, piece.lead * lanes, T(0));
+    const std::int64_t end = piece.lead + piece.count;
+    if (piece.count > 0)
+      set.pack({reinterpret_cast<const T*>(row.source) + piece.source * (row.column / element), row.channel / element,
+                piece.step * (row.column / element), row.channels, lanes, piece.count, begin + piece.lead * lanes,
+                lanes});
+    std::fill_n(begin + end * lanes, (piece.length - end) * lanes, T(0));
+  }
+}
+
+}  // namespace tileconv
