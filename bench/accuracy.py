@@ -16,23 +16,25 @@ def main() -> None:
     from rich.progress import track
 
     from bench import ours
+    from bench.case import make_case
     from bench.contestant import Contestant, Unsupported
-    from bench.layers import Layer, load_suite, reference, relative_error
+    from bench.layers import Layer, load_suite
+    from bench.reference import reference, relative_error
     from bench.report import table, wide_console
 
     def error(contestant: Contestant, layer: Layer, dtype: str) -> str:
-        data = layer.data(np.dtype(dtype))
+        case = make_case(layer, "forward", np.dtype(dtype))
         try:
-            (call,) = contestant.prepare(layer, *data, args.threads).values()
+            (call,) = contestant.prepare(case, args.threads).values()
         except Unsupported:
             return "-"
-        value = relative_error(contestant.to_numpy(call()), reference(layer, *data))
+        value = relative_error(contestant.to_numpy(call()), reference(case))
         return f"[{'red' if value > LIMIT[dtype] else 'default'}]{value:.1e}[/]"
 
-    rows = [ours.Frozen(), *ours.algorithms()]
+    rows = [ours.Tileconv(), *ours.algorithms()]
     dtypes = (args.dtype,) if args.dtype else tuple(LIMIT)
     columns = [(contestant, dtype) for dtype in dtypes for contestant in rows]
-    titles = ["auto" if c.name == ours.Frozen.name else c.name.partition(":")[2] for c, _ in columns]
+    titles = ["auto" if c.name == ours.Tileconv.name else c.name.partition(":")[2] for c, _ in columns]
     console = wide_console()
     result = table(
         "max|y - y64| / max|y64|, red above the promise of 'auto'",

@@ -2,18 +2,19 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.layers import Array, Layer
+from bench.case import Case
+from bench.layers import Array
 
 Call = Callable[[], Any]
 
 
 class Unsupported(Exception):
-    """The contestant cannot run this layer; the text says why."""
+    """The contestant cannot run this case; the text says why."""
 
 
 class Contestant:
@@ -23,6 +24,7 @@ class Contestant:
     modules: ClassVar[tuple[str, ...]]
     """What must be importable; the first tells the version."""
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)
+    passes: ClassVar[Collection[str]] = ("forward",)
     winograd: ClassVar[bool] = False
     """Multiplies less often than the direct sum does, so it may pass the FMA peak."""
     limit_seconds: ClassVar[float] = 3.0
@@ -36,8 +38,8 @@ class Contestant:
     def version(cls) -> str:
         return str(importlib.import_module(cls.modules[0]).__version__).partition("-")[0]
 
-    def prepare(self, layer: Layer, x: Array, weight: Array, bias: Array, threads: int) -> dict[str, Call]:
-        """Ways to run one forward, by name; raises `Unsupported`.
+    def prepare(self, case: Case, threads: int) -> dict[str, Call]:
+        """Ways to run the case, by name; raises `Unsupported`.
 
         Whatever can be done once (packing weights, binding memory) is done here. Where a setting suits some layers
         only, each of its values is a way of its own: the fastest is timed, so that nobody is judged by a bad setting.
@@ -45,5 +47,5 @@ class Contestant:
         raise NotImplementedError
 
     def to_numpy(self, result: Any) -> Array:
-        """What a call returned, as an NCHW array; not part of the timed call."""
+        """What a call returned, as an array in NCHW order; not part of the timed call."""
         return np.asarray(result)

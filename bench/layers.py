@@ -1,26 +1,21 @@
-"""The suite: the rows of layers.csv as `Layer`, their data, and the float64 results that contestants must match."""
+"""The suites: the rows of layers.csv as `Layer`, those of transposed.csv as `TransposedLayer`."""
 
 import csv
-import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from bench.passes import GRADIENTS
 
 Array = NDArray[Any]
 
-SUITE = Path(__file__).with_name("layers.csv")
-NUMPY_PAD_MODES = {
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "edge",
-    "circular": "wrap",
-    "symmetric": "symmetric",
-}
+FOLDER = Path(__file__).parent
+SLOW_GRADIENTS = ("large",)
+"""Families whose gradients take torch up to a second and more a call; they are timed if asked for."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,9 @@ class Layer:
     dilation_w: int = 1
     groups: int = 1
     padding_mode: str = "zeros"
+    output_pad_h: int = 0
+    output_pad_w: int = 0
+    """Of a transposed layer only."""
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -58,6 +56,15 @@ class Layer:
     @property
     def dilation(self) -> tuple[int, int]:
         return self.dilation_h, self.dilation_w
+
+    @property
+    def output_padding(self) -> tuple[int, int]:
+        return self.output_pad_h, self.output_pad_w
+
+    @property
+    def convolution(self) -> "Layer":
+        """The convolution of which the layer is a pass."""
+        return self
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -85,51 +92,62 @@ class Layer:
         same_size = self.output_shape == self.input_shape
         return same_size and self.in_channels == self.batch == 1 and self.stride == self.dilation == (1, 1)
 
-    def data(self, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
-        """Input N(0, 1), weight N(0, 1/fan_in), bias N(0, 1); the same in every run."""
-        rng = np.random.default_rng(zlib.crc32(self.name.encode()))
-        scale = prod(self.weight_shape[1:]) ** -0.5
-        weight = rng.standard_normal(self.weight_shape) * scale
-        arrays = rng.standard_normal(self.input_shape), weight, rng.standard_normal(self.out_channels)
-        return arrays[0].astype(dtype), arrays[1].astype(dtype), arrays[2].astype(dtype)
+
+class TransposedLayer(Layer):
+    """A transposed convolution: all fields are its own, as `torch.nn.ConvTranspose2d` has them."""
+
+    @property
+    def convolution(self) -> Layer:
+        """The convolution from this layer's output to its input, which the layer is the input gradient of."""
+        sizes = zip((self.in_h, self.in_w), self.stride, self.padding, self.dilation, self.kernel, strict=True)
+        shrunk = [(size - 1) * step - 2 * pad + dil * (k - 1) + 1 for size, step, pad, dil, k in sizes]
+        out_h, out_w = (size + extra for size, extra in zip(shrunk, self.output_padding, strict=True))
+        ends = {"in_channels": self.out_channels, "in_h": out_h, "in_w": out_w, "out_channels": self.in_channels}
+        values = {field.name: getattr(self, field.name) for field in fields(Layer)}
+        return Layer(**values | ends | {"output_pad_h": 0, "output_pad_w": 0})
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        return self.convolution.weight_shape
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        return self.convolution.input_shape
+
+    @property
+    def mflop(self) -> float:
+        return self.convolution.mflop
 
 
-def parse(row: dict[str, str]) -> Layer:
-    values: dict[str, Any] = {x.name: int(row[x.name]) if x.type is int else row[x.name] for x in fields(Layer)}
-    return Layer(**values)
+def read_suite(path: Path, kind: type[Layer]) -> list[Layer]:
+    """A suite may leave out columns of fields that have a default."""
+    types = {field.name: field.type for field in fields(kind)}
+
+    def parse(row: dict[str, str]) -> Layer:
+        values: dict[str, Any] = {
+            name: int(text) if types[name] is int else text for name, text in row.items() if name in types
+        }
+        return kind(**values)
+
+    with path.open(newline="") as file:
+        return [parse(row) for row in csv.DictReader(file)]
 
 
-def load_suite(patterns: str = "*") -> list[Layer]:
-    """The layers whose name or family matches one of the comma-separated globs, in the order of the suite."""
-    with SUITE.open(newline="") as file:
-        suite = [parse(row) for row in csv.DictReader(file)]
+def load_suite(patterns: str | None = None, pass_: str = "forward") -> list[Layer]:
+    """The layers of the pass whose name or family matches one of the comma-separated globs, in the suite's order.
+
+    Without globs, all but those too slow for the pass. Gradients are those of zero padding: peers have no others in
+    one call.
+    """
+    kind, path = (Layer, "layers.csv") if pass_ != "transposed" else (TransposedLayer, "transposed.csv")
+    suite = read_suite(FOLDER / path, kind)
+    if pass_ in GRADIENTS:
+        suite = [replace(layer, padding_mode="zeros") for layer in suite]
+    if patterns is None:
+        return [layer for layer in suite if pass_ not in GRADIENTS or layer.family not in SLOW_GRADIENTS]
     globs = [glob.strip() for glob in patterns.split(",")]
     for glob in globs:
         if not any(fnmatchcase(layer.name, glob) or fnmatchcase(layer.family, glob) for layer in suite):
             families = ", ".join(dict.fromkeys(layer.family for layer in suite))
-            raise SystemExit(f"no layer or family matches {glob!r}; families: {families}; layers: see {SUITE}")
+            raise SystemExit(f"no layer or family matches {glob!r}; families: {families}; layers: see {FOLDER / path}")
     return [x for x in suite if any(fnmatchcase(x.name, glob) or fnmatchcase(x.family, glob) for glob in globs)]
-
-
-def reference(layer: Layer, x: Array, weight: Array, bias: Array) -> Array:
-    """The layer in float64, of finite data: a matrix product for each kernel tap (a scaled copy where depthwise)."""
-    batch, _, out_h, out_w = layer.output_shape
-    pads = [(0, 0), (0, 0), (layer.pad_h,) * 2, (layer.pad_w,) * 2]
-    padded = np.pad(x.astype(np.float64), pads, mode=NUMPY_PAD_MODES[layer.padding_mode])  # type: ignore[call-overload]
-    padded = padded.reshape(batch, layer.groups, -1, *padded.shape[2:])
-    taps = weight.astype(np.float64).reshape(layer.groups, -1, *layer.weight_shape[1:])
-    product = np.multiply if padded.shape[2] == taps.shape[1] == 1 else np.matmul
-    y = np.zeros((batch, *taps.shape[:2], out_h * out_w))
-    for i in range(layer.kernel_h):
-        for j in range(layer.kernel_w):
-            rows = slice(i * layer.dilation_h, i * layer.dilation_h + (out_h - 1) * layer.stride_h + 1, layer.stride_h)
-            cols = slice(j * layer.dilation_w, j * layer.dilation_w + (out_w - 1) * layer.stride_w + 1, layer.stride_w)
-            y += product(taps[..., i, j], padded[..., rows, cols].reshape(batch, layer.groups, -1, out_h * out_w))
-    return y.reshape(layer.output_shape) + bias.astype(np.float64)[:, None, None]
-
-
-def relative_error(y: Array, y64: Array) -> float:
-    """max|y - y64| / max|y64|; infinite where the shapes differ or a value is not finite."""
-    if y.shape != y64.shape or not np.isfinite(y).all():
-        return float("inf")
-    return float(np.abs(y - y64).max() / np.abs(y64).max())

@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "date": time.strftime("%Y-%m-%d %H:%M"),
     }
-    if ours.Frozen.available():
+    if ours.Tileconv.available():
         from tileconv import _core
 
         info["tileconv"] = _core.config()

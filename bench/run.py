@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from bench import ours
+from bench.case import Case, make_case
 from bench.contestant import Call, Contestant, Unsupported
-from bench.layers import Array, Layer, reference, relative_error
+from bench.layers import Array, Layer
 from bench.machine import ForeignLoad, machine
 from bench.peers import PEERS
+from bench.reference import reference, relative_error
 from bench.timing import Runner, fastest, interleave, settle, summary
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 """max|y - y64| / max|y64|: room for a Winograd or FFT sum, none for bfloat16, TensorFloat-32 or float32 as double."""
 
 MEMCPY_FAMILIES = ("depthwise", "image")
-"""Their layers compute little for the memory they touch, so copying the input is the bound to look at."""
+"""Their layers compute little for the memory they touch, so copying the image is the bound to look at."""
 
 Record = dict[str, Any]
 
@@ -30,10 +32,11 @@ class Settings:
     rounds: int = 7
     seconds: float = 0.03
     dtype: str = "float32"
+    pass_: str = "forward"
 
 
-def select_contestants(peers: str | None, algorithms: bool = False) -> list[Contestant]:
-    """tileconv's rows and the peers named (all if None), as far as they are installed."""
+def select_contestants(peers: str | None, algorithms: bool = False, pass_: str = "forward") -> list[Contestant]:
+    """tileconv's rows and the peers named (all if None), as far as they are installed and have the pass."""
     names = list(PEERS) if peers is None else [name.strip() for name in peers.split(",") if name.strip()]
     for name in names:
         if name not in PEERS:
@@ -41,8 +44,8 @@ def select_contestants(peers: str | None, algorithms: bool = False) -> list[Cont
         if peers is not None and not PEERS[name].available():
             raise SystemExit(f"the peer {name!r} is not installed: pip install -r bench/requirements.txt")
     kinds = [*ours.OURS.values(), *(PEERS[name] for name in names)]
-    contestants = [kind() for kind in kinds if kind.available()]
-    return contestants + (ours.algorithms() if algorithms and ours.Frozen.available() else [])
+    contestants = [kind() for kind in kinds if pass_ in kind.passes and kind.available()]
+    return contestants + (ours.algorithms() if algorithms and ours.Tileconv.available() else [])
 
 
 def run(
@@ -80,17 +83,17 @@ def run_layer(
     settings: Settings,
     on_contestant: Callable[[Layer, str], None],
 ) -> Record:
-    data = layer.data(np.dtype(settings.dtype))
-    y64 = reference(layer, *data)
+    case = make_case(layer, settings.pass_, np.dtype(settings.dtype))
+    y64 = reference(case)
     results: dict[str, Record] = {}
     runners = []
     for contestant in contestants:
         on_contestant(layer, contestant.name)
-        call, results[contestant.name] = admit(contestant, layer, data, y64, settings)
+        call, results[contestant.name] = admit(contestant, case, y64, settings)
         if call:
             runners.append(Runner(contestant.name, call))
     if layer.family in MEMCPY_FAMILIES:
-        runners.append(Runner("memcpy", memcpy(data[0])))
+        runners.append(Runner("memcpy", memcpy(case.image)))
     for runner in runners:
         settle()
         runner.size(settings.seconds)
@@ -99,19 +102,17 @@ def run_layer(
     interleave(runners, settings.rounds, lambda: peaks.extend(peak(settings.dtype)))
     times = {runner.name: summary(runner) for runner in runners}
     record = asdict(layer) | {"mflop": layer.mflop, "peak_rounds": peaks, "memcpy": times.pop("memcpy", None)}
-    if ours.Frozen.name in times:
-        record["auto"] = ours.planned(layer, np.dtype(settings.dtype))
+    if ours.Tileconv.name in times:
+        record["auto"] = ours.planned(case)
     return record | {"results": {name: result | times.get(name, {}) for name, result in results.items()}}
 
 
-def admit(
-    contestant: Contestant, layer: Layer, data: tuple[Array, Array, Array], y64: Array, settings: Settings
-) -> tuple[Call | None, Record]:
-    """The contestant's fastest right way to run the layer; if there is none, None and the reasons in "note"."""
+def admit(contestant: Contestant, case: Case, y64: Array, settings: Settings) -> tuple[Call | None, Record]:
+    """The contestant's fastest right way to run the case; if there is none, None and the reasons in "note"."""
     if settings.dtype not in contestant.dtypes:
         return None, {"note": f"no {settings.dtype}"}
     try:
-        ways = contestant.prepare(layer, *data, settings.threads)
+        ways = contestant.prepare(case, settings.threads)
     except Unsupported as error:
         return None, {"note": str(error)}
     except Exception as error:
@@ -147,7 +148,7 @@ def memcpy(x: Array) -> Call:
 
 def peak(dtype: str, seconds: float = 0.005) -> list[float]:
     """One sample of the FMA peak of one core in GFLOP/s, for tileconv's instruction set; empty without tileconv."""
-    if not ours.Frozen.available():
+    if not ours.Tileconv.available():
         return []
     from tileconv import _core
 

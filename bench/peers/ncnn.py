@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.case import Case
 from bench.contestant import Call, Contestant, Unsupported
 from bench.layers import Array, Layer
 
@@ -15,7 +16,8 @@ class Ncnn(Contestant):
     modules = ("ncnn",)
     winograd = True
 
-    def prepare(self, layer: Layer, x: Array, weight: Array, bias: Array, threads: int) -> dict[str, Call]:
+    def prepare(self, case: Case, threads: int) -> dict[str, Call]:
+        layer, x, weight, bias = case.layer, case.x, case.weight, case.bias
         if layer.padding_mode != "zeros":
             raise Unsupported("zero padding only")
         ways = {"": {}, "no Winograd": {"use_winograd_convolution": False}, "no packing": {"use_packing_layout": False}}

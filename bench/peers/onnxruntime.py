@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bench.case import Case
 from bench.contestant import Call, Contestant, Unsupported
 from bench.layers import Array, Layer
 
@@ -13,10 +14,11 @@ class OnnxRuntime(Contestant):
     modules = ("onnxruntime", "onnx")
     pad_modes: ClassVar[dict[str, str]] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
-    def prepare(self, layer: Layer, x: Array, weight: Array, bias: Array, threads: int) -> dict[str, Call]:
+    def prepare(self, case: Case, threads: int) -> dict[str, Call]:
         from onnxruntime import ExecutionMode, GraphOptimizationLevel, InferenceSession, SessionOptions
 
-        model = self.model(layer, weight, bias)
+        layer, x = case.layer, case.x
+        model = self.model(layer, case.weight, case.bias)
         # Level "all" rewrites the node to a blocked NCHWc layout with reorders around it, which does not always pay.
         levels = {
             "NCHWc": GraphOptimizationLevel.ORT_ENABLE_ALL,

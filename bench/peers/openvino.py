@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bench.case import Case
 from bench.contestant import Call, Contestant
 from bench.layers import Array, Layer
 
@@ -14,7 +15,7 @@ class OpenVino(Contestant):
     channels_last: ClassVar[bool] = False
     pad_modes: ClassVar[dict[str, str]] = {"reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
 
-    def prepare(self, layer: Layer, x: Array, weight: Array, bias: Array, threads: int) -> dict[str, Call]:
+    def prepare(self, case: Case, threads: int) -> dict[str, Call]:
         import openvino as ov
         import openvino.properties as props
         from openvino.properties import hint
@@ -27,7 +28,7 @@ class OpenVino(Contestant):
             # The process is pinned already.
             hint.enable_cpu_pinning: False,
         }
-        model = self.model(layer, weight, bias)
+        x, model = case.x, self.model(case.layer, case.weight, case.bias)
         if self.channels_last:
             model, x = self.channels_last_model(model), x.transpose(0, 2, 3, 1)
         request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()

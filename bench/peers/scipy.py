@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bench.case import Case
 from bench.contestant import Call, Contestant, Unsupported
-from bench.layers import Array, Layer
+from bench.layers import Array
 
 
 class SciPy(Contestant):
@@ -21,9 +22,10 @@ class SciPy(Contestant):
         "symmetric": "reflect",
     }
 
-    def prepare(self, layer: Layer, x: Array, weight: Array, bias: Array, threads: int) -> dict[str, Call]:
+    def prepare(self, case: Case, threads: int) -> dict[str, Call]:
         from scipy import fft, ndimage, signal
 
+        layer, x, weight, bias = case.layer, case.x, case.weight, case.bias
         if not layer.is_plane_filter or layer.kernel_h % 2 == 0 or layer.kernel_w % 2 == 0:
             raise Unsupported("one plane to one of the same size and odd kernels only")
         plane, kernel = x[0, 0], weight[0, 0]

@@ -1,15 +1,18 @@
 """PyTorch, eager, as a user's model runs it."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from bench.case import Case
 from bench.contestant import Call, Contestant, Unsupported
-from bench.layers import Array, Layer
+from bench.layers import Array
+from bench.passes import PASSES
 
 
 class Torch(Contestant):
     name = "torch"
     modules = ("torch",)
     dtypes = ("float32", "float64")
+    passes = PASSES
     channels_last: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -19,27 +22,56 @@ class Torch(Contestant):
         self.guard = torch.inference_mode()
         self.guard.__enter__()
 
-    def prepare(self, layer: Layer, x: Array, weight: Array, bias: Array, threads: int) -> dict[str, Call]:
+    def prepare(self, case: Case, threads: int) -> dict[str, Call]:
         import torch
+
+        torch.set_num_threads(threads)
+        prepare = {"forward": self.forward, "transposed": self.transposed}.get(case.pass_, self.gradient)
+        return {"": prepare(case)}
+
+    def tensor(self, array: Array) -> Any:
+        import torch
+
+        layout = torch.channels_last if self.channels_last and array.ndim == 4 else torch.contiguous_format
+        return torch.from_numpy(array).to(memory_format=layout)
+
+    def forward(self, case: Case) -> Call:
         from torch.nn import functional
 
-        mode = layer.padding_mode
+        layer, mode = case.layer, case.layer.padding_mode
         if mode == "symmetric":
             raise Unsupported("no padding mode 'symmetric'")
-        torch.set_num_threads(threads)
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        xt, wt = (torch.from_numpy(array).to(memory_format=layout) for array in (x, weight))
-        bt = torch.from_numpy(bias)
+        x, weight, bias = map(self.tensor, (case.x, case.weight, case.bias))
         stride, padding, dilation, groups = layer.stride, layer.padding, layer.dilation, layer.groups
         if mode == "zeros":
-            return {"": lambda: functional.conv2d(xt, wt, bt, stride, padding, dilation, groups)}
+            return lambda: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
         # As torch.nn.Conv2d does it.
         pads = (layer.pad_w, layer.pad_w, layer.pad_h, layer.pad_h)
-        return {"": lambda: functional.conv2d(functional.pad(xt, pads, mode), wt, bt, stride, 0, dilation, groups)}
+        return lambda: functional.conv2d(functional.pad(x, pads, mode), weight, bias, stride, 0, dilation, groups)
+
+    def transposed(self, case: Case) -> Call:
+        from torch.nn import functional
+
+        layer = case.layer
+        x, weight, bias = map(self.tensor, (case.x, case.weight, case.bias))
+        geometry = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+        return lambda: functional.conv_transpose2d(x, weight, bias, *geometry)
+
+    def gradient(self, case: Case) -> Call:
+        """What autograd calls, asked for one gradient only."""
+        import torch
+
+        layer = case.layer
+        wanted = [case.pass_ == "input", case.pass_ == "weight", False]
+        tensors = [*map(self.tensor, (case.grad_output, case.x, case.weight))]
+        bias_sizes, transposed, output_padding = None, False, (0, 0)
+        geometry = layer.stride, layer.padding, layer.dilation, transposed, output_padding, layer.groups
+        backward, which = torch.ops.aten.convolution_backward.default, wanted.index(True)
+        return lambda: backward(*tensors, bias_sizes, *geometry, wanted)[which]
 
 
 class TorchChannelsLast(Torch):
-    """Input and weight are converted beforehand and the output stays so, as in a net that is all channels_last."""
+    """Images and weight are converted beforehand and the result stays so, as in a net that is all channels_last."""
 
     name = "torch_channels_last"
     channels_last = True
