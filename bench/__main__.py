@@ -1,4 +1,4 @@
-"""Side-by-side benchmark of the forward pass: `python -m bench`, from the root of the repository."""
+"""Side-by-side benchmark of convolutions and their gradients: `python -m bench`, from the root of the repository."""
 
 import json
 from argparse import Namespace
@@ -48,9 +48,9 @@ def measure(args: Namespace, console: Console) -> dict[str, object]:
     from bench.progress import Progress
     from bench.run import Settings, run, select_contestants
 
-    layers = load_suite(args.layers)
-    contestants = select_contestants(args.peers, args.algorithms)
-    settings = Settings(args.threads, args.rounds, args.seconds, args.dtype)
+    layers = load_suite(args.layers, args.pass_)
+    contestants = select_contestants(args.peers, args.algorithms, args.pass_)
+    settings = Settings(args.threads, args.rounds, args.seconds, args.dtype, args.pass_)
     with Progress(len(layers), console) as progress:
         return run(layers, contestants, settings, progress.contestant, progress.layer)
 

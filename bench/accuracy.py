@@ -7,7 +7,7 @@ LIMIT = {"float32": 1e-5, "float64": 1e-13}
 
 
 def main() -> None:
-    options = parser(__doc__, ("layers", "threads", "isa"))
+    options = parser(__doc__, ("pass", "layers", "threads", "isa"))
     options.add_argument("--dtype", choices=tuple(LIMIT), help="default: both")
     args = options.parse_args()
     pin(args.threads, args.isa)
@@ -23,7 +23,7 @@ def main() -> None:
     from bench.report import table, wide_console
 
     def error(contestant: Contestant, layer: Layer, dtype: str) -> str:
-        case = make_case(layer, "forward", np.dtype(dtype))
+        case = make_case(layer, args.pass_, np.dtype(dtype))
         try:
             (call,) = contestant.prepare(case, args.threads).values()
         except Unsupported:
@@ -41,7 +41,7 @@ def main() -> None:
         "layer",
         *(f"{title}_{dtype}" for title, (_, dtype) in zip(titles, columns, strict=True)),
     )
-    for layer in track(load_suite(args.layers), "layers", console=console, transient=True):
+    for layer in track(load_suite(args.layers, args.pass_), "layers", console=console, transient=True):
         result.add_row(layer.name, *(error(contestant, layer, dtype) for contestant, dtype in columns))
     console.print(result)
 

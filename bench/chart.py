@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.report import OURS, gflops, peers_of
+from bench.report import OURS, gflops, peers_of, setup
 
 COLORS = {
     OURS: "#d1495b",
@@ -50,8 +50,7 @@ def draw(run: dict[str, Any], path: Path) -> None:
     if peak:
         handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1))
         labels.append(f"FMA peak, {peak:.0f}")
-    settings = run["settings"]
-    title = f"GFLOP/s, {settings['dtype']}, {settings['threads']} thread(s), {run['machine']['cpu']}"
+    title = f"GFLOP/s, {setup(run)}, {run['machine']['cpu']}"
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, title=title)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -8,8 +8,11 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from typing import Any
 
+from bench.passes import PASSES
+
 OPTIONS: dict[str, dict[str, Any]] = {
-    "layers": {"default": "*", "help": "names, families or globs, comma separated (default: all)"},
+    "pass": {"dest": "pass_", "choices": tuple(PASSES), "default": "forward", "help": "what is run (default: forward)"},
+    "layers": {"help": "names, families or globs, comma separated (default: all but 'large' in gradients)"},
     "threads": {"type": int, "default": 1, "help": "threads of every contestant, one CPU each (default: 1)"},
     "peers": {"help": "peers to run, comma separated; '' for none (default: all that are installed)"},
     "rounds": {"type": int, "default": 7, "help": "batches of each contestant on each layer (default: 7)"},

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.passes import PASSES
+
 Record = dict[str, Any]
 
 OURS = "tileconv"
@@ -35,6 +37,8 @@ def wide_console() -> Console:
 
 def use(run: Record, statistic: str) -> Record:
     """The run with the "min" of the rounds, or their "median", as the time of each call."""
+    # Runs are kept: the first had no choice of passes.
+    run["settings"].setdefault("pass_", "forward")
     timed = [result for layer in run["layers"] for result in (*layer["results"].values(), layer["memcpy"] or {})]
     for result in timed:
         if statistic in result:
@@ -132,10 +136,15 @@ def print_run(run: Record, console: Console) -> None:
     print_notes(run, console)
 
 
+def setup(run: Record) -> str:
+    settings = run["settings"]
+    return f"{PASSES[settings['pass_']]}, {settings['dtype']}, {settings['threads']} thread(s)"
+
+
 def print_layers(run: Record, console: Console) -> None:
-    settings, peers, ratios = run["settings"], peers_of(run), ratio_columns(run)
+    peers, ratios = peers_of(run), ratio_columns(run)
     peak = f"FMA peak of one core {run['peak_gflops']:.1f} GFLOP/s, " if run["peak_gflops"] else ""
-    title = f"{settings['dtype']}, {settings['threads']} thread(s), {peak}GFLOP/s unless said otherwise"
+    title = f"{setup(run)}, {peak}GFLOP/s unless said otherwise"
     result = table(title, "layer", f"{OURS}_ms", "least_ms", OURS, *peers, *(column.title for column in ratios))
     family = None
     for layer in run["layers"]:
