@@ -46,6 +46,16 @@ void AxisTaps::used_outputs(std::int64_t i, std::int64_t& begin, std::int64_t& e
   end = std::max(begin, outputs_below(map.size));
 }
 
+double AxisTaps::used_share() const noexcept {
+  double used = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int64_t begin = 0, end = 0;
+    used_outputs(i, begin, end);
+    used += static_cast<double>(end - begin);
+  }
+  return count * out_size == 0 ? 1 : used / static_cast<double>(count * out_size);
+}
+
 std::int64_t AxisTaps::staged_length(std::int64_t tile) const noexcept {
   const Phases phases(*this);
   const std::int64_t chains = std::min(phases.period, count);

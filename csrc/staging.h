@@ -28,6 +28,8 @@ struct AxisTaps {
   void used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept;
   // The outputs [begin, end) for which tap i does not fall into zero padding.
   void used_outputs(std::int64_t i, std::int64_t& begin, std::int64_t& end) const noexcept;
+  // The share of all (output, tap) that does not fall into zero padding.
+  double used_share() const noexcept;
   // Positions that a tile of outputs takes in scratch.
   std::int64_t staged_length(std::int64_t tile) const noexcept;
 };

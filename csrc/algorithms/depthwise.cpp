@@ -46,11 +46,15 @@ class DepthwisePlan final : public Plan {
                                            static_cast<double>(request.threads)));
   }
 
-  // Loads limit: about one multiply-add in a cycle, and a third of that where the kernel's size is not known.
+  // Loads limit: about one multiply-add in a cycle, and a third of that where the kernel's size is not known; a plane
+  // and its staging cost besides.
   double cycles() const noexcept override {
+    const auto outputs = static_cast<double>(map_.out_channels);
     const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes) * map_.h.out_size);
-    const double taps = static_cast<double>(map_.taps()) * (kernel_.stride_h > 0 ? 0.8 : 3.0);
-    return static_cast<double>(map_.groups) * (vectors * (taps + 2) * static_cast<double>(map_.out_channels) + 50);
+    const double taps = static_cast<double>(map_.taps()) * (known() ? 0.95 : 3.0);
+    const bool staged = map_.w.step != 1 || map_.w.map.mode != PaddingMode::zeros;
+    const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
+    return static_cast<double>(map_.groups) * (vectors * (taps + 9) * outputs + (staged ? 1.2 * pixels : 0) + 130);
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (zero_size() + staged_size() + spill_size() + map_.taps()) * static_cast<std::int64_t>(sizeof(T)) +

@@ -6,6 +6,7 @@
 
 #include "../channel_rows.h"
 #include "../cpu.h"
+#include "../finite.h"
 #include "../parallel.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
@@ -98,17 +99,26 @@ class ChannelTiles {
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
 };
 
-// Transposing a pixel of a vector of channels: loads, shuffles, stores.
-constexpr double transpose_cycles = 6;
+// Cycles of one image: pixels of a vector of channels are transposed on their way in and out, and multiplied for each
+// tap. Constants are measurements on Zen 5.
+double channel_cycles(const ShiftMap& map, std::int64_t blocks, double transpose, double tap_cycles) {
+  constexpr double block = 600;
+  const auto outputs = static_cast<double>(map.h.out_size * map.w.out_size * map.out_channels);
+  const auto inputs = static_cast<double>(map.h.out_size * map.h.step * map.w.out_size * map.w.step);
+  const double pixels = inputs * transpose + outputs * (tap_cycles * static_cast<double>(map.taps()) + transpose);
+  return static_cast<double>(blocks) * (pixels + block);
+}
 
 template <class T>
 class DepthwiseChannelsPlan final : public Plan {
  public:
   DepthwiseChannelsPlan(const ShiftMap& map, const PlanRequest& request)
-      : map_(map), set_(kernel_set<T>(*request.kernels)), tiles_(map_, set_) {
-    for (std::int64_t i = 0; i < map_.h.count; ++i)
-      for (std::int64_t j = 0; j < map_.w.count; ++j)
-        taps_.push_back({tiles_.tap_offset(i, j), map_.kernel_index(i, j) * set_.lanes});
+      : map_(map),
+        set_(kernel_set<T>(*request.kernels)),
+        tiles_(map_, set_),
+        kernel_(find_kernel()),
+        used_(map_.h.used_share() * map_.w.used_share()) {
+    skips_ = used_ < 0.8;
     // Rows that are kept until they are transposed back stay in L1.
     kept_rows_ =
         std::clamp<std::int64_t>(cache_sizes().l1d / 3 / (tiles_.tile_w() * set_.lanes * element), 1, tiles_.tile_h());
@@ -117,10 +127,8 @@ class DepthwiseChannelsPlan final : public Plan {
                                            static_cast<double>(request.threads)));
   }
   double cycles() const noexcept override {
-    const auto outputs = static_cast<double>(map_.h.out_size * map_.w.out_size * map_.out_channels);
-    const auto inputs = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
-    const double pixels = inputs * transpose_cycles + outputs * (0.6 * static_cast<double>(map_.taps()) + 6);
-    return static_cast<double>(tiles_.blocks()) * (pixels + 300);
+    return channel_cycles(map_, tiles_.blocks(), 7.5,
+                          (kernel_.adjacent ? 0.55 : 0.65) * (skips_ ? 0.7 * used_ + 0.3 : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (tiles_.input_size() + tiles_.scratch_size() + weights_size() + outputs_size()) * element;
@@ -137,6 +145,16 @@ class DepthwiseChannelsPlan final : public Plan {
 
  private:
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
+  static constexpr std::int64_t run_pixels = 8;  // that leave out the same taps
+  const ChannelRowKernel<T>& find_kernel() const {
+    const bool adjacent = map_.w.step == 1 && std::abs(map_.w.difference) == 1;
+    int i = 0;
+    const auto fits = [&](const ChannelRowKernel<T>& k) {
+      return (k.kernel_w == 0 || k.kernel_w == map_.w.count) && (!k.adjacent || adjacent);
+    };
+    while (!fits(set_.channel_row[i])) ++i;
+    return set_.channel_row[i];
+  }
   // The kernels and biases of one out channel of every plane.
   std::int64_t weights_size() const { return (map_.kernel_elements + 1) * set_.lanes; }
   std::int64_t outputs_size() const { return 2 * kept_rows_ * tiles_.tile_w() * set_.lanes; }
@@ -151,27 +169,44 @@ class DepthwiseChannelsPlan final : public Plan {
                        width = tiles_.column(column + 1) - x0;
     tiles_.transpose_input(v, n, block, y0, y1, column, scratch, input);
     ChannelRowArgs<T> a{};
-    a.input_column = map_.w.step * lanes;
-    a.taps = taps_.data();
-    a.tap_count = map_.taps();
-    a.weights = weights;
+    // Where taps go backwards, pixels do too: adjacent taps are then as far apart as the pixels.
+    const bool backwards = map_.w.difference < 0;
+    a.input_column = (backwards ? -map_.w.step : map_.w.step) * lanes;
+    a.tap_row = map_.h.difference * tiles_.pitch() * lanes;
+    a.tap_column = map_.w.difference * lanes;
+    a.out_column = backwards ? -lanes : lanes;
+    a.weight_row = map_.w.count * lanes;
     a.bias = weights + map_.kernel_elements * lanes;
-    a.width = width;
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
-      load_weights(v, block, k, weights);
+      const bool skip = load_weights(v, block, k, weights);
       for (std::int64_t y = y0; y < y1; y += kept_rows_) {
         const std::int64_t rows = std::min(kept_rows_, y1 - y);
         for (std::int64_t r = 0; r < rows; ++r) {
-          a.input = input + (y + r - y0) * map_.h.step * tiles_.pitch() * lanes;
-          a.out = outputs + r * width * lanes;
-          set_.channel_row(a);
+          std::int64_t i0 = 0, i1 = map_.h.count;
+          if (skip) map_.h.used_taps(y + r, y + r + 1, i0, i1);
+          a.kernel_h = i1 - i0;
+          const std::int64_t parts = skip ? ceil_div(width, run_pixels) : 1;
+          for (std::int64_t part = 0; part < parts; ++part) {
+            const std::int64_t from = split_at(width, parts, part), to = split_at(width, parts, part + 1);
+            const std::int64_t first = backwards ? to - 1 : from;
+            std::int64_t j0 = 0, j1 = map_.w.count;
+            if (skip) map_.w.used_taps(x0 + from, x0 + to, j0, j1);
+            a.kernel_w = j1 - j0;
+            a.width = to - from;
+            a.weights = weights + i0 * a.weight_row + j0 * lanes;
+            a.input = input + tiles_.tap_offset(i0, j0) +
+                      ((y + r - y0) * map_.h.step * tiles_.pitch() + first * map_.w.step) * lanes;
+            a.out = outputs + (r * width + first) * lanes;
+            kernel_.run(a);
+          }
         }
         write(v, n, block, k, y, rows, x0, width, outputs);
       }
     }
   }
 
-  void load_weights(const ConvViews& v, std::int64_t block, std::int64_t k, T* weights) const {
+  // Returns whether taps in zero padding are to be left out: it is worth it, and all weights are finite.
+  bool load_weights(const ConvViews& v, std::int64_t block, std::int64_t k, T* weights) const {
     const std::int64_t lanes = set_.lanes, first = block * lanes * map_.out_channels + k;
     set_.pack({reinterpret_cast<const T*>(v.weight) + first * map_.kernel_elements,
                map_.out_channels * map_.kernel_elements, 1, tiles_.planes(block), lanes, map_.kernel_elements, weights,
@@ -180,6 +215,7 @@ class DepthwiseChannelsPlan final : public Plan {
     for (std::int64_t lane = 0; lane < lanes; ++lane)
       weights[map_.kernel_elements * lanes + lane] =
           bias && lane < tiles_.planes(block) ? bias[first + lane * map_.out_channels] : T(0);
+    return skips_ && all_finite(weights, map_.kernel_elements * lanes, T());
   }
 
   // Adjacent rows of the output are one long row.
@@ -211,7 +247,9 @@ class DepthwiseChannelsPlan final : public Plan {
   ShiftMap map_;
   const KernelSet<T>& set_;
   ChannelTiles<T> tiles_;
-  std::vector<Tap> taps_;
+  const ChannelRowKernel<T>& kernel_;
+  double used_;         // share of the taps that are not in zero padding
+  bool skips_ = false;  // those that are may be left out
   std::int64_t kept_rows_ = 1;
   int threads_ = 1;
 };
@@ -230,12 +268,7 @@ class DepthwiseChannelsWeightPlan final : public Plan {
     threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
                                            static_cast<double>(request.threads)));
   }
-  double cycles() const noexcept override {
-    const auto outputs = static_cast<double>(map_.h.out_size * map_.w.out_size * map_.out_channels);
-    const auto inputs = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
-    const double pixels = inputs * transpose_cycles + outputs * (0.6 * static_cast<double>(map_.taps()) + 6);
-    return static_cast<double>(tiles_.blocks()) * (pixels + 300);
-  }
+  double cycles() const noexcept override { return channel_cycles(map_, tiles_.blocks(), 5.5, 0.55); }
   std::int64_t workspace_bytes() const noexcept override {
     return (tiles_.input_size() + tiles_.scratch_size() + grad_size() + sums_size()) * element;
   }

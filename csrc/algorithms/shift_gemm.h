@@ -44,13 +44,17 @@ class ShiftGemmPlan final : public Plan {
   ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
   // A few out channels are limited by loads: each tap loads a vector of pixels, in two cache lines, for all of them.
-  // Taps in zero padding are left out where that is worth it.
+  // Taps in zero padding are left out where that is worth it. Rows are staged and stored.
   double cycles() const noexcept override {
     const double vectors = static_cast<double>(ceil_div(map_.h.out_size * map_.w.out_size, set_.lanes));
-    const auto channels = static_cast<double>(map_.out_channels);
-    return static_cast<double>(map_.groups) * (vectors * used_share(map_.h) * used_share(map_.w) *
-                                                   static_cast<double>(map_.steps()) * (channels + 2.5) / 2 +
-                                               300);
+    const auto in = static_cast<double>(map_.in_channels), out = static_cast<double>(map_.out_channels);
+    const double used = map_.h.used_share() * map_.w.used_share();
+    const double sums = vectors * used * static_cast<double>(map_.steps()) * (out + 2.5) / 2;
+    const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
+    const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
+    const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));
+    const double rows = height * (35 + 3 * out * row_vectors + step_h * staged);
+    return static_cast<double>(map_.groups) * (sums + rows + 300);
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (staged_size() + partial_size() + spill_size() + gathered_size() + (blocks() > 1 ? map_.out_channels : 0)) *
@@ -84,19 +88,6 @@ class ShiftGemmPlan final : public Plan {
     std::int64_t height() const { return y1 - y0; }
     std::int64_t width() const { return x1 - x0; }
   };
-
-  // The share of an axis's taps that do not fall into zero padding.
-  static double used_share(const AxisTaps& axis) {
-    std::int64_t used = 0;
-    for (std::int64_t i = 0; i < axis.count; ++i) {
-      std::int64_t begin = 0, end = 0;
-      axis.used_outputs(i, begin, end);
-      used += end - begin;
-    }
-    return axis.count * axis.out_size == 0
-               ? 1
-               : static_cast<double>(used) / static_cast<double>(axis.count * axis.out_size);
-  }
 
   std::int64_t panels() const { return static_cast<std::int64_t>(panel_begin_.size()) - 1; }
   // Where panel p begins, in vectors of out channels (channel lanes) or out channels (pixel lanes).

@@ -60,7 +60,14 @@ class WeightGradientPlan final : public Plan {
   double cycles() const noexcept override {
     const double macs = static_cast<double>(map_.groups * map_.out_channels * map_.steps()) *
                         static_cast<double>(map_.h.out_size * map_.w.out_size);
-    return macs / set_.lanes;
+    if (channel_lanes_) return macs / set_.lanes;
+    // Dot: a row's vectors for every element of the kernels, and what a row, staging and a group cost besides.
+    const auto rows = static_cast<double>(map_.groups * map_.h.out_size);
+    const auto elements = static_cast<double>(map_.out_channels * map_.steps());
+    const auto pixels = static_cast<double>(map_.in_channels * map_.h.step * map_.w.out_size * map_.w.step);
+    const double staged = map_.w.step == 1 ? pixels / set_.lanes : pixels;
+    return rows * (1.6 * static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * elements + staged + 12) +
+           200.0 * static_cast<double>(map_.groups);
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (staged_size() + transposed_size() + grad_size() + 2 * sums_size()) * element;
@@ -208,16 +215,7 @@ void WeightGradientPlan<T>::cut_tile(std::int64_t floats_per_pixel) {
 template <class T>
 void WeightGradientPlan<T>::find_skips() {
   if (!channel_lanes_ || map_.h.map.mode != PaddingMode::zeros) return;
-  const auto used = [](const MapAxis& axis) {
-    double inside = 0;
-    for (std::int64_t i = 0; i < axis.count; ++i) {
-      std::int64_t begin = 0, end = 0;
-      axis.used_outputs(i, begin, end);
-      inside += static_cast<double>(end - begin);
-    }
-    return inside / static_cast<double>(axis.count * axis.out_size);
-  };
-  skips_ = used(map_.h) * used(map_.w) < 0.9;
+  skips_ = map_.h.used_share() * map_.w.used_share() < 0.9;
 }
 
 template <class T>

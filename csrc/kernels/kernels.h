@@ -152,19 +152,27 @@ struct PackArgs {
 };
 
 // A row of outputs of one plane for each lane. For x < width
-//   out[x] = bias + sum over taps (in this order, one running sum) of weights[tap.weight] * input[x * input_column +
-//            tap.input]
-// All are vectors, of which there is one for each pixel and each tap; out[x] lies x * lanes from `out`.
+//   out[x * out_column] = bias + sum over i < kernel_h, j < kernel_w (in this order, one running sum) of
+//                         weights[i * weight_row + j * lanes] * input[x * input_column + i * tap_row + j * tap_column]
+// All of these are vectors, one for each pixel and each tap. Columns may run backwards.
 template <class T>
 struct ChannelRowArgs {
   const T* input;
-  std::ptrdiff_t input_column;
-  const Tap* taps;
-  std::int64_t tap_count;
+  std::ptrdiff_t input_column, tap_row, tap_column;
+  std::int64_t kernel_h, kernel_w;
   const T* weights;
+  std::ptrdiff_t weight_row;
   const T* bias;
   T* out;
+  std::ptrdiff_t out_column;
   std::int64_t width;
+};
+
+template <class T>
+struct ChannelRowKernel {
+  int kernel_w;   // 0: any
+  bool adjacent;  // expects tap_column == input_column
+  void (*run)(const ChannelRowArgs<T>&) noexcept;
 };
 
 // Sums over the pixels of a tile, a vector for each tap t: out[t] += sum over y < height, x < width of
@@ -262,7 +270,8 @@ struct KernelSet {
   void (*pack)(const PackArgs<T>&) noexcept;
   // to[i * step] = from[i] for i < count; what lies between is not touched.
   void (*spread)(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept;
-  void (*channel_row)(const ChannelRowArgs<T>&) noexcept;
+  const ChannelRowKernel<T>* channel_row;  // the last one takes any
+  int channel_row_count;
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;
   const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
   int product_count;

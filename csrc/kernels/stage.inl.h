@@ -173,24 +173,45 @@ TILECONV_NOINLINE void pack_elements(const PackArgs<T>& a) noexcept {
           row < a.rows ? a.source[row * a.source_row + column * a.source_column] : T(0);
 }
 
+// Transposes up to lanes x lanes elements. Whole: all of them.
+template <class T, bool whole>
+TILECONV_INLINE void pack_block(const T* from, std::ptrdiff_t source_row, std::int64_t rows, std::int64_t width, T* to,
+                                std::ptrdiff_t destination_column, std::int64_t padded_rows) {
+  constexpr int lanes = Vec<T>::lanes;
+  const auto mask = Vec<T>::mask_between(0, lane<T>(width));
+  Vec<T> block[lanes];
+  TILECONV_UNROLL
+  for (int r = 0; r < lanes; ++r) {
+    if constexpr (whole)
+      block[r] = Vec<T>::load(from + r * source_row);
+    else
+      block[r] = r < rows ? Vec<T>::load_masked(from + r * source_row, mask) : Vec<T>::broadcast(T(0));
+  }
+  Vec<T>::transpose(block);
+  TILECONV_UNROLL
+  for (int c = 0; c < lanes; ++c) {
+    if constexpr (whole)
+      block[c].store(to + c * destination_column);
+    else if (c < width)
+      store_upto(block[c], to + c * destination_column, padded_rows);
+  }
+}
+
 template <class T>
 void pack(const PackArgs<T>& a) noexcept {
   if (a.source_row == 1) return pack_rows(a);
   if (a.source_column != 1) return pack_elements(a);
   constexpr int lanes = Vec<T>::lanes;
   for (std::int64_t row = 0; row < a.padded_rows; row += lanes) {
+    const std::int64_t rows = a.rows - row, padded = a.padded_rows - row;
     for (std::int64_t column = 0; column < a.columns; column += lanes) {
       const std::int64_t width = a.columns - column;
-      Vec<T> block[lanes];
-      TILECONV_UNROLL
-      for (int r = 0; r < lanes; ++r)
-        block[r] =
-            row + r < a.rows ? load_upto(a.source + (row + r) * a.source_row + column, width) : Vec<T>::broadcast(T(0));
-      Vec<T>::transpose(block);
+      const T* const from = a.source + row * a.source_row + column;
       T* const to = a.destination + column * a.destination_column + row;
-      TILECONV_UNROLL
-      for (int c = 0; c < lanes; ++c)
-        if (c < width) store_upto(block[c], to + c * a.destination_column, a.padded_rows - row);
+      if (rows >= lanes && width >= lanes)
+        pack_block<T, true>(from, a.source_row, lanes, lanes, to, a.destination_column, lanes);
+      else
+        pack_block<T, false>(from, a.source_row, rows, width, to, a.destination_column, padded);
     }
   }
 }
