@@ -2,6 +2,8 @@
 // columns is resolved on the way.
 #pragma once
 
+#include <algorithm>
+
 #include "staging.h"
 
 namespace tileconv {
