@@ -101,9 +101,9 @@ void WinogradPlan<T>::make_bands() {
   }
 }
 
-// Cycles of one image with packed weights: an estimate does not depend on freezing. Constants are measurements on Zen
-// 5: products reach 90 % of the FMA peak; staging, transposing and transforming a vector of channels costs 300 cycles a
-// tile, and 200 for each band; weights beyond L2 arrive at 6 bytes a cycle.
+// Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Constants are measurements
+// on Zen 5: products reach 90 % of the FMA peak; staging, transposing and transforming a vector of channels costs 300
+// cycles a tile, and 200 for each band; weights beyond L2 arrive at 6 bytes a cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0;
@@ -116,8 +116,12 @@ double WinogradPlan<T>::estimate() const {
   const double strips =
       std::max(1.0, tiles * static_cast<double>(window_bytes) / static_cast<double>(winograd_workspace()));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
+  // Weights that are never frozen are transformed for every strip.
+  const double transformed = groups * strips * static_cast<double>(map_.in_channels * out_vectors_) *
+                             (150 + 1.6 * static_cast<double>(map_.kernel_elements * set_.lanes));
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
-  return margin * (std::max(products, streamed) + transforms + groups * 2000);
+  return margin * ((map_.scattered_weights() ? products + transformed : std::max(products, streamed)) + transforms +
+                   groups * 2000);
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
