@@ -3,9 +3,10 @@
 //   w.tap(j)]
 // a GEMM that reduces over images, rows and columns. The input is staged as in the forward pass, so that a tap is a
 // constant offset, and no im2col matrix is made. Two sweeps share the staging:
-//   channel lanes, where a group's out channels fill vectors: both operands are transposed to pixel-major order, and
-//   the
-//     forward pass's register tile sums over pixels what it otherwise sums over channels and taps;
+//   channel lanes, where a group's out channels fill vectors: grad_output is transposed to pixel-major order, and the
+//     forward pass's register tile sums over pixels what it otherwise sums over channels and taps. The rows of the
+//     register tile are in channels, for which the input is transposed too; or, where these are few, adjacent taps of a
+//     kernel row, which are adjacent in an input row that is staged as it is;
 //   dot, for few out channels (grouped, depthwise): vectors of pixels, summed across lanes at the end.
 // A task owns its elements of the result and sums them over all pixels in order, so that the number of threads does not
 // show; running sums are closed after a fixed number of pixels to keep their rounding error small.
@@ -35,20 +36,23 @@ class WeightGradientPlan final : public Plan {
         set_(kernel_set<T>(*request.kernels)),
         grad_rows_(request.layout.grad_output_rows),
         batch_(map_.batch),
-        channel_lanes_(2 * map_.out_channels >= set_.lanes) {
+        channel_lanes_(2 * map_.out_channels >= set_.lanes),
+        tap_rows_(channel_lanes_ && map_.w.difference == 1 && map_.w.count > map_.in_channels && map_.w.count > 3) {
     channel_lanes_ ? cut_channel_lanes() : cut_dot();
     panels_ = ceil_div(map_.out_channels, channel_lanes_ ? panel_columns() : rows_);
     tiles_h_ = ceil_div(map_.h.out_size, tile_h_);
     tiles_w_ = ceil_div(map_.w.out_size, tile_w_);
     staged_h_ = make_staged_axis(map_.h, tile_h_);
-    staged_w_ = make_staged_axis(map_.w, tile_w_);
+    staged_w_ = tap_rows_ ? whole_columns() : make_staged_axis(map_.w, tile_w_);
     plane_ = staged_h_.length * staged_w_.length + 2 * set_.lanes;
-    direct_ = channel_lanes_ && request.layout.input_rows;
+    direct_ = channel_lanes_ && !tap_rows_ && request.layout.input_rows;
     for (std::int64_t t = 0; t < tiles_w_; ++t) {
-      pieces_.push_back(make_pieces(map_.w, staged_w_, tile_w_, column_of(t), column_of(t + 1)));
+      pieces_.push_back(tap_rows_ ? whole_pieces(t)
+                                  : make_pieces(map_.w, staged_w_, tile_w_, column_of(t), column_of(t + 1)));
       for (const StagePiece& piece : pieces_.back()) direct_ = direct_ && (piece.step == 1 || piece.count <= 1);
     }
-    for (std::int64_t x = 0; x < tile_w_; ++x) pixels_.push_back({x * block_, x * panel_columns()});
+    for (std::int64_t x = 0; x < tile_w_; ++x)
+      pixels_.push_back({x * (tap_rows_ ? map_.w.step : block_), x * panel_columns()});
     for (std::int64_t c = 0; c < (channel_lanes_ ? 0 : block_); ++c)
       for (const std::int64_t row : staged_h_.tap_position)
         for (const std::int64_t column : staged_w_.tap_position)
@@ -105,7 +109,7 @@ class WeightGradientPlan final : public Plan {
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
   std::int64_t staged_size() const { return direct_ ? 0 : whole(block_ * plane_); }
   std::int64_t transposed_size() const {
-    return channel_lanes_ ? whole(staged_h_.length * staged_w_.length * block_) : 0;
+    return channel_lanes_ && !tap_rows_ ? whole(staged_h_.length * staged_w_.length * block_) : 0;
   }
   // The tile's grad_output, pixel-major in panels (channel lanes) or as rows that may be read in vectors (dot), and a
   // row on its way there.
@@ -120,6 +124,22 @@ class WeightGradientPlan final : public Plan {
   std::int64_t panels_a_task() const { return ceil_div(panels(), splits_); }
   std::int64_t panel_sums() const { return block_ * map_.taps() * panel_columns(); }
   std::int64_t sums_size() const { return channel_lanes_ ? panels_a_task() * panel_sums() : 0; }
+
+  // Columns staged as they lie in the input: all that a tile reaches, tap j of output 0 at j.
+  std::int64_t reached(std::int64_t width) const { return (width - 1) * map_.w.step + map_.w.count; }
+  StagedAxis whole_columns() const {
+    StagedAxis staged;
+    for (std::int64_t j = 0; j < map_.w.count; ++j) staged.tap_position.push_back(j);
+    staged.length = reached(tile_w_);
+    return staged;
+  }
+  std::vector<StagePiece> whole_pieces(std::int64_t t) const {
+    AxisTaps columns;
+    columns.out_size = reached(column_of(t + 1) - column_of(t));
+    columns.map = map_.w.map;
+    columns.first = column_of(t) * map_.w.step + map_.w.first;
+    return make_pieces(columns, make_staged_axis(columns, columns.out_size), columns.out_size, 0, columns.out_size);
+  }
 
   void cut_channel_lanes();
   void cut_dot();
@@ -148,7 +168,7 @@ class WeightGradientPlan final : public Plan {
   bool grad_rows_;
   bool direct_ = false;  // the input is transposed without being staged first
   std::int64_t batch_;
-  bool channel_lanes_;
+  bool channel_lanes_, tap_rows_;
   int rows_ = 1, vectors_ = 1;    // of the register tile; dot: its columns
   std::int64_t most_panels_ = 1;  // of a task: its sums stay in L2
   std::int64_t panels_ = 1;       // of out channels: panel_columns() each, or rows_ at the most
@@ -169,18 +189,19 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
   double best = 0;
   for (int i = 0; i < set_.channel_lanes_count; ++i) {
     const GemmKernel<T>& kernel = set_.channel_lanes[i];
-    const std::int64_t rows = std::min<std::int64_t>(kernel.rows, map_.in_channels);
+    const std::int64_t most_rows = tap_rows_ ? map_.w.count : map_.in_channels;
+    const std::int64_t rows = std::min<std::int64_t>(kernel.rows, most_rows);
     const std::int64_t vectors = std::min<std::int64_t>(kernel.vectors, columns);
     const double r = static_cast<double>(rows), v = static_cast<double>(vectors);
     // Half a cycle for each vector of grad_output, which comes from L2 as often as not.
     const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
-    const double tiles = static_cast<double>(ceil_div(map_.in_channels, rows) * ceil_div(columns, vectors));
+    const double tiles = static_cast<double>(ceil_div(most_rows, rows) * ceil_div(columns, vectors));
     if (best == 0 || cycles * tiles < best)
       best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
   }
   constexpr std::int64_t enough_steps = 256;
   const std::int64_t wanted = std::max<std::int64_t>(1, enough_steps / (rows_ * map_.taps())) * rows_;
-  blocks_ = ceil_div(map_.in_channels, wanted);
+  blocks_ = tap_rows_ ? 1 : ceil_div(map_.in_channels, wanted);
   block_ = ceil_div(map_.in_channels, blocks_);
   most_panels_ = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
   cut_tile(std::max(std::min(map_.out_channels, most_panels_ * panel_columns()), block_));
@@ -214,7 +235,7 @@ void WeightGradientPlan<T>::cut_tile(std::int64_t floats_per_pixel) {
 // Leaving out what falls into zero padding is worth a look at grad_output only if it is more than a rim.
 template <class T>
 void WeightGradientPlan<T>::find_skips() {
-  if (!channel_lanes_ || map_.h.map.mode != PaddingMode::zeros) return;
+  if (!channel_lanes_ || tap_rows_ || map_.h.map.mode != PaddingMode::zeros) return;
   skips_ = map_.h.used_share() * map_.w.used_share() < 0.9;
 }
 
@@ -289,7 +310,7 @@ void WeightGradientPlan<T>::stage_input(const ConvViews& v, const Tile& t) const
   stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
                 {t.staged, plane_, staged_w_.length, plane, v.input_stride[1], v.input_stride[2], v.input_stride[3],
                  t.channels, t.y0, t.y1, tile_h_});
-  for (std::int64_t position = 0; channel_lanes_ && position < staged_h_.length * staged_w_.length;
+  for (std::int64_t position = 0; channel_lanes_ && !tap_rows_ && position < staged_h_.length * staged_w_.length;
        position += staged_w_.length)
     set_.pack({t.staged + position, plane_, 1, t.channels, t.channels, staged_w_.length,
                t.transposed + position * block_, block_});
@@ -339,21 +360,25 @@ void WeightGradientPlan<T>::stage_grad(const ConvViews& v, const Tile& t) const 
   }
 }
 
-// Register tiles of (in channels x out channels), one for each tap; the steps of their sums are the tile's pixels.
+// Register tiles of (in channels x out channels), one for each tap, or of (taps of a kernel row x out channels), one
+// for each in channel; the steps of their sums are the tile's pixels.
 template <class T>
 void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
-  const std::int64_t columns = panel_columns(), width = t.x1 - t.x0, parts = ceil_div(t.channels, rows_);
+  const std::int64_t columns = panel_columns(), width = t.x1 - t.x0;
+  const std::int64_t all_rows = tap_rows_ ? map_.w.count : t.channels, tiles = tap_rows_ ? t.channels : map_.w.count;
+  const std::int64_t parts = ceil_div(all_rows, rows_);
   GemmArgs<T> a{};
-  a.input_step = staged_w_.length * block_;
+  a.input_step = staged_w_.length * (tap_rows_ ? 1 : block_);
   a.weight_step = width * columns;
-  a.partial_row = map_.taps() * columns;
+  a.partial_row = (tap_rows_ ? 1 : map_.taps()) * columns;
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
     for (std::int64_t part = 0; part < parts; ++part) {
-      const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
+      const std::int64_t first = split_at(all_rows, parts, part), rows = split_at(all_rows, parts, part + 1) - first;
       const GemmKernel<T>& kernel =
           find_kernel(set_.channel_lanes, set_.channel_lanes_count, static_cast<int>(rows), vectors_);
       for (std::int64_t i = 0; i < map_.h.count; ++i)
-        for (std::int64_t j = 0; j < map_.w.count; ++j) {
+        for (std::int64_t tile = 0; tile < tiles; ++tile) {
+          const std::int64_t c = tap_rows_ ? tile : first, j = tap_rows_ ? first : tile;
           std::int64_t y0 = t.y0, y1 = t.y1, x0 = t.x0, x1 = t.x1;
           if (t.skip) {
             std::int64_t begin = 0, end = 0;
@@ -366,7 +391,7 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
           const std::int64_t position =
               (staged_h_.tap_position[static_cast<std::size_t>(i)] + y0 - t.y0) * staged_w_.length +
               staged_w_.tap_position[static_cast<std::size_t>(j)];
-          a.input = t.transposed + position * block_ + c;
+          a.input = tap_rows_ ? t.staged + c * plane_ + position : t.transposed + position * block_ + c;
           a.weights = t.grad + ((panel - t.panel_begin) * tile_h_ * tile_w_ + (y0 - t.y0) * width) * columns;
           a.taps = pixels_.data() + (x0 - t.x0);
           a.tap_count = x1 - x0;

@@ -119,9 +119,9 @@ double WinogradPlan<T>::estimate() const {
   // Weights that are never frozen are transformed for every strip.
   const double transformed = groups * strips * static_cast<double>(map_.in_channels * out_vectors_) *
                              (150 + 1.6 * static_cast<double>(map_.kernel_elements * set_.lanes));
+  if (map_.scattered_weights()) return products + transformed + transforms + groups * 2000;
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
-  return margin * ((map_.scattered_weights() ? products + transformed : std::max(products, streamed)) + transforms +
-                   groups * 2000);
+  return margin * (std::max(products, streamed) + transforms + groups * 2000);
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
