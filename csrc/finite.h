@@ -7,25 +7,22 @@
 namespace tileconv {
 
 // No exponent field of `n` adjacent values, aligned or not, is all ones. The last argument only names the type.
-inline bool all_finite(const void* values, std::int64_t n, float) noexcept {
+template <class Bits>
+bool no_full_exponent(const void* values, std::int64_t n, Bits exponent) noexcept {
   const char* p = static_cast<const char*>(values);
-  bool finite = true;
-  for (std::int64_t i = 0; i < n; ++i, p += sizeof(std::uint32_t)) {
-    std::uint32_t bits;
+  Bits found = 0;  // a word as wide as the values, so that compilers compare whole vectors
+  for (std::int64_t i = 0; i < n; ++i, p += sizeof(Bits)) {
+    Bits bits;
     std::memcpy(&bits, p, sizeof bits);
-    finite &= (bits & 0x7f800000u) != 0x7f800000u;
+    found |= static_cast<Bits>((bits & exponent) == exponent);
   }
-  return finite;
+  return found == 0;
+}
+inline bool all_finite(const void* values, std::int64_t n, float) noexcept {
+  return no_full_exponent<std::uint32_t>(values, n, 0x7f800000u);
 }
 inline bool all_finite(const void* values, std::int64_t n, double) noexcept {
-  const char* p = static_cast<const char*>(values);
-  bool finite = true;
-  for (std::int64_t i = 0; i < n; ++i, p += sizeof(std::uint64_t)) {
-    std::uint64_t bits;
-    std::memcpy(&bits, p, sizeof bits);
-    finite &= (bits & 0x7ff0000000000000u) != 0x7ff0000000000000u;
-  }
-  return finite;
+  return no_full_exponent<std::uint64_t>(values, n, 0x7ff0000000000000u);
 }
 
 }  // namespace tileconv

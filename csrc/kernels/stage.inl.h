@@ -127,21 +127,22 @@ void stage(const StageArgs<T>& a) noexcept {
   }
 }
 
-// The last vector is moved back to end with the row.
 template <class T>
 void spread(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept {
   constexpr int lanes = Vec<T>::lanes;
-  if (count < lanes || step < 1 || step > 2) {
+  if (step < 1 || step > 2) {
     for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i];
     return;
   }
   for (std::int64_t i = 0; i < count; i += lanes) {
-    const std::int64_t at = i + lanes <= count ? i : count - lanes;
-    const Vec<T> value = Vec<T>::load(from + at);
-    if (step == 1)
-      value.store(to + at);
+    const std::int64_t left = count - i;
+    const Vec<T> value = left >= lanes ? Vec<T>::load(from + i) : Vec<T>::load_first(from + i, left);
+    if (step == 2)
+      value.store_spread(to + 2 * i, left < lanes ? left : lanes);
+    else if (left >= lanes)
+      value.store(to + i);
     else
-      value.store_spread(to + 2 * at);
+      value.store_first(to + i, left);
   }
 }
 

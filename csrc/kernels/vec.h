@@ -3,7 +3,7 @@
 //   lanes, load, store (unaligned)
 //   load_first, store_first   the first n < lanes elements; the rest reads as 0, is not written
 //   load_masked               elements of mask_between(begin, end); the rest reads as 0, its memory is not touched
-//   store_spread              to p[0], p[2], .. p[2 * lanes - 2], touching nothing between
+//   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
 //   even_odd(a, b)            the even elements of a, then the odd ones of b
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.

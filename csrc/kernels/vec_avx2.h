@@ -28,10 +28,12 @@ struct Vec<float> {
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
-  TILECONV_INLINE void store_spread(float* p) const {
+  TILECONV_INLINE void store_spread(float* p, std::int64_t n) const {
     const __m256i even = _mm256_setr_epi32(-1, 0, -1, 0, -1, 0, -1, 0);
-    _mm256_maskstore_ps(p, even, _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)));
-    _mm256_maskstore_ps(p + lanes, even, _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
+    const __m256i low = _mm256_and_si256(even, mask_between(0, 2 * n < lanes ? 2 * n : lanes));
+    const __m256i high = _mm256_and_si256(even, mask_between(0, 2 * n < lanes ? 0 : 2 * n - lanes));
+    _mm256_maskstore_ps(p, low, _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)));
+    _mm256_maskstore_ps(p + lanes, high, _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
@@ -80,10 +82,12 @@ struct Vec<double> {
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm256_maskstore_pd(p, first(n), v); }
-  TILECONV_INLINE void store_spread(double* p) const {
+  TILECONV_INLINE void store_spread(double* p, std::int64_t n) const {
     const __m256i even = _mm256_setr_epi64x(-1, 0, -1, 0);
-    _mm256_maskstore_pd(p, even, _mm256_permute4x64_pd(v, 0x50));
-    _mm256_maskstore_pd(p + lanes, even, _mm256_permute4x64_pd(v, 0xfa));
+    const __m256i low = _mm256_and_si256(even, mask_between(0, 2 * n < lanes ? 2 * n : lanes));
+    const __m256i high = _mm256_and_si256(even, mask_between(0, 2 * n < lanes ? 0 : 2 * n - lanes));
+    _mm256_maskstore_pd(p, low, _mm256_permute4x64_pd(v, 0x50));
+    _mm256_maskstore_pd(p + lanes, high, _mm256_permute4x64_pd(v, 0xfa));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }

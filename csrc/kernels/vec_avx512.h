@@ -23,11 +23,12 @@ struct Vec<float> {
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
-  TILECONV_INLINE void store_spread(float* p) const {
+  TILECONV_INLINE void store_spread(float* p, std::int64_t n) const {
     const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     const __m512i high = _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
-    _mm512_mask_storeu_ps(p, 0x5555, _mm512_permutexvar_ps(low, v));
-    _mm512_mask_storeu_ps(p + lanes, 0x5555, _mm512_permutexvar_ps(high, v));
+    const std::uint32_t even = 0x55555555u & static_cast<std::uint32_t>((std::uint64_t{1} << 2 * n) - 1);
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>(even), _mm512_permutexvar_ps(low, v));
+    _mm512_mask_storeu_ps(p + lanes, static_cast<__mmask16>(even >> lanes), _mm512_permutexvar_ps(high, v));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -83,11 +84,12 @@ struct Vec<double> {
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }
-  TILECONV_INLINE void store_spread(double* p) const {
+  TILECONV_INLINE void store_spread(double* p, std::int64_t n) const {
     const __m512i low = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
     const __m512i high = _mm512_setr_epi64(4, 4, 5, 5, 6, 6, 7, 7);
-    _mm512_mask_storeu_pd(p, 0x55, _mm512_permutexvar_pd(low, v));
-    _mm512_mask_storeu_pd(p + lanes, 0x55, _mm512_permutexvar_pd(high, v));
+    const std::uint32_t even = 0x5555u & ((1u << 2 * n) - 1u);
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>(even), _mm512_permutexvar_pd(low, v));
+    _mm512_mask_storeu_pd(p + lanes, static_cast<__mmask8>(even >> lanes), _mm512_permutexvar_pd(high, v));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }

@@ -50,8 +50,9 @@ struct Vec {
     for (int i = 0; i < lanes; ++i)
       if (i < n) p[i] = v[i];
   }
-  TILECONV_INLINE void store_spread(T* p) const {
-    for (int i = 0; i < lanes; ++i) p[2 * i] = v[i];
+  TILECONV_INLINE void store_spread(T* p, std::int64_t n) const {
+    for (int i = 0; i < lanes; ++i)
+      if (i < n) p[2 * i] = v[i];
   }
   static TILECONV_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
     Vec r;
