@@ -153,7 +153,7 @@ class Model {
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
-    const std::int64_t budget = cache_sizes().l2 * 3 / 8;
+    const std::int64_t budget = cache_sizes().l2 * (b.in_place ? 4 : 3) / 8;
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;
       return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= budget);
