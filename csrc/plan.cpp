@@ -5,8 +5,8 @@
 
 namespace tileconv {
 
-const Algorithm* const algorithms[] = {&depthwise_algorithm, &depthwise_channels_algorithm, &winograd_algorithm,
-                                       &shift_gemm_algorithm, &reference_algorithm};
+const Algorithm* const algorithms[] = {&depthwise_algorithm, &depthwise_channels_algorithm, &shift_gemm_algorithm,
+                                       &winograd_algorithm, &reference_algorithm};
 const int algorithm_count = sizeof algorithms / sizeof *algorithms;
 
 Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {
@@ -47,6 +47,7 @@ Choice choose(const PlanRequest& request, const std::string& name, bool reasons)
       if (reasons) choice.rejected.emplace_back(algorithm->name, reason);
       continue;
     }
+    if (choice.plan && !reasons && algorithm->least_cycles(request) > choice.plan->cycles()) continue;
     std::unique_ptr<Plan> plan = algorithm->prepare(request);
     const bool better = !choice.plan || plan->cycles() < choice.plan->cycles();
     if (reasons && choice.plan)

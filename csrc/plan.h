@@ -78,6 +78,8 @@ struct Algorithm {
   const char* name;
   const char* accuracy;                            // of the running sums, as explain() states it
   const char* (*unsupported)(const PlanRequest&);  // the reason, or nullptr
+  // No plan's estimate lies below: what a plan that would lose need not be prepared for. A few operations.
+  double (*least_cycles)(const PlanRequest&);
   std::unique_ptr<Plan> (*prepare)(const PlanRequest&);
 };
 

@@ -364,6 +364,7 @@ const Algorithm depthwise_channels_algorithm = {
     "depthwise_channels",
     "exact on small integers; one running sum, error below 1e-5 (float32) and 1e-13 (float64)",
     unsupported,
+    [](const PlanRequest&) { return 0.0; },
     [](const PlanRequest& r) { return r.problem.dtype == DType::float32 ? prepare<float>(r) : prepare<double>(r); },
 };
 

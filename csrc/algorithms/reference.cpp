@@ -126,6 +126,7 @@ const Algorithm reference_algorithm = {
     "reference",
     "exact on small integers; sums in double",
     [](const PlanRequest&) -> const char* { return nullptr; },
+    [](const PlanRequest&) { return 0.0; },
     [](const PlanRequest& r) -> std::unique_ptr<Plan> {
       if (r.problem.dtype == DType::float32) return std::make_unique<ReferencePlan<float>>(r);
       return std::make_unique<ReferencePlan<double>>(r);
