@@ -12,8 +12,14 @@ namespace {
 // channels costs 300 cycles a tile.
 constexpr double product_cycles = 1.12 / 2, transform_cycles = 300;
 
-// Of a strip's windows and sums; more gained nothing.
-std::int64_t winograd_workspace() { return std::min<std::int64_t>(3 * cache_sizes().l2, std::int64_t{3} << 20); }
+// Of a strip's windows and sums.
+std::int64_t most_workspace() { return std::min<std::int64_t>(3 * cache_sizes().l2, std::int64_t{3} << 20); }
+
+// What L2 holds is enough, unless the strips' passes over `weights` bytes are what takes time.
+std::int64_t best_workspace(double weights) {
+  return weights > 8 * static_cast<double>(cache_sizes().l2) ? most_workspace()
+                                                             : std::min(cache_sizes().l2, most_workspace());
+}
 
 }  // namespace
 
@@ -66,12 +72,13 @@ void WinogradPlan<T>::choose_panels() {
   }
 }
 
-// How many tiles a strip has. Windows and sums may take more than L2, as L3 delivers them at the pace of the products:
-// what counts is that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
+// How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
+// products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
 void WinogradPlan<T>::cut_bands() {
   const std::int64_t tile_bytes = positions * (in_vectors_ * set_.lanes + panel_columns()) * element;
-  const std::int64_t tiles = std::max<std::int64_t>(4, winograd_workspace() / tile_bytes);
+  const std::int64_t tiles =
+      std::max<std::int64_t>(4, (frozen_ ? best_workspace(weight_bytes()) : most_workspace()) / tile_bytes);
   // A band's columns are cut in blocks that hold one tile of every phase.
   const std::int64_t d = w_.dilation, blocks = std::max<std::int64_t>(1, ceil_div(w_.out_size, tile_size * d));
   constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
@@ -105,6 +112,12 @@ void WinogradPlan<T>::make_bands() {
   }
 }
 
+// Of all groups, transformed.
+template <class T>
+double WinogradPlan<T>::weight_bytes() const {
+  return positions * static_cast<double>(map_.groups * in_vectors_ * out_vectors_ * set_.lanes * set_.lanes * element);
+}
+
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
 // vector of channels, weights beyond L2 arrive at 6 bytes a cycle.
 template <class T>
@@ -115,10 +128,9 @@ double WinogradPlan<T>::estimate() const {
   const double products =
       product_cycles * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
   const double transforms = groups * (tiles * transform_cycles + static_cast<double>(bands_.size()) * 200) * vectors;
-  const std::int64_t window_bytes = positions * in_vectors_ * set_.lanes * element;
-  const auto bytes = static_cast<double>(map_.groups * window_bytes * out_vectors_ * set_.lanes);
-  const double strips =
-      std::max(1.0, tiles * static_cast<double>(window_bytes) / static_cast<double>(winograd_workspace()));
+  const double window_bytes = positions * static_cast<double>(in_vectors_ * set_.lanes * element);
+  const double bytes = weight_bytes();
+  const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes)));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
   // Weights that are never frozen are transformed for every strip.
   const double transformed = groups * strips * static_cast<double>(map_.in_channels * out_vectors_) *
@@ -157,7 +169,7 @@ const char* unsupported(const PlanRequest& request) {
   if (p.kernel_h != winograd_taps_per_axis || p.kernel_w != winograd_taps_per_axis) return "the kernel is not 3x3";
   if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
   const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
-  if (p.dilation_w * channels * winograd_positions * dtype_size(p.dtype) > winograd_workspace())
+  if (p.dilation_w * channels * winograd_positions * dtype_size(p.dtype) > most_workspace())
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }

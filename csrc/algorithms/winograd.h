@@ -99,6 +99,7 @@ class WinogradPlan final : public Plan {
   void choose_panels();
   void cut_bands();
   void make_bands();
+  double weight_bytes() const;
   double estimate() const;
   void make_tasks(int threads);
 
