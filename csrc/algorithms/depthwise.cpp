@@ -173,9 +173,10 @@ class DepthwisePlan final : public Plan {
                       : y < y1 - y0 ? reinterpret_cast<T*>(out + y * v.out_stride[2])
                                     : spill;
       kernel_.run(a);
-      for (std::int64_t y = 0; !out_rows_ && y < y1 - y0; ++y)
-        set_.spread(out_rows[y], map_.w.out_size, reinterpret_cast<T*>(out + y * v.out_stride[2]),
-                    v.out_stride[3] / static_cast<std::ptrdiff_t>(sizeof(T)));
+      constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+      if (!out_rows_)
+        set_.spread({spill, whole(map_.w.out_size), y1 - y0, map_.w.out_size, reinterpret_cast<T*>(out),
+                     v.out_stride[2] / element, v.out_stride[3] / element});
     }
   }
 

@@ -239,8 +239,7 @@ class DepthwiseChannelsPlan final : public Plan {
         continue;
       }
       set_.pack({from, lanes, 1, width, width, planes, line, width});
-      for (std::int64_t lane = 0; lane < planes; ++lane)
-        set_.spread(line + lane * width, width, out + r * row + lane * plane, step);
+      set_.spread({line, width, planes, width, out + r * row, plane, step});
     }
   }
 

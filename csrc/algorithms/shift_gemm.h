@@ -143,8 +143,13 @@ class ShiftGemmPlan final : public Plan {
     return v.input + tile.n * v.input_stride[0] +
            (tile.group * map_.in_channels + tile.chunk_begin) * v.input_stride[1];
   }
-  void copy_row(const T* from, std::int64_t pixels, T* out, const ConvViews& v) const {
-    set_.spread(from, pixels, out, v.out_stride[3] / element_);
+  // Pixels of out channels from `channel` on, adjacent in rows `from_row` apart, to their place in the output.
+  void copy_pixels(const ConvViews& v, const Tile& tile, const T* from, std::ptrdiff_t from_row, std::int64_t pixels,
+                   std::int64_t channel, std::int64_t channels, std::int64_t y, std::int64_t x) const {
+    const std::int64_t together = blocks() == 1 ? channels : 1;
+    for (std::int64_t k = 0; k < channels; k += together)
+      set_.spread({from + k * from_row, from_row, together, pixels, output(v, tile, channel + k, y, x),
+                   v.out_stride[1] / element_, v.out_stride[3] / element_});
   }
   // v's strides along rows and columns step over whole blocks.
   T* output(const ConvViews& v, const Tile& tile, std::int64_t channel, std::int64_t y, std::int64_t x) const {

@@ -146,10 +146,9 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     a.out_room = spill ? spill_row() : t.x1 - run.x;
     kernels_[static_cast<std::size_t>(end - begin)][lines * run.pixels - 1].run(a);
     if (!spill || !last) return;
-    for (std::int64_t k = 0; k < a.out_channels; ++k)
-      for (std::int64_t line = 0; line < lines; ++line)
-        copy_row(t.spill + k * spill_row() + line * run.pixels, run.pixels,
-                 output(v, t, begin * set_.lanes + k, y + line, run.x), v);
+    for (std::int64_t line = 0; line < lines; ++line)
+      copy_pixels(v, t, t.spill + line * run.pixels, spill_row(), run.pixels, begin * set_.lanes, a.out_channels,
+                  y + line, run.x);
   };
   const auto run_rows = [&](std::int64_t y, std::int64_t lines, std::int64_t panel_begin, std::int64_t panel_end) {
     std::int64_t tap_begin = 0, tap_end = map_.h.count;
@@ -207,8 +206,8 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       std::int64_t y = line + first_y, x = first_x;
       for (std::int64_t p = from, end = std::min(to, pixels); p < end; p += pitch - x, x = 0, ++y) {
         const std::int64_t left = std::min(t.width() - x, end - p);
-        for (std::int64_t m = 0; m < channels && left > 0; ++m)
-          copy_row(t.spill + m * a.out_channel_stride + (p - from), left, output(v, t, k + m, t.y0 + y, t.x0 + x), v);
+        if (left > 0)
+          copy_pixels(v, t, t.spill + (p - from), a.out_channel_stride, left, k, channels, t.y0 + y, t.x0 + x);
       }
     }
   };

@@ -178,8 +178,7 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_
       const bool adjacent = step == 1 || width == 1;
       set_.pack({w.outputs + row * out_row, lanes, 1, width, width, channels, adjacent ? out : w.direct,
                  adjacent ? v.out_stride[1] / element : width});
-      for (std::int64_t k = 0; k < channels && !adjacent; ++k)
-        set_.spread(w.direct + k * width, width, out + k * (v.out_stride[1] / element), step);
+      if (!adjacent) set_.spread({w.direct, width, channels, width, out, v.out_stride[1] / element, step});
     }
   }
 }
@@ -221,9 +220,8 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
         }
   }
   for (std::int64_t row = 0; row < band(b).rows; ++row)
-    for (std::int64_t k = 0; k < channels; ++k)
-      set_.spread(w.direct + (row * lanes + k) * line, width, output(v, image(b), channel + k, band(b), row),
-                  v.out_stride[3] / element);
+    set_.spread({w.direct + row * lanes * line, line, channels, width, output(v, image(b), channel, band(b), row),
+                 v.out_stride[1] / element, v.out_stride[3] / element});
 }
 
 template class WinogradPlan<float>;

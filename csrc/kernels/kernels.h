@@ -254,6 +254,16 @@ struct WinogradWeightArgs {
   std::int64_t channels;
 };
 
+// to[r * to_row + i * to_element] = from[r * from_row + i] for r < rows, i < count; what lies between is not touched.
+template <class T>
+struct SpreadArgs {
+  const T* from;
+  std::ptrdiff_t from_row;
+  std::int64_t rows, count;
+  T* to;
+  std::ptrdiff_t to_row, to_element;
+};
+
 template <class T>
 struct KernelSet {
   int lanes;
@@ -268,8 +278,7 @@ struct KernelSet {
   int plane_rows;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
-  // to[i * step] = from[i] for i < count; what lies between is not touched.
-  void (*spread)(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept;
+  void (*spread)(const SpreadArgs<T>&) noexcept;
   const ChannelRowKernel<T>* channel_row;  // the last one takes any
   int channel_row_count;
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;

@@ -128,21 +128,25 @@ void stage(const StageArgs<T>& a) noexcept {
 }
 
 template <class T>
-void spread(const T* from, std::int64_t count, T* to, std::ptrdiff_t step) noexcept {
+void spread(const SpreadArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;
-  if (step < 1 || step > 2) {
-    for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i];
-    return;
-  }
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    const std::int64_t left = count - i;
-    const Vec<T> value = left >= lanes ? Vec<T>::load(from + i) : Vec<T>::load_first(from + i, left);
-    if (step == 2)
-      value.store_spread(to + 2 * i, left < lanes ? left : lanes);
-    else if (left >= lanes)
-      value.store(to + i);
-    else
-      value.store_first(to + i, left);
+  for (std::int64_t row = 0; row < a.rows; ++row) {
+    const T* const from = a.from + row * a.from_row;
+    T* const to = a.to + row * a.to_row;
+    if (a.to_element < 1 || a.to_element > 2) {
+      for (std::int64_t i = 0; i < a.count; ++i) to[i * a.to_element] = from[i];
+      continue;
+    }
+    for (std::int64_t i = 0; i < a.count; i += lanes) {
+      const std::int64_t left = a.count - i;
+      const Vec<T> value = left >= lanes ? Vec<T>::load(from + i) : Vec<T>::load_first(from + i, left);
+      if (a.to_element == 2)
+        value.store_spread(to + 2 * i, left < lanes ? left : lanes);
+      else if (left >= lanes)
+        value.store(to + i);
+      else
+        value.store_first(to + i, left);
+    }
   }
 }
 
