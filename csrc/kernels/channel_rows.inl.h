@@ -6,32 +6,6 @@
 // Outputs that are computed together: enough to hide the latency of the sums.
 constexpr int channel_row_block = 8;
 
-// Taps anywhere: one load for each multiply-add.
-template <class T, int>
-struct AnyTaps {
-  template <int pixels>
-  static TILECONV_INLINE void run(const ChannelRowArgs<T>& a, const T* input, T* out) noexcept {
-    using V = Vec<T>;
-    V sum[pixels];
-    TILECONV_UNROLL
-    for (int x = 0; x < pixels; ++x) sum[x] = V::load(a.bias);
-    const std::ptrdiff_t column = a.input_column;
-    const T* weights = a.weights;
-    for (std::int64_t i = 0; i < a.kernel_h; ++i) {
-      for (std::int64_t j = 0; j < a.kernel_w; ++j) {
-        const V weight = V::load(weights + j * V::lanes);
-        const T* const from = input + j * a.tap_column;
-        TILECONV_UNROLL
-        for (int x = 0; x < pixels; ++x) sum[x] = V::fma(weight, V::load(from + x * column), sum[x]);
-      }
-      input += a.tap_row;
-      weights += a.weight_row;
-    }
-    TILECONV_UNROLL
-    for (int x = 0; x < pixels; ++x) sum[x].store(out + x * a.out_column);
-  }
-};
-
 // sum[x] += the products of `taps` taps of a row, as far apart as the pixels: each loaded pixel serves all of them.
 template <int pixels, int taps, class T>
 TILECONV_INLINE void add_adjacent_taps(Vec<T> (&sum)[pixels], const T* input, std::ptrdiff_t column, const T* weights) {
@@ -48,47 +22,45 @@ TILECONV_INLINE void add_adjacent_taps(Vec<T> (&sum)[pixels], const T* input, st
   }
 }
 
-// Rows of `block` adjacent taps, or of any number in blocks of as many.
-template <class T, int block>
-struct AdjacentTaps {
-  template <int pixels>
-  static TILECONV_INLINE void run(const ChannelRowArgs<T>& a, const T* input, T* out) noexcept {
-    using V = Vec<T>;
-    V sum[pixels];
-    TILECONV_UNROLL
-    for (int x = 0; x < pixels; ++x) sum[x] = V::load(a.bias);
-    const std::ptrdiff_t column = a.input_column;
-    const T* weights = a.weights;
-    for (std::int64_t i = 0; i < a.kernel_h; ++i) {
-      std::int64_t j = 0;
-      for (; j + block <= a.kernel_w; j += block)
-        add_adjacent_taps<pixels, block>(sum, input + j * column, column, weights + j * V::lanes);
-      for (; j < a.kernel_w; ++j) add_adjacent_taps<pixels, 1>(sum, input + j * column, column, weights + j * V::lanes);
-      input += a.tap_row;
-      weights += a.weight_row;
-    }
-    TILECONV_UNROLL
-    for (int x = 0; x < pixels; ++x) sum[x].store(out + x * a.out_column);
+// `pixels` outputs; the taps of a row in blocks of adjacent ones, a block of one for taps of any distance: then each
+// multiply-add has a load of its own.
+template <int pixels, int block, class T>
+TILECONV_INLINE void channel_row_part(const ChannelRowArgs<T>& a, const T* input, T* out) noexcept {
+  using V = Vec<T>;
+  V sum[pixels];
+  TILECONV_UNROLL
+  for (int x = 0; x < pixels; ++x) sum[x] = V::load(a.bias);
+  const std::ptrdiff_t column = a.input_column;
+  const T* weights = a.weights;
+  for (std::int64_t i = 0; i < a.kernel_h; ++i) {
+    std::int64_t j = 0;
+    for (; j + block <= a.kernel_w; j += block)
+      add_adjacent_taps<pixels, block>(sum, input + j * a.tap_column, column, weights + j * V::lanes);
+    for (; block > 1 && j < a.kernel_w; ++j)
+      add_adjacent_taps<pixels, 1>(sum, input + j * a.tap_column, column, weights + j * V::lanes);
+    input += a.tap_row;
+    weights += a.weight_row;
   }
-};
+  TILECONV_UNROLL
+  for (int x = 0; x < pixels; ++x) sum[x].store(out + x * a.out_column);
+}
 
-template <class T, template <class, int> class Taps, int kernel_w>
+template <class T, int block>
 void channel_row(const ChannelRowArgs<T>& a) noexcept {
-  using Part = Taps<T, kernel_w>;
   const T* input = a.input;
   T* out = a.out;
   const std::int64_t parts = (a.width + channel_row_block - 1) / channel_row_block;
   for (std::int64_t part = 0, begin = 0; part < parts; ++part) {
     const std::int64_t end = a.width * (part + 1) / parts, pixels = end - begin;
     switch (pixels) {
-      case 8: Part::template run<8>(a, input, out); break;
-      case 7: Part::template run<7>(a, input, out); break;
-      case 6: Part::template run<6>(a, input, out); break;
-      case 5: Part::template run<5>(a, input, out); break;
-      case 4: Part::template run<4>(a, input, out); break;
-      case 3: Part::template run<3>(a, input, out); break;
-      case 2: Part::template run<2>(a, input, out); break;
-      default: Part::template run<1>(a, input, out); break;
+      case 8: channel_row_part<8, block>(a, input, out); break;
+      case 7: channel_row_part<7, block>(a, input, out); break;
+      case 6: channel_row_part<6, block>(a, input, out); break;
+      case 5: channel_row_part<5, block>(a, input, out); break;
+      case 4: channel_row_part<4, block>(a, input, out); break;
+      case 3: channel_row_part<3, block>(a, input, out); break;
+      case 2: channel_row_part<2, block>(a, input, out); break;
+      default: channel_row_part<1, block>(a, input, out); break;
     }
     input += pixels * a.input_column;
     out += pixels * a.out_column;
@@ -98,11 +70,11 @@ void channel_row(const ChannelRowArgs<T>& a) noexcept {
 
 // Kernels of adjacent taps and their widths, 0 for any; the last row takes taps of any distance.
 template <class T>
-constexpr ChannelRowKernel<T> channel_row_table[] = {{3, true, channel_row<T, AdjacentTaps, 3>},
-                                                     {5, true, channel_row<T, AdjacentTaps, 5>},
-                                                     {7, true, channel_row<T, AdjacentTaps, 7>},
-                                                     {0, true, channel_row<T, AdjacentTaps, 8>},
-                                                     {0, false, channel_row<T, AnyTaps, 0>}};
+constexpr ChannelRowKernel<T> channel_row_table[] = {{3, true, channel_row<T, 3>},
+                                                     {5, true, channel_row<T, 5>},
+                                                     {7, true, channel_row<T, 7>},
+                                                     {0, true, channel_row<T, 8>},
+                                                     {0, false, channel_row<T, 1>}};
 constexpr int channel_row_count = 5;
 
 // Taps whose sums are kept in registers at a time.
