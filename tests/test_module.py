@@ -233,7 +233,10 @@ def test_out_of_a_layer(frozen: bool) -> None:
 
 @linux
 def test_plans_of_many_shapes_stay_bounded() -> None:
-    """Each of 100 shapes has a plan of its own; the layer must not keep them all, nor weights packed for each."""
+    """Each of 100 shapes has a plan of its own; the layer must not keep them all, nor weights packed for each.
+
+    The heap takes some rounds to find its shape; what is kept for good grows in every one of them.
+    """
     code = """
 layer = tc.Conv2d(64, 64, 3, padding=1, rng=0).freeze()
 x = np.ones((1, 64, 64, 64), np.float32)
@@ -246,7 +249,7 @@ def growth():
         layer(x[:, :, :h + 9, :60 - h])
     return memory("VmRSS") - before
 
-print(growth(), min(growth() for _ in range(5)))
+print(growth(), min(growth() for _ in range(20)))
 """
     first, later = map(int, output_of(MEASURE + code, TILECONV_NUM_THREADS="1").split())
     assert first < 10 << 20
