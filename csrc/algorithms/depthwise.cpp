@@ -209,7 +209,7 @@ template <class T>
 std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   if (request.problem.pass == Pass::input_gradient)
     return make_input_gradient_plan<T>(request, make_map_plan<T>,
-                                       request.problem.stride_h * request.problem.stride_w > 1);
+                                       request.problem.stride_h > 1 || request.problem.stride_w > 1);
   Layout rows_only = request.layout;
   rows_only.input_planes = false;  // the image stays an image
   return make_map_plan<T>(forward_map(request.problem, rows_only), request);

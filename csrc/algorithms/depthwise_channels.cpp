@@ -21,10 +21,12 @@ const char* unsupported(const PlanRequest& request) {
   if (p.group_in_channels() != 1) return "an out channel is computed from more than one plane";
   if (p.pass == Pass::input_gradient) {
     if (p.group_out_channels() != 1) return "an out channel is computed from more than one plane";
-    if (p.stride_h * p.stride_w > 1) return "the input gradient of a stride is interleaved";
+    if (p.stride_h > 1 || p.stride_w > 1) return "the input gradient of a stride is interleaved";
   }
-  if ((p.kernel_h - 1) * p.dilation_h > most_reach || (p.kernel_w - 1) * p.dilation_w > most_reach ||
-      std::max(p.stride_h, p.stride_w) > most_reach)
+  const auto far = [](std::int64_t kernel, std::int64_t dilation) {
+    return kernel > 1 && dilation > most_reach / (kernel - 1);  // not as a product, which may overflow
+  };
+  if (far(p.kernel_h, p.dilation_h) || far(p.kernel_w, p.dilation_w) || std::max(p.stride_h, p.stride_w) > most_reach)
     return "the taps are too far apart";
   return nullptr;
 }

@@ -169,7 +169,8 @@ const char* unsupported(const PlanRequest& request) {
   if (p.kernel_h != winograd_taps_per_axis || p.kernel_w != winograd_taps_per_axis) return "the kernel is not 3x3";
   if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
   const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
-  if (p.dilation_w * channels * winograd_positions * dtype_size(p.dtype) > most_workspace())
+  // Not as a product, which may overflow.
+  if (p.dilation_w > most_workspace() / (channels * winograd_positions * dtype_size(p.dtype)))
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }
