@@ -1,6 +1,7 @@
 // See shift_map.h.
 #include "shift_map.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace tileconv {
@@ -19,8 +20,9 @@ void collapse(ShiftMap& map, const Layout& layout) {
   map.h.out_size = map.h.map.size = 1;
 }
 
-// Tap i of the kernel meets the output's gradient at (begin + pad - i * dilation) / stride, where that is whole: i runs
-// through one residue, in steps of stride / gcd(stride, dilation).
+// The coordinates of the range that leave the same residue by the stride as its first one. Tap i of the kernel meets
+// the output's gradient at (begin + pad - i * dilation) / stride, where that is whole: i runs through one residue, in
+// steps of stride / gcd(stride, dilation).
 MapAxis gradient_axis(GradientRange range, std::int64_t out_size, std::int64_t stride, std::int64_t dilation,
                       std::int64_t pad, std::int64_t kernel) {
   const std::int64_t common = std::gcd(stride, dilation), period = stride / common;
@@ -51,12 +53,22 @@ ShiftMap forward_map(const ConvProblem& p, const Layout& layout) {
   return map;
 }
 
-ShiftMap input_gradient_map(const ConvProblem& p, const Layout& layout, GradientRange rows, GradientRange columns) {
+InterleavedMap input_gradient_maps(const ConvProblem& p, GradientRange rows, GradientRange columns) {
+  std::vector<MapAxis> h, w;
+  for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)
+    h.push_back(gradient_axis({i, rows.end}, p.out_h, p.stride_h, p.dilation_h, p.pad_top, p.kernel_h));
+  for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j)
+    w.push_back(gradient_axis({j, columns.end}, p.out_w, p.stride_w, p.dilation_w, p.pad_left, p.kernel_w));
   ShiftMap map{p.batch, p.groups, p.group_out_channels(), p.group_in_channels(), {}, {}, p.kernel_w, p.taps(), 0, 0};
   map.weight_out = p.taps();
   map.weight_in = p.group_in_channels() * p.taps();
-  map.h = gradient_axis(rows, p.out_h, p.stride_h, p.dilation_h, p.pad_top, p.kernel_h);
-  map.w = gradient_axis(columns, p.out_w, p.stride_w, p.dilation_w, p.pad_left, p.kernel_w);
+  return {map, std::move(h), std::move(w)};
+}
+
+ShiftMap residue_map(const InterleavedMap& maps, std::size_t row, std::size_t column, const Layout& layout) {
+  ShiftMap map = maps.any;
+  map.h = maps.rows[row];
+  map.w = maps.columns[column];
   collapse(map, layout);
   return map;
 }

@@ -8,6 +8,8 @@
 // nothing is ever multiplied by an inserted zero (the sub-pixel form of a transposed convolution).
 #pragma once
 
+#include <utility>
+
 #include "plan.h"
 #include "staging.h"
 
@@ -40,18 +42,30 @@ struct ShiftMap {
 
 ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
 
-// A rectangle of the padded input's gradient: coordinates [begin, end) that leave the same residue by the stride as
-// begin, in terms of the input (negative: in the padding before it).
+// Maps whose outputs are interleaved: output t of axis rows[i] is coordinate t * rows.size() + i of the result. An
+// ordinary map is the only one of its kind.
+struct InterleavedMap {
+  explicit InterleavedMap(const ShiftMap& map) : any(map), rows{map.h}, columns{map.w} {}
+  InterleavedMap(const ShiftMap& map, std::vector<MapAxis> h, std::vector<MapAxis> w)
+      : any(map), rows(std::move(h)), columns(std::move(w)) {}
+  ShiftMap any;  // but for its axes, which are those of one of the maps
+  std::vector<MapAxis> rows, columns;
+};
+
+// A rectangle of the padded input's gradient: coordinates [begin, end) in terms of the input (negative: in the padding
+// before it).
 struct GradientRange {
   std::int64_t begin, end;
 };
+// The maps of all residues of the rectangle, of those from its first coordinates on.
+InterleavedMap input_gradient_maps(const ConvProblem& problem, GradientRange rows, GradientRange columns);
+// One of them by itself; `layout` is that of its own outputs.
+ShiftMap residue_map(const InterleavedMap& maps, std::size_t row, std::size_t column, const Layout& layout);
+
 // Where kernels do not overlap and the strides divide the input, one map gives the whole gradient: every kernel element
 // is an out channel of its own (a pointwise convolution followed by a pixel shuffle).
 bool is_block_gradient(const ConvProblem& problem) noexcept;
 ShiftMap block_gradient_map(const ConvProblem& problem);
-
-ShiftMap input_gradient_map(const ConvProblem& problem, const Layout& layout, GradientRange rows,
-                            GradientRange columns);
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
 

@@ -208,8 +208,8 @@ std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& requ
 template <class T>
 std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   if (request.problem.pass == Pass::input_gradient)
-    return make_input_gradient_plan<T>(request, make_map_plan<T>,
-                                       request.problem.stride_h > 1 || request.problem.stride_w > 1);
+    return make_input_gradient_plan<T>(
+        request, {make_map_plan<T>, request.problem.stride_h > 1 || request.problem.stride_w > 1});
   Layout rows_only = request.layout;
   rows_only.input_planes = false;  // the image stays an image
   return make_map_plan<T>(forward_map(request.problem, rows_only), request);

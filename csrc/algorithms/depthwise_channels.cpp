@@ -2,10 +2,8 @@
 // vector of channels are transposed into scratch, padding resolved; there any stride, dilation and width is the same
 // kernel, which needs no more than offsets. It serves images too narrow for vectors of pixels, large kernels, and the
 // weight gradient, whose sums over pixels need no reduction across lanes.
-#include <algorithm>
+#include "depthwise_channels.h"
 
-#include "../channel_rows.h"
-#include "../cpu.h"
 #include "../finite.h"
 #include "../parallel.h"
 #include "algorithms.h"
@@ -19,10 +17,8 @@ constexpr std::int64_t most_reach = 64;  // pixels from the first tap to the las
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.group_in_channels() != 1) return "an out channel is computed from more than one plane";
-  if (p.pass == Pass::input_gradient) {
-    if (p.group_out_channels() != 1) return "an out channel is computed from more than one plane";
-    if (p.stride_h > 1 || p.stride_w > 1) return "the input gradient of a stride is interleaved";
-  }
+  if (p.pass == Pass::input_gradient && p.group_out_channels() != 1)
+    return "an out channel is computed from more than one plane";
   const auto far = [](std::int64_t kernel, std::int64_t dilation) {
     return kernel > 1 && dilation > most_reach / (kernel - 1);  // not as a product, which may overflow
   };
@@ -31,106 +27,30 @@ const char* unsupported(const PlanRequest& request) {
   return nullptr;
 }
 
-// What the passes share: the rectangle of the input that a tile of outputs reaches, transposed.
-template <class T>
-class ChannelTiles {
- public:
-  ChannelTiles(const ShiftMap& map, const KernelSet<T>& set) : map_(map), set_(set) {
-    // Rows that a tile reaches stay in L2, and in L1 what one row of outputs does.
-    const std::int64_t pixels = cache_sizes().l2 / 4 / (set.lanes * element);
-    const std::int64_t wide = std::max<std::int64_t>(1, pixels / (2 * reach(map.h) + 2 * map.h.step));
-    tiles_w_ = parts(map.w.out_size, wide / map.w.step);
-    tile_w_ = std::max<std::int64_t>(1, ceil_div(map.w.out_size, tiles_w_));
-    tiles_h_ = parts(map.h.out_size, (pixels / pitch() - reach(map.h)) / map.h.step);
-    tile_h_ = std::max<std::int64_t>(1, ceil_div(map.h.out_size, tiles_h_));
-    for (std::int64_t t = 0; t < tiles_w_; ++t) pieces_.push_back(reached_columns(column(t), column(t + 1)));
-  }
-
-  static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
-  std::int64_t lanes() const { return set_.lanes; }
-  std::int64_t blocks() const { return ceil_div(map_.groups, lanes()); }  // of planes
-  std::int64_t planes(std::int64_t block) const { return std::min(lanes(), map_.groups - block * lanes()); }
-  std::int64_t tiles() const { return tiles_h_ * tiles_w_; }
-  std::int64_t tile_h() const { return tile_h_; }
-  std::int64_t tile_w() const { return tile_w_; }
-  std::int64_t row(std::int64_t t) const { return split_at(map_.h.out_size, tiles_h_, t); }
-  std::int64_t column(std::int64_t t) const { return split_at(map_.w.out_size, tiles_w_, t); }
-  std::int64_t pitch() const { return (tile_w_ - 1) * map_.w.step + reach(map_.w); }
-  std::int64_t input_size() const { return ((tile_h_ - 1) * map_.h.step + reach(map_.h)) * pitch() * lanes(); }
-  std::int64_t scratch_size() const { return lanes() * (std::max(pitch(), tile_w_) + lanes()); }
-  // Of tap (i, j), from the first input vector of the tile's first output.
-  std::ptrdiff_t tap_offset(std::int64_t i, std::int64_t j) const {
-    return ((map_.h.tap(i) - lowest(map_.h)) * pitch() + map_.w.tap(j) - lowest(map_.w)) * lanes();
-  }
-
-  // The input of outputs [y0, y1) in tile column t, for one block of planes.
-  void transpose_input(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t y0, std::int64_t y1,
-                       std::int64_t t, T* scratch, T* to) const {
-    const char* const plane = v.input + n * v.input_stride[0] + block * lanes() * v.input_stride[1];
-    const std::int64_t length = (column(t + 1) - column(t) - 1) * map_.w.step + reach(map_.w);
-    for (std::int64_t u = 0; u < (y1 - y0 - 1) * map_.h.step + reach(map_.h); ++u) {
-      const std::int64_t from = map_.h.map(y0 * map_.h.step + lowest(map_.h) + u);
-      transpose_row<T>(
-          set_, pieces_[static_cast<std::size_t>(t)], length,
-          {from < 0 ? nullptr : plane + from * v.input_stride[2], v.input_stride[1], v.input_stride[3], planes(block)},
-          scratch, to + u * pitch() * lanes());
-    }
-  }
-
- private:
-  static std::int64_t parts(std::int64_t size, std::int64_t most) {
-    return std::max<std::int64_t>(1, ceil_div(size, std::max<std::int64_t>(1, most)));
-  }
-  static std::int64_t lowest(const MapAxis& axis) {
-    return std::min(axis.tap(0), axis.tap(std::max<std::int64_t>(0, axis.count - 1)));
-  }
-  static std::int64_t reach(const MapAxis& axis) {
-    return std::abs(axis.difference) * std::max<std::int64_t>(0, axis.count - 1) + 1;
-  }
-  std::vector<StagePiece> reached_columns(std::int64_t x0, std::int64_t x1) const {
-    AxisTaps all;
-    all.out_size = (x1 - x0 - 1) * map_.w.step + reach(map_.w);
-    all.map = map_.w.map;
-    all.first = x0 * map_.w.step + lowest(map_.w);
-    return make_pieces(all, make_staged_axis(all, all.out_size), all.out_size, 0, all.out_size);
-  }
-
-  const ShiftMap& map_;
-  const KernelSet<T>& set_;
-  std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
-  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
-};
-
-// Cycles of one image: pixels of a vector of channels are transposed on their way in and out, and multiplied for each
-// tap. Constants are measurements on Zen 5.
-double channel_cycles(const ShiftMap& map, std::int64_t blocks, double transpose, double tap_cycles) {
-  constexpr double block = 600;
-  const auto outputs = static_cast<double>(map.h.out_size * map.w.out_size * map.out_channels);
-  const auto inputs = static_cast<double>(map.h.out_size * map.h.step * map.w.out_size * map.w.step);
-  const double pixels = inputs * transpose + outputs * (tap_cycles * static_cast<double>(map.taps()) + transpose);
-  return static_cast<double>(blocks) * (pixels + block);
-}
-
 template <class T>
 class DepthwiseChannelsPlan final : public Plan {
  public:
-  DepthwiseChannelsPlan(const ShiftMap& map, const PlanRequest& request)
-      : map_(map),
+  DepthwiseChannelsPlan(const InterleavedMap& maps, const PlanRequest& request)
+      : map_(maps.any),
         set_(kernel_set<T>(*request.kernels)),
-        tiles_(map_, set_),
-        kernel_(find_kernel()),
-        used_(map_.h.used_share() * map_.w.used_share()) {
-    skips_ = used_ < 0.8;
+        tiles_(maps, set_),
+        used_(tiles_.h.used_share() * tiles_.w.used_share()),
+        skips_(used_ < 0.8),
+        threads_(channel_threads(cycles() * static_cast<double>(map_.batch), request.threads)) {
+    for (const MapAxis& axis : tiles_.w.maps) kernels_.push_back(&find_kernel(axis));
+    std::int64_t elements = 0;
+    for (const MapAxis& h : tiles_.h.maps)
+      for (const MapAxis& w : tiles_.w.maps) {
+        kernel_offset_.push_back(elements * set_.lanes);
+        elements += h.count * w.count;
+      }
     // Rows that are kept until they are transposed back stay in L1.
     kept_rows_ =
         std::clamp<std::int64_t>(cache_sizes().l1d / 3 / (tiles_.tile_w() * set_.lanes * element), 1, tiles_.tile_h());
-    constexpr double least_cycles = 1e5;
-    threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
-                                           static_cast<double>(request.threads)));
   }
   double cycles() const noexcept override {
-    return channel_cycles(map_, tiles_.blocks(), 7.5,
-                          (kernel_.adjacent ? 0.55 : 0.65) * (skips_ ? 0.7 * used_ + 0.3 : 1));
+    return tiles_.cycles(map_.out_channels, 7.5,
+                         (adjacent(tiles_.w.maps.front()) ? 0.55 : 0.65) * (skips_ ? 0.7 * used_ + 0.3 : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (tiles_.input_size() + tiles_.scratch_size() + weights_size() + outputs_size()) * element;
@@ -146,13 +66,16 @@ class DepthwiseChannelsPlan final : public Plan {
   }
 
  private:
+  struct Tile {
+    std::int64_t y0, y1, x0, x1;  // in periods
+  };
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
   static constexpr std::int64_t run_pixels = 8;  // that leave out the same taps
-  const ChannelRowKernel<T>& find_kernel() const {
-    const bool adjacent = map_.w.step == 1 && std::abs(map_.w.difference) == 1;
+  static bool adjacent(const MapAxis& axis) { return axis.step == 1 && std::abs(axis.difference) == 1; }
+  const ChannelRowKernel<T>& find_kernel(const MapAxis& axis) const {
     int i = 0;
     const auto fits = [&](const ChannelRowKernel<T>& k) {
-      return (k.kernel_w == 0 || k.kernel_w == map_.w.count) && (!k.adjacent || adjacent);
+      return (k.kernel_w == 0 || k.kernel_w == axis.count) && (!k.adjacent || adjacent(axis));
     };
     while (!fits(set_.channel_row[i])) ++i;
     return set_.channel_row[i];
@@ -165,59 +88,88 @@ class DepthwiseChannelsPlan final : public Plan {
     T* const input = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
     T *const scratch = input + tiles_.input_size(), *const weights = scratch + tiles_.scratch_size(),
              *const outputs = weights + weights_size();
-    const std::int64_t tiles_w = tiles_.tiles() / ceil_div(map_.h.out_size, tiles_.tile_h());
-    const std::int64_t row = tile / tiles_w, column = tile % tiles_w, lanes = set_.lanes;
-    const std::int64_t y0 = tiles_.row(row), y1 = tiles_.row(row + 1), x0 = tiles_.column(column),
-                       width = tiles_.column(column + 1) - x0;
-    tiles_.transpose_input(v, n, block, y0, y1, column, scratch, input);
-    ChannelRowArgs<T> a{};
-    // Where taps go backwards, pixels do too: adjacent taps are then as far apart as the pixels.
-    const bool backwards = map_.w.difference < 0;
-    a.input_column = (backwards ? -map_.w.step : map_.w.step) * lanes;
-    a.tap_row = map_.h.difference * tiles_.pitch() * lanes;
-    a.tap_column = map_.w.difference * lanes;
-    a.out_column = backwards ? -lanes : lanes;
-    a.weight_row = map_.w.count * lanes;
-    a.bias = weights + map_.kernel_elements * lanes;
+    const Tile at{tiles_.row(tile / tiles_.tiles_w()), tiles_.row(tile / tiles_.tiles_w() + 1),
+                  tiles_.column(tile % tiles_.tiles_w()), tiles_.column(tile % tiles_.tiles_w() + 1)};
+    tiles_.transpose_input(v, n, block, at.y0, at.y1, tile % tiles_.tiles_w(), scratch, input);
+    const std::int64_t x0 = tiles_.w.output(at.x0), width = tiles_.w.output(at.x1) - x0, end = tiles_.h.output(at.y1);
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
       const bool skip = load_weights(v, block, k, weights);
-      for (std::int64_t y = y0; y < y1; y += kept_rows_) {
-        const std::int64_t rows = std::min(kept_rows_, y1 - y);
-        for (std::int64_t r = 0; r < rows; ++r) {
-          std::int64_t i0 = 0, i1 = map_.h.count;
-          if (skip) map_.h.used_taps(y + r, y + r + 1, i0, i1);
-          a.kernel_h = i1 - i0;
-          const std::int64_t parts = skip ? ceil_div(width, run_pixels) : 1;
-          for (std::int64_t part = 0; part < parts; ++part) {
-            const std::int64_t from = split_at(width, parts, part), to = split_at(width, parts, part + 1);
-            const std::int64_t first = backwards ? to - 1 : from;
-            std::int64_t j0 = 0, j1 = map_.w.count;
-            if (skip) map_.w.used_taps(x0 + from, x0 + to, j0, j1);
-            a.kernel_w = j1 - j0;
-            a.width = to - from;
-            a.weights = weights + i0 * a.weight_row + j0 * lanes;
-            a.input = input + tiles_.tap_offset(i0, j0) +
-                      ((y + r - y0) * map_.h.step * tiles_.pitch() + first * map_.w.step) * lanes;
-            a.out = outputs + (r * width + first) * lanes;
-            kernel_.run(a);
-          }
-        }
+      for (std::int64_t y = tiles_.h.output(at.y0); y < end; y += kept_rows_) {
+        const std::int64_t rows = std::min(kept_rows_, end - y);
+        for (std::size_t column_map = 0; column_map < tiles_.w.maps.size(); ++column_map)
+          compute_rows(at, y, rows, column_map, input, weights, skip, outputs);
         write(v, n, block, k, y, rows, x0, width, outputs);
       }
     }
   }
 
-  // Returns whether taps in zero padding are to be left out: it is worth it, and all weights are finite.
+  // The outputs of a column map in some rows of the tile.
+  void compute_rows(const Tile& at, std::int64_t y, std::int64_t rows, std::size_t column_map, const T* input,
+                    const T* weights, bool skip, T* out) const {
+    const std::int64_t lanes = set_.lanes, period = tiles_.w.period();
+    const MapAxis& w = tiles_.w.maps[column_map];
+    const std::int64_t width = std::min(w.out_size, at.x1) - at.x0, parts = skip ? ceil_div(width, run_pixels) : 1;
+    // Where taps go backwards, pixels do too: adjacent taps are then as far apart as the pixels.
+    const bool backwards = w.difference < 0;
+    ChannelRowArgs<T> a{};
+    a.bias = weights + map_.kernel_elements * lanes;
+    a.input_column = (backwards ? -w.step : w.step) * lanes;
+    a.out_column = (backwards ? -period : period) * lanes;
+    a.tap_column = w.difference * lanes;
+    a.weight_row = w.count * lanes;
+    std::int64_t row = y / tiles_.h.period(), row_map = y % tiles_.h.period();
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const MapAxis& h = tiles_.h.maps[static_cast<std::size_t>(row_map)];
+      const T* const kernel = weights + kernel_offset(static_cast<std::size_t>(row_map), column_map);
+      std::int64_t i0 = 0, i1 = h.count;
+      if (skip) h.used_taps(row, row + 1, i0, i1);
+      a.kernel_h = i1 - i0;
+      a.tap_row = h.difference * tiles_.pitch() * lanes;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t from = split_at(width, parts, part), to = split_at(width, parts, part + 1);
+        const std::int64_t first = backwards ? to - 1 : from;
+        std::int64_t j0 = 0, j1 = w.count;
+        if (skip) w.used_taps(at.x0 + from, at.x0 + to, j0, j1);
+        a.kernel_w = j1 - j0;
+        a.width = to - from;
+        a.weights = kernel + i0 * a.weight_row + j0 * lanes;
+        a.input = input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(j0));
+        a.out = out + (first * period + static_cast<std::int64_t>(column_map)) * lanes;
+        kernels_[column_map]->run(a);
+      }
+      out += (tiles_.w.output(at.x1) - tiles_.w.output(at.x0)) * lanes;
+      if (++row_map == tiles_.h.period()) row_map = 0, ++row;
+    }
+  }
+
+  // Where load_weights puts the kernel of a map.
+  std::int64_t kernel_offset(std::size_t row_map, std::size_t column_map) const {
+    return kernel_offset_[row_map * tiles_.w.maps.size() + column_map];
+  }
+
+  // The kernels of the row maps, of each those of the column maps, and the biases. Returns whether taps in zero padding
+  // are to be left out: it is worth it, and all weights are finite.
   bool load_weights(const ConvViews& v, std::int64_t block, std::int64_t k, T* weights) const {
     const std::int64_t lanes = set_.lanes, first = block * lanes * map_.out_channels + k;
-    set_.pack({reinterpret_cast<const T*>(v.weight) + first * map_.kernel_elements,
-               map_.out_channels * map_.kernel_elements, 1, tiles_.planes(block), lanes, map_.kernel_elements, weights,
-               lanes});
+    const T* const kernels = reinterpret_cast<const T*>(v.weight) + first * map_.kernel_elements;
+    T* to = weights;
+    const auto pack = [&](std::int64_t from, std::int64_t difference, std::int64_t count) {
+      set_.pack({kernels + from, map_.out_channels * map_.kernel_elements, difference, tiles_.planes(block), lanes,
+                 count, to, lanes});
+      to += count * lanes;
+    };
+    if (tiles_.h.maps.front().count * tiles_.w.maps.front().count == map_.kernel_elements)
+      pack(0, 1, map_.kernel_elements);
+    else
+      for (const MapAxis& h : tiles_.h.maps)
+        for (const MapAxis& w : tiles_.w.maps)
+          for (std::int64_t i = 0; i < h.count; ++i)
+            pack(h.kernel(i) * map_.kernel_w + w.kernel_first, w.kernel_difference, w.count);
     const T* const bias = reinterpret_cast<const T*>(v.bias);
     for (std::int64_t lane = 0; lane < lanes; ++lane)
       weights[map_.kernel_elements * lanes + lane] =
           bias && lane < tiles_.planes(block) ? bias[first + lane * map_.out_channels] : T(0);
-    return skips_ && all_finite(weights, map_.kernel_elements * lanes, T());
+    return skips_ && all_finite(weights, to - weights, T());
   }
 
   // Adjacent rows of the output are one long row.
@@ -248,101 +200,17 @@ class DepthwiseChannelsPlan final : public Plan {
   ShiftMap map_;
   const KernelSet<T>& set_;
   ChannelTiles<T> tiles_;
-  const ChannelRowKernel<T>& kernel_;
-  double used_;         // share of the taps that are not in zero padding
-  bool skips_ = false;  // those that are may be left out
+  std::vector<const ChannelRowKernel<T>*> kernels_;  // of each column map
+  std::vector<std::int64_t> kernel_offset_;
+  double used_;  // share of the taps that are not in zero padding
+  bool skips_;   // those that are may be left out
   std::int64_t kept_rows_ = 1;
-  int threads_ = 1;
-};
-
-// A task owns a block of planes and sums over all images and tiles in order.
-template <class T>
-class DepthwiseChannelsWeightPlan final : public Plan {
- public:
-  explicit DepthwiseChannelsWeightPlan(const PlanRequest& request)
-      : map_(forward_map(request.problem, {false, false, false, false, false, false})),
-        set_(kernel_set<T>(*request.kernels)),
-        tiles_(map_, set_) {
-    for (std::int64_t i = 0; i < map_.h.count; ++i)
-      for (std::int64_t j = 0; j < map_.w.count; ++j) taps_.push_back(tiles_.tap_offset(i, j));
-    constexpr double least_cycles = 1e5;
-    threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
-                                           static_cast<double>(request.threads)));
-  }
-  double cycles() const noexcept override { return channel_cycles(map_, tiles_.blocks(), 5.5, 0.55); }
-  std::int64_t workspace_bytes() const noexcept override {
-    return (tiles_.input_size() + tiles_.scratch_size() + grad_size() + sums_size()) * element;
-  }
-  PlanReport report() const override {
-    return {"channel products", threads_, {{"tile_h", tiles_.tile_h()}, {"tile_w", tiles_.tile_w()}}};
-  }
-  void run(const ConvViews& v, const void*) const override {
-    parallel_for(tiles_.blocks(), threads_, [&](std::int64_t block) { run_block(v, block); });
-  }
-
- private:
-  static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
-  std::int64_t grad_size() const { return tiles_.tile_h() * tiles_.tile_w() * set_.lanes; }
-  std::int64_t sums_size() const { return map_.out_channels * map_.taps() * set_.lanes; }
-
-  void run_block(const ConvViews& v, std::int64_t block) const {
-    T* const input = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-    T *const scratch = input + tiles_.input_size(), *const grad = scratch + tiles_.scratch_size(),
-             *const sums = grad + grad_size();
-    std::fill_n(sums, sums_size(), T(0));
-    const std::int64_t lanes = set_.lanes, tiles_w = tiles_.tiles() / ceil_div(map_.h.out_size, tiles_.tile_h());
-    ChannelProductArgs<T> a{};
-    a.input = input;
-    a.input_row = map_.h.step * tiles_.pitch() * lanes;
-    a.input_column = map_.w.step * lanes;
-    a.taps = taps_.data();
-    a.tap_count = map_.taps();
-    a.grad = grad;
-    for (std::int64_t n = 0; n < map_.batch; ++n)
-      for (std::int64_t tile = 0; tile < tiles_.tiles(); ++tile) {
-        const std::int64_t row = tile / tiles_w, column = tile % tiles_w;
-        const std::int64_t y0 = tiles_.row(row), y1 = tiles_.row(row + 1), x0 = tiles_.column(column);
-        tiles_.transpose_input(v, n, block, y0, y1, column, scratch, input);
-        a.height = y1 - y0;
-        a.width = tiles_.column(column + 1) - x0;
-        for (std::int64_t k = 0; k < map_.out_channels; ++k) {
-          transpose_grad(v, n, block, k, y0, x0, a.height, a.width, scratch, grad);
-          a.out = sums + k * map_.taps() * lanes;
-          set_.channel_products(a);
-        }
-      }
-    T* const out = reinterpret_cast<T*>(v.out) + block * lanes * map_.out_channels * map_.taps();
-    const std::int64_t elements = map_.out_channels * map_.taps();
-    set_.pack({sums, lanes, 1, elements, elements, tiles_.planes(block), out, elements});
-  }
-
-  void transpose_grad(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t k, std::int64_t y0,
-                      std::int64_t x0, std::int64_t height, std::int64_t width, T* scratch, T* to) const {
-    const std::ptrdiff_t* const stride = v.grad_output_stride;
-    const char* const source = v.grad_output + n * stride[0] +
-                               (block * set_.lanes * map_.out_channels + k) * stride[1] + y0 * stride[2] +
-                               x0 * stride[3];
-    // Adjacent rows are one long row.
-    const bool one = stride[2] == width * stride[3] && stride[3] % element == 0 &&
-                     reinterpret_cast<std::uintptr_t>(source) % sizeof(T) == 0;
-    const std::int64_t rows = one ? 1 : height, length = one ? height * width : width;
-    const std::vector<StagePiece> pieces{{0, length, 0, length, 0, 1}};
-    for (std::int64_t y = 0; y < rows; ++y)
-      transpose_row<T>(set_, pieces, length,
-                       {source + y * stride[2], stride[1] * map_.out_channels, stride[3], tiles_.planes(block)},
-                       scratch, to + y * width * set_.lanes);
-  }
-
-  ShiftMap map_;
-  const KernelSet<T>& set_;
-  ChannelTiles<T> tiles_;
-  std::vector<std::ptrdiff_t> taps_;
-  int threads_ = 1;
+  int threads_;
 };
 
 template <class T>
-std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& request) {
-  return std::make_unique<DepthwiseChannelsPlan<T>>(map, request);
+std::unique_ptr<Plan> make_maps_plan(const InterleavedMap& maps, const PlanRequest& request) {
+  return std::make_unique<DepthwiseChannelsPlan<T>>(maps, request);
 }
 
 template <class T>
@@ -351,10 +219,10 @@ std::unique_ptr<Plan> prepare(const PlanRequest& request) {
     case Pass::forward: {
       Layout image = request.layout;
       image.input_planes = false;  // it is not made one row
-      return make_map_plan<T>(forward_map(request.problem, image), request);
+      return make_maps_plan<T>(InterleavedMap(forward_map(request.problem, image)), request);
     }
-    case Pass::input_gradient: return make_input_gradient_plan<T>(request, make_map_plan<T>, false);
-    case Pass::weight_gradient: return std::make_unique<DepthwiseChannelsWeightPlan<T>>(request);
+    case Pass::input_gradient: return make_input_gradient_plan<T>(request, {nullptr, false, make_maps_plan<T>});
+    case Pass::weight_gradient: return make_depthwise_channels_weight_plan<T>(request);
   }
   return nullptr;
 }

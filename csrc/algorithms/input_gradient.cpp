@@ -9,14 +9,11 @@
 namespace tileconv {
 namespace {
 
-using MakePlan = std::unique_ptr<Plan> (*)(const ShiftMap&, const PlanRequest&);
-
 template <class T>
 class InputGradientPlan final : public Plan {
  public:
-  InputGradientPlan(const PlanRequest& request, MakePlan make_plan, bool by_group)
-      : make_plan_(make_plan),
-        by_group_(by_group),
+  InputGradientPlan(const PlanRequest& request, const GradientPlans& plans)
+      : plans_(plans),
         threads_(request.threads),
         problem_(request.problem),
         map_h_{problem_.padding_mode, problem_.in_h},
@@ -36,7 +33,7 @@ class InputGradientPlan final : public Plan {
 
   double cycles() const noexcept override {
     const double sum = sum_parts(0.0, [](double all, const Plan& plan) { return all + plan.cycles(); });
-    return by_group_ ? sum * static_cast<double>(problem_.groups) : sum;
+    return plans_.by_group ? sum * static_cast<double>(problem_.groups) : sum;
   }
   std::int64_t workspace_bytes() const noexcept override {
     std::int64_t strip = 0;
@@ -65,7 +62,7 @@ class InputGradientPlan final : public Plan {
   PlanReport report() const override {
     PlanReport report =
         regions_.front().parts.empty() ? PlanReport{"none", 1, {}} : regions_.front().parts.front().plan->report();
-    if (by_group_)
+    if (plans_.by_group)
       report.threads = problem_.macs_per_image() * static_cast<double>(problem_.batch) > 1e6 ? threads_ : 1;
     report.blocking.emplace_back("maps", static_cast<std::int64_t>(regions_.front().parts.size()));
     report.blocking.emplace_back("folded_strips", static_cast<std::int64_t>(regions_.size() - 1));
@@ -101,21 +98,30 @@ class InputGradientPlan final : public Plan {
     PlanRequest part_request = request;
     const ConvProblem& p = problem_;
     if (folded) part_request.layout.out_rows = part_request.layout.out_planes = true;
-    if (by_group_) part_request.threads = 1;
+    if (plans_.of_all) {
+      add_part(region, rows.begin, columns.begin, plans_.of_all(map_region(rows, columns, folded), part_request));
+      return region;
+    }
+    if (plans_.by_group) part_request.threads = 1;
     part_request.layout.out_rows = part_request.layout.out_rows && p.stride_w == 1;
     part_request.layout.out_planes = part_request.layout.out_planes && p.stride_h == 1 && p.stride_w == 1;
     if (!folded && is_block_gradient(p)) {
-      add_part(region, rows.begin, columns.begin, make_plan_(block_gradient_map(p), part_request));
+      add_part(region, rows.begin, columns.begin, plans_.of_map(block_gradient_map(p), part_request));
       return region;
     }
-    for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)
-      for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j) {
-        ShiftMap map = input_gradient_map(p, part_request.layout, {i, rows.end}, {j, columns.end});
-        if (folded || by_group_) map.batch = 1;
-        if (by_group_) map.groups = 1;
-        add_part(region, i, j, make_plan_(map, part_request));
-      }
+    const InterleavedMap maps = map_region(rows, columns, folded);
+    for (std::size_t i = 0; i < maps.rows.size(); ++i)
+      for (std::size_t j = 0; j < maps.columns.size(); ++j)
+        add_part(region, rows.begin + static_cast<std::int64_t>(i), columns.begin + static_cast<std::int64_t>(j),
+                 plans_.of_map(residue_map(maps, i, j, part_request.layout), part_request));
     return region;
+  }
+
+  InterleavedMap map_region(GradientRange rows, GradientRange columns, bool folded) const {
+    InterleavedMap maps = input_gradient_maps(problem_, rows, columns);
+    if (folded || plans_.by_group) maps.any.batch = 1;
+    if (plans_.by_group) maps.any.groups = 1;
+    return maps;
   }
 
   void add_part(Region& region, std::int64_t row, std::int64_t column, std::unique_ptr<Plan> plan) {
@@ -139,12 +145,14 @@ class InputGradientPlan final : public Plan {
         ConvViews part_views = views;
         part_views.out +=
             (part.row - region.rows.begin) * v.out_stride[2] + (part.column - region.columns.begin) * v.out_stride[3];
-        part_views.out_stride[2] *= problem_.stride_h;
-        part_views.out_stride[3] *= problem_.stride_w;
+        if (!plans_.of_all) {
+          part_views.out_stride[2] *= problem_.stride_h;
+          part_views.out_stride[3] *= problem_.stride_w;
+        }
         part.plan->run(part_views, static_cast<const char*>(packed) + part.packed_offset);
       }
     };
-    if (!by_group_) return run_parts(v);
+    if (!plans_.by_group) return run_parts(v);
     const ConvProblem& p = problem_;
     constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
     const double macs = p.macs_per_image() * static_cast<double>(batch);
@@ -187,8 +195,7 @@ class InputGradientPlan final : public Plan {
       }
   }
 
-  MakePlan make_plan_;
-  bool by_group_;  // all maps of a group, then the next: what they interleave in the result stays in L1
+  GradientPlans plans_;  // by group: what the maps of a group interleave in the result stays in L1
   int threads_;
   ConvProblem problem_;
   AxisMap map_h_, map_w_;
@@ -200,10 +207,10 @@ class InputGradientPlan final : public Plan {
 }  // namespace
 
 template <class T>
-std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request, MakePlan make_plan, bool by_group) {
-  return std::make_unique<InputGradientPlan<T>>(request, make_plan, by_group);
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request, const GradientPlans& plans) {
+  return std::make_unique<InputGradientPlan<T>>(request, plans);
 }
-template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&, MakePlan, bool);
-template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&, MakePlan, bool);
+template std::unique_ptr<Plan> make_input_gradient_plan<float>(const PlanRequest&, const GradientPlans&);
+template std::unique_ptr<Plan> make_input_gradient_plan<double>(const PlanRequest&, const GradientPlans&);
 
 }  // namespace tileconv

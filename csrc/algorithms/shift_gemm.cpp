@@ -176,7 +176,7 @@ std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   switch (request.problem.pass) {
     case Pass::forward:
       return std::make_unique<ShiftGemmPlan<T>>(forward_map(request.problem, request.layout), request);
-    case Pass::input_gradient: return make_input_gradient_plan<T>(request, make_shift_gemm_plan<T>, false);
+    case Pass::input_gradient: return make_input_gradient_plan<T>(request, {make_shift_gemm_plan<T>});
     case Pass::weight_gradient: return make_weight_gradient_plan<T>(request);
   }
   return nullptr;

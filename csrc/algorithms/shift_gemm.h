@@ -188,12 +188,16 @@ std::unique_ptr<Plan> make_shift_gemm_plan(const ShiftMap& map, const PlanReques
   return std::make_unique<ShiftGemmPlan<T>>(map, request);
 }
 
-// The other passes, each in its own file. The input gradient is made of maps, for which `make_plan` makes the plans; by
-// group, if these need no packed weights and one group is little work.
+// The other passes, each in its own file. The input gradient is made of maps; an algorithm that interleaves makes one
+// plan for all residues, the others a plan for each. Those go by group, all maps of one and then the next, if they need
+// no packed weights and one group is little work.
+struct GradientPlans {
+  std::unique_ptr<Plan> (*of_map)(const ShiftMap&, const PlanRequest&) = nullptr;
+  bool by_group = false;
+  std::unique_ptr<Plan> (*of_all)(const InterleavedMap&, const PlanRequest&) = nullptr;  // preferred
+};
 template <class T>
-std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request,
-                                               std::unique_ptr<Plan> (*make_plan)(const ShiftMap&, const PlanRequest&),
-                                               bool by_group);
+std::unique_ptr<Plan> make_input_gradient_plan(const PlanRequest& request, const GradientPlans& plans);
 template <class T>
 std::unique_ptr<Plan> make_weight_gradient_plan(const PlanRequest& request);
 

@@ -196,8 +196,7 @@ std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& requ
 
 template <class T>
 std::unique_ptr<Plan> prepare(const PlanRequest& request) {
-  if (request.problem.pass == Pass::input_gradient)
-    return make_input_gradient_plan<T>(request, make_map_plan<T>, false);
+  if (request.problem.pass == Pass::input_gradient) return make_input_gradient_plan<T>(request, {make_map_plan<T>});
   return make_map_plan<T>(forward_map(request.problem, request.layout), request);
 }
 

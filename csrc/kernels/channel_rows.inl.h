@@ -70,12 +70,10 @@ void channel_row(const ChannelRowArgs<T>& a) noexcept {
 
 // Kernels of adjacent taps and their widths, 0 for any; the last row takes taps of any distance.
 template <class T>
-constexpr ChannelRowKernel<T> channel_row_table[] = {{3, true, channel_row<T, 3>},
-                                                     {5, true, channel_row<T, 5>},
-                                                     {7, true, channel_row<T, 7>},
-                                                     {0, true, channel_row<T, 8>},
-                                                     {0, false, channel_row<T, 1>}};
-constexpr int channel_row_count = 5;
+constexpr ChannelRowKernel<T> channel_row_table[] = {{2, true, channel_row<T, 2>}, {3, true, channel_row<T, 3>},
+                                                     {5, true, channel_row<T, 5>}, {7, true, channel_row<T, 7>},
+                                                     {0, true, channel_row<T, 8>}, {0, false, channel_row<T, 1>}};
+constexpr int channel_row_count = 6;
 
 // Taps whose sums are kept in registers at a time.
 constexpr int channel_product_block = 12;
