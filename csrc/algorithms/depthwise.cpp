@@ -3,10 +3,11 @@
 // loads at the edges. Only other modes and strides along a row have their columns staged.
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "../cpu.h"
 #include "../parallel.h"
-#include "../stage_tile.h"
+#include "../staging.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
 
@@ -20,63 +21,82 @@ const char* unsupported(const PlanRequest& request) {
   return source_channels == 1 ? nullptr : "an out channel is computed from more than one plane";
 }
 
+// Rows of output and kernel on a common grid. Outputs y, y + period, .. read rows of input that lie `unit` apart, so
+// that tap i of output t among them reads row t * stride + i of that grid, whatever stride and dilation are.
+struct RowGrid {
+  explicit RowGrid(const AxisTaps& axis)
+      : unit(axis.count > 1 ? axis.difference : axis.step),
+        period(unit / std::gcd(unit, axis.step)),
+        stride(axis.step * period / unit) {}
+  std::int64_t unit, period, stride;
+};
+
 template <class T>
 class DepthwisePlan final : public Plan {
  public:
   DepthwisePlan(const ShiftMap& map, const PlanRequest& request)
       : map_(map),
         set_(kernel_set<T>(*request.kernels)),
-        in_place_(request.layout.input_rows && map.w.step == 1 && map.w.map.mode == PaddingMode::zeros &&
-                  !map.collapsed),
-        out_rows_(request.layout.out_rows),
         taps_h_(ascending(map.h)),
         taps_w_(ascending(map.w)),
-        tile_h_(tile_height()),
-        staged_h_(make_staged_axis(map_.h, tile_h_)),
-        staged_w_(make_staged_axis(map_.w, map_.w.out_size)),
-        pieces_(make_pieces(map_.w, staged_w_, map_.w.out_size, 0, map_.w.out_size)),
-        kernel_(find_kernel()) {
+        grid_(taps_h_),
+        zeros_mode_(map.w.map.mode == PaddingMode::zeros && !map.collapsed),
+        in_place_(request.layout.input_rows && zeros_mode_ && find_kernel(map.w.step) != nullptr),
+        out_rows_(request.layout.out_rows),
+        kernel_(*find_kernel(in_place_ ? map.w.step : 1)),
+        tile_h_(tile_height()) {
     tiles_ = ceil_div(map_.h.out_size, tile_h_);
-    for (std::int64_t j = 0; j < map_.w.count; ++j) {
-      const std::int64_t tap = taps_w_.tap(j);
-      columns_.push_back(in_place_ ? tap : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
+    if (!in_place_) {
+      staged_w_ = make_staged_axis(map_.w, map_.w.out_size);
+      pieces_ = make_pieces(map_.w, staged_w_, map_.w.out_size, 0, map_.w.out_size);
     }
+    for (std::int64_t j = 0; j < map_.w.count; ++j)
+      columns_.push_back(in_place_ ? taps_w_.tap(j)
+                                   : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
+    find_lanes();
     constexpr double least_cycles = 1e5;
     threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
                                            static_cast<double>(request.threads)));
+    // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads.
+    if (in_place_ && out_rows_ && map_.out_channels == 1)
+      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_), 1, 16);
+    plane_blocks_ = ceil_div(map_.groups, planes_);
   }
 
-  // Loads limit: about one multiply-add in a cycle, and a third of that where the kernel's size is not known; a plane
-  // and its staging cost besides.
+  // A loaded vector serves all rows of a pass, where rows are in a grid of stride 1 or the kernel is known.
   double cycles() const noexcept override {
-    const auto outputs = static_cast<double>(map_.out_channels);
-    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes) * map_.h.out_size);
-    const double taps = static_cast<double>(map_.taps()) * (known() ? 0.95 : 3.0);
-    const bool staged = map_.w.step != 1 || map_.w.map.mode != PaddingMode::zeros;
+    const double passes = static_cast<double>(ceil_div(ceil_div(map_.h.out_size, grid_.period), set_.plane_rows) *
+                                              grid_.period * set_.plane_rows);
+    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * passes;
+    const PlaneKernel<T>* in_place = zeros_mode_ ? find_kernel(map_.w.step) : nullptr;
+    const PlaneKernel<T>& kernel = in_place ? *in_place : *find_kernel(1);
+    const double tap = kernel.stride_h == 0 ? 1.2 : kernel.stride_w == 2 ? 1.5 : kernel.kernel_w > 0 ? 0.6 : 0.7;
+    const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * static_cast<double>(map_.out_channels);
     const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
-    return static_cast<double>(map_.groups) * (vectors * (taps + 9) * outputs + (staged ? 1.2 * pixels : 0) + 130);
+    return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + 35);
   }
   std::int64_t workspace_bytes() const noexcept override {
-    return (zero_size() + staged_size() + spill_size() + map_.taps()) * static_cast<std::int64_t>(sizeof(T)) +
-           pointer_bytes();
+    return (zero_size() + staged_size() + spill_size() + weights_size()) * element + table_bytes();
   }
   PlanReport report() const override {
-    const std::string size =
-        kernel_.stride_h > 0 ? std::to_string(kernel_.kernel_h) + "x" + std::to_string(kernel_.kernel_w) : "any size";
-    return {"plane " + size + ", " + std::to_string(set_.plane_rows) + " rows" + (in_place_ ? ", input in place" : ""),
+    const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
+    return {"planes, " + height + " kernel rows, " + std::to_string(set_.plane_rows) + " rows at once" +
+                (in_place_ ? ", input in place" : ""),
             threads_,
-            {{"tile_h", tile_h_}}};
+            {{"tile_h", tile_h_}, {"planes", planes_}}};
   }
 
   void run(const ConvViews& v, const void*) const override {
-    parallel_for(map_.batch * map_.groups * tiles_, threads_, [&](std::int64_t task) {
-      const std::int64_t y0 = split_at(map_.h.out_size, tiles_, task % tiles_),
-                         y1 = split_at(map_.h.out_size, tiles_, task % tiles_ + 1);
-      run_tile(v, task / tiles_ / map_.groups, task / tiles_ % map_.groups, y0, y1);
+    parallel_for(map_.batch * plane_blocks_ * tiles_, threads_, [&](std::int64_t task) {
+      const std::int64_t tile = task % tiles_, block = task / tiles_ % plane_blocks_;
+      run_tile(v, task / tiles_ / plane_blocks_, split_at(map_.groups, plane_blocks_, block),
+               split_at(map_.groups, plane_blocks_, block + 1), split_at(map_.h.out_size, tiles_, tile),
+               split_at(map_.h.out_size, tiles_, tile + 1));
     });
   }
 
  private:
+  static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
   // Taps in order of their coordinate, as the kernels read rows and columns from top left on.
   static AxisTaps ascending(const MapAxis& axis) {
     AxisTaps taps = axis;
@@ -88,115 +108,173 @@ class DepthwisePlan final : public Plan {
     return axis.difference < 0 ? axis.count - 1 - i : i;
   }
 
+  const PlaneKernel<T>* find_kernel(std::int64_t stride_w) const {
+    for (int i = 0; i < set_.plane_count; ++i) {
+      const PlaneKernel<T>& k = set_.plane[i];
+      if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
+          (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
+          k.stride_w == stride_w)
+        return &k;
+    }
+    return nullptr;
+  }
   std::int64_t tile_height() const {
-    const std::int64_t budget = cache_sizes().l2 / 4 / static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t width = in_place_ ? map_.w.out_size : map_.w.staged_length(map_.w.out_size);
+    const std::int64_t budget = cache_sizes().l2 / 4 / element;
+    const std::int64_t width = map_.w.out_size * (in_place_ ? map_.w.step : 1) + map_.w.staged_length(1);
     const std::int64_t passes = std::max<std::int64_t>(
         1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / set_.plane_rows);
     return std::min(map_.h.out_size, passes * set_.plane_rows);
   }
-  const PlaneKernel<T>& find_kernel() const {
-    int i = 0;
-    const auto fits = [&](const PlaneKernel<T>& k) {
-      return k.kernel_h == map_.h.count && k.kernel_w == map_.w.count && k.stride_h == map_.h.step &&
-             taps_h_.difference == 1;
-    };
-    while (i + 1 < set_.plane_count && !fits(set_.plane[i])) ++i;
-    return set_.plane[i];
+
+  // What the vectors of outputs read of the image, and which of them read nothing else.
+  void find_lanes() {
+    std::vector<std::int64_t> first;
+    if (kernel_.kernel_w > 0)
+      for (int s = 0; s <= kernel_.stride_w; ++s) first.push_back(columns_.front() + s * set_.lanes);
+    else
+      for (const std::ptrdiff_t column : columns_)
+        for (int s = 0; s < kernel_.stride_w; ++s) first.push_back(column + s * (set_.lanes - 1));
+    loads_ = static_cast<std::int64_t>(first.size());
+    const std::int64_t begin = in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2;
+    const std::int64_t end = in_place_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2;
+    for (std::int64_t x = 0; x < map_.w.out_size; x += set_.lanes) {
+      bool inner = true;
+      for (const std::int64_t load : first) {
+        const auto lanes_before = [&](std::int64_t column) {
+          return (1 << std::clamp<std::int64_t>(column - x * kernel_.stride_w - load, 0, set_.lanes)) - 1;
+        };
+        lanes_.push_back(static_cast<LaneBits>(lanes_before(end) & ~lanes_before(begin)));
+        inner = inner && lanes_.back() == (1 << set_.lanes) - 1;
+      }
+      if (inner && inner_end_ == 0) inner_begin_ = x;
+      if (inner) inner_end_ = x + set_.lanes;
+    }
   }
 
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes + set_.lanes; }
-  // A row of the source, or of staged columns, with a vector's room behind.
-  std::int64_t source_row() const { return whole(in_place_ ? map_.w.map.size : staged_w_.length); }
+  // A row of the source, or of staged columns, with room for vectors behind.
+  std::int64_t source_row() const { return whole(in_place_ ? map_.w.map.size : staged_w_.length) + set_.lanes; }
   std::int64_t zero_size() const { return source_row(); }
-  std::int64_t staged_size() const { return in_place_ ? 0 : staged_h_.length * source_row(); }
-  // Rows behind the tile's last, to a whole pass, are written to one row of scratch; all are where the output's
-  // elements are not adjacent.
-  std::int64_t pass_rows() const { return ceil_div(tile_h_, set_.plane_rows) * set_.plane_rows; }
-  std::int64_t spill_size() const { return (out_rows_ ? 1 : pass_rows()) * whole(map_.w.out_size); }
-  // Kernels of a known stride find the rows of a tile one after the other, as many as it reaches; the others find those
-  // of every output row and tap, as rows may be any distance apart.
-  bool known() const { return kernel_.stride_h > 0; }
-  std::int64_t row_step() const { return known() ? map_.h.step : map_.h.count; }
-  std::int64_t window_rows() const {
-    return known() ? (pass_rows() - 1) * map_.h.step + map_.h.count
-                   : std::max<std::int64_t>(1, pass_rows() * map_.h.count);
+  // Rows of the grid that `outputs` of them read, and at least those of a whole pass.
+  std::int64_t grid_rows(std::int64_t outputs) const {
+    return (std::max<std::int64_t>(outputs, set_.plane_rows) - 1) * grid_.stride +
+           std::max<std::int64_t>(1, map_.h.count);
   }
-  std::int64_t pointer_bytes() const { return (window_rows() + pass_rows()) * static_cast<std::int64_t>(sizeof(T*)); }
+  std::int64_t most_grid_rows() const { return grid_rows(ceil_div(tile_h_, grid_.period)); }
+  std::int64_t staged_size() const { return in_place_ ? 0 : most_grid_rows() * source_row(); }
+  // Where the output's elements are not adjacent.
+  std::int64_t spill_size() const { return out_rows_ ? 0 : tile_h_ * whole(map_.w.out_size); }
+  std::int64_t table_bytes() const {
+    return (2 * most_grid_rows() + tile_h_) * static_cast<std::int64_t>(sizeof(std::ptrdiff_t));
+  }
+  std::int64_t weights_size() const { return weights_in_place() ? 0 : planes_ * map_.out_channels * map_.taps(); }
+  bool weights_in_place() const {
+    const auto natural = [](const MapAxis& axis) { return axis.difference > 0 && axis.kernel_difference == 1; };
+    return natural(map_.h) && natural(map_.w) && map_.taps() == map_.kernel_elements;
+  }
 
-  void run_tile(const ConvViews& v, std::int64_t n, std::int64_t group, std::int64_t y0, std::int64_t y1) const {
+  // Outputs [y0, y1) of planes [begin, end).
+  void run_tile(const ConvViews& v, std::int64_t n, std::int64_t begin, std::int64_t end, std::int64_t y0,
+                std::int64_t y1) const {
     char* const memory =
         static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-    const T** const rows = reinterpret_cast<const T**>(memory);
-    T** const out_rows = reinterpret_cast<T**>(memory) + window_rows();
-    T* const zeros = reinterpret_cast<T*>(memory + pointer_bytes());
+    std::ptrdiff_t* const rows = reinterpret_cast<std::ptrdiff_t*>(memory);
+    std::ptrdiff_t* const out_rows = rows + most_grid_rows();
+    T* const zeros = reinterpret_cast<T*>(memory + table_bytes());
     T *const staged = zeros + zero_size(), *const spill = staged + staged_size(), *const weights = spill + spill_size();
     std::fill_n(zeros, zero_size(), T(0));
-    const char* const plane = v.input + n * v.input_stride[0] + group * v.input_stride[1];
-    if (!in_place_)
-      stage_tile<T>(set_, map_.h, staged_h_, pieces_,
-                    {staged, 0, source_row(), plane, v.input_stride[1], v.input_stride[2], v.input_stride[3], 1, y0, y1,
-                     tile_h_});
-    const std::int64_t last_row = (y1 - 1) * map_.h.step + taps_h_.tap(map_.h.count - 1);
-    for (std::int64_t q = 0, y = 0, i = 0; q < window_rows() && map_.h.count > 0; ++q) {
-      const std::int64_t row = (y0 + y) * map_.h.step + taps_h_.tap(i);
-      const bool used = i < map_.h.count && row <= last_row;
-      const std::int64_t source = used ? map_.h.map(row) : -1;
-      const std::int64_t position =
-          used ? staged_h_.tap_position[static_cast<std::size_t>(original(map_.h, i))] + y : 0;
-      rows[q] = source < 0  ? zeros
-                : in_place_ ? reinterpret_cast<const T*>(plane + source * v.input_stride[2])
-                            : staged + position * source_row();
-      if (++i == row_step()) i = 0, ++y;
-    }
 
-    PlaneArgs<T> a{rows,
-                   out_rows,
-                   columns_.data(),
-                   weights,
-                   T(0),
-                   map_.h.count,
-                   map_.w.count,
-                   row_step(),
-                   1,
-                   y1 - y0,
-                   map_.w.out_size,
-                   in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2,
-                   in_place_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2};
-    for (std::int64_t k = 0; k < map_.out_channels; ++k) {
-      load_weights(v, group, k, weights);
-      const std::int64_t channel = group * map_.out_channels + k;
-      a.bias = v.bias ? reinterpret_cast<const T*>(v.bias)[channel] : T(0);
-      char* const out = v.out + n * v.out_stride[0] + channel * v.out_stride[1] + y0 * v.out_stride[2];
-      for (std::int64_t y = 0; y < pass_rows(); ++y)
-        out_rows[y] = !out_rows_    ? spill + y * whole(map_.w.out_size)
-                      : y < y1 - y0 ? reinterpret_cast<T*>(out + y * v.out_stride[2])
-                                    : spill;
-      kernel_.run(a);
-      constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
-      if (!out_rows_)
-        set_.spread({spill, whole(map_.w.out_size), y1 - y0, map_.w.out_size, reinterpret_cast<T*>(out),
-                     v.out_stride[2] / element, v.out_stride[3] / element});
+    PlaneArgs<T> a{};
+    a.rows = rows;
+    a.pointers = reinterpret_cast<const T**>(out_rows + tile_h_);
+    a.zeros = zeros;
+    a.columns = columns_.data();
+    a.weights = load_weights(v, begin, end, weights);
+    a.out_rows = out_rows;
+    a.width = map_.w.out_size;
+    a.kernel_h = map_.h.count, a.kernel_w = map_.w.count, a.stride_h = grid_.stride;
+    a.inner_begin = inner_begin_, a.inner_end = inner_end_;
+    a.lanes = lanes_.data();
+    a.loads = loads_;
+    const char* const source = v.input + n * v.input_stride[0] + begin * v.input_stride[1];
+    a.input = in_place_ ? reinterpret_cast<const T*>(source) : staged;
+    a.input_plane = map_.out_channels > 1 ? 0 : v.input_stride[1] / element;  // the planes of one group share it
+    const std::ptrdiff_t input_row = in_place_ ? v.input_stride[2] / element : source_row();
+    const std::ptrdiff_t out_row = out_rows_ ? v.out_stride[2] / element : whole(map_.w.out_size);
+    for (std::int64_t y = y0; y < std::min(y0 + grid_.period, y1); ++y) {
+      a.height = ceil_div(y1 - y, grid_.period);
+      a.row_count = grid_rows(a.height);
+      const std::int64_t used = (a.height - 1) * grid_.stride + map_.h.count;
+      for (std::int64_t q = 0; q < a.row_count; ++q)
+        rows[q] = q < used ? map_.h.map(y * map_.h.step + taps_h_.first + q * grid_.unit) : -1;
+      if (!in_place_) stage_rows(v, source, rows, a.row_count, staged);
+      for (std::int64_t q = 0; q < a.row_count; ++q)
+        rows[q] = rows[q] < 0 ? no_row : (in_place_ ? rows[q] : q) * input_row;
+      for (std::int64_t t = 0; t < a.height; ++t) out_rows[t] = t * out_row * (out_rows_ ? grid_.period : 1);
+      run_planes(v, n, begin * map_.out_channels, end * map_.out_channels, y, spill, a);
     }
   }
 
-  void load_weights(const ConvViews& v, std::int64_t group, std::int64_t k, T* weights) const {
-    const T* const from =
-        reinterpret_cast<const T*>(v.weight) + group * map_.out_channels * map_.kernel_elements + k * map_.weight_out;
-    for (std::int64_t i = 0; i < map_.h.count; ++i)
-      for (std::int64_t j = 0; j < map_.w.count; ++j)
-        weights[i * map_.w.count + j] = from[map_.kernel_index(original(map_.h, i), original(map_.w, j))];
+  // Stages row rows[q] of a plane at q; rows at equal distances in one call, as if they were channels: a call for each
+  // costs more than a short row.
+  void stage_rows(const ConvViews& v, const char* plane, const std::ptrdiff_t* rows, std::int64_t count,
+                  T* staged) const {
+    for (std::int64_t q = 0, together = 1; q < count; q += together, together = 1) {
+      if (rows[q] < 0) continue;
+      const std::ptrdiff_t distance = q + 1 < count ? rows[q + 1] - rows[q] : 0;
+      while (q + together < count && rows[q + together] >= 0 && rows[q + together] == rows[q] + together * distance)
+        ++together;
+      set_.stage({staged + q * source_row(), source_row(), plane + rows[q] * v.input_stride[2],
+                  distance * v.input_stride[2], v.input_stride[3], together, pieces_.data(),
+                  static_cast<std::int64_t>(pieces_.size()), staged_w_.length});
+    }
+  }
+
+  // Outputs y, y + period, .. of the channels [begin, end).
+  void run_planes(const ConvViews& v, std::int64_t n, std::int64_t begin, std::int64_t end, std::int64_t y, T* spill,
+                  PlaneArgs<T>& a) const {
+    char* out = v.out + n * v.out_stride[0] + begin * v.out_stride[1] + y * v.out_stride[2];
+    a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + begin : nullptr;
+    a.out_plane = v.out_stride[1] / element;
+    a.planes = end - begin;
+    a.out = reinterpret_cast<T*>(out);
+    if (out_rows_) return kernel_.run(a);
+    PlaneArgs<T> one = a;
+    one.planes = 1;
+    one.out = spill;
+    for (std::int64_t k = begin; k < end; ++k, out += v.out_stride[1]) {
+      kernel_.run(one);
+      set_.spread({spill, whole(map_.w.out_size), a.height, map_.w.out_size, reinterpret_cast<T*>(out),
+                   v.out_stride[2] / element * grid_.period, v.out_stride[3] / element});
+      one.weights += map_.taps();
+      if (one.bias) ++one.bias;
+    }
+  }
+
+  // Those of planes [begin, end), as the kernels read them: where they are, or copied `to`.
+  const T* load_weights(const ConvViews& v, std::int64_t begin, std::int64_t end, T* to) const {
+    const T* from = reinterpret_cast<const T*>(v.weight) + begin * map_.out_channels * map_.kernel_elements;
+    if (weights_in_place()) return from;
+    T* at = to;
+    for (std::int64_t k = begin * map_.out_channels; k < end * map_.out_channels; ++k, from += map_.kernel_elements)
+      for (std::int64_t i = 0; i < map_.h.count; ++i)
+        for (std::int64_t j = 0; j < map_.w.count; ++j)
+          *at++ = from[map_.kernel_index(original(map_.h, i), original(map_.w, j))];
+    return to;
   }
 
   ShiftMap map_;
   const KernelSet<T>& set_;
-  bool in_place_, out_rows_;
   AxisTaps taps_h_, taps_w_;
-  std::int64_t tile_h_, tiles_ = 1;
-  StagedAxis staged_h_, staged_w_;
-  std::vector<StagePiece> pieces_;
+  RowGrid grid_;
+  bool zeros_mode_, in_place_, out_rows_;
   const PlaneKernel<T>& kernel_;
+  std::int64_t tile_h_, tiles_ = 1, planes_ = 1, plane_blocks_ = 1;
+  StagedAxis staged_w_;
+  std::vector<StagePiece> pieces_;
   std::vector<std::ptrdiff_t> columns_;
+  std::int64_t loads_ = 0, inner_begin_ = 0, inner_end_ = 0;
+  std::vector<LaneBits> lanes_;
   int threads_ = 1;
 };
 

@@ -1,97 +1,236 @@
-// One input plane to one output plane (contract: PlaneArgs in kernels.h): the kernel of depthwise convolution and of
-// filters on single images. Included by kernels_isa.cpp alone, inside its anonymous namespace.
+// Input planes to output planes, one to one (contract: PlaneArgs in kernels.h): the kernels of depthwise convolution
+// and of filters on single images. Included by kernels_isa.cpp alone, inside its anonymous namespace.
 //
-// With one multiply-add for each loaded element the load ports are the limit, and unaligned loads take two slots. So
-// several output rows are computed at once: a loaded vector of input serves every one of them that its row reaches.
+// With one multiply-add for each loaded element the load ports would be the limit, and unaligned loads take two slots.
+// So several output rows are computed at once, a column of the kernel after the other: a loaded vector of input serves
+// every row that it reaches, and weights of the column stay in registers.
 #pragma once
 
-// Output rows of one pass: 7 divides the sizes of most networks' images (7, 14, 28, 56, 112, 224) and leaves 32
-// registers room for the nine weights of a 3x3 kernel.
-constexpr int plane_rows = vector_registers == 32 ? 7 : 4;
+// Output rows of one pass: 7 divides the sizes of most networks' images (7, 14, 28, 56, 112, 224), and as many sums,
+// rows of input and one weight fit 16 registers.
+constexpr int plane_rows = 7;
 
-template <class T>
-TILECONV_INLINE typename Vec<T>::Mask column_mask(std::int64_t x, const PlaneArgs<T>& a) {
-  return Vec<T>::mask_between(lane<T>(a.column_begin - x), lane<T>(a.column_end - x));
+// What a vector of outputs reads outside of the image. narrow: all but the first load lies there.
+enum class Edge { none, some, narrow };
+
+// Vectors of input for adjacent outputs, `stride` elements apart.
+template <class T, int stride, Edge edge>
+struct ColumnLoad {
+  using V = Vec<T>;
+  static_assert(stride == 1 || stride == 2, "a pair of loads holds two elements for each output");
+  typename V::Mask mask[stride];
+
+  TILECONV_INLINE explicit ColumnLoad(const LaneBits* lanes) {
+    if (edge != Edge::none) {
+      TILECONV_UNROLL
+      for (int s = 0; s < stride; ++s) mask[s] = V::mask_of(lanes[s]);
+    }
+  }
+  TILECONV_INLINE V one(const T* p, int s) const {
+    return edge == Edge::none ? V::load(p + s * (V::lanes - 1)) : V::load_masked(p + s * (V::lanes - 1), mask[s]);
+  }
+  TILECONV_INLINE V operator()(const T* p) const {
+    if constexpr (stride == 1)
+      return one(p, 0);
+    else
+      return V::even_odd(one(p, 0), one(p, 1));
+  }
+};
+
+// Adds the products of `taps` rows of one kernel column, weights[i * weight_row]: rows[r * stride + i] is what tap i of
+// output row r reads, at `column`.
+template <class T, int taps, int stride, class Load>
+TILECONV_INLINE void add_column(const T* const* rows, std::int64_t column, const Load& load, const T* weights,
+                                std::int64_t weight_row, Vec<T> (&sum)[plane_rows]) {
+  using V = Vec<T>;
+  V weight[taps];
+  TILECONV_UNROLL
+  for (int i = 0; i < taps; ++i) weight[i] = V::broadcast(weights[i * weight_row]);
+  TILECONV_UNROLL
+  for (int q = 0; q < (plane_rows - 1) * stride + taps; ++q) {
+    const V value = load(rows[q] + column);
+    TILECONV_UNROLL
+    for (int r = 0; r < plane_rows; ++r) {
+      const int i = q - r * stride;
+      if (i >= 0 && i < taps) sum[r] = V::fma(weight[i], value, sum[r]);
+    }
+  }
 }
 
-// The sums of plane_rows output vectors at column x. Kernel sizes and stride are compile-time where they are not 0;
-// then each input vector is loaded once.
-template <class T, int kernel_h, int kernel_w, int stride, bool masked>
-TILECONV_INLINE void plane_sums(const PlaneArgs<T>& a, const T* const* rows, std::int64_t x,
-                                Vec<T> (&sum)[plane_rows]) {
+// All columns of `taps` kernel rows.
+template <class T, int taps, int stride_h, int stride_w, Edge edge>
+TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
+                                     const LaneBits* lanes, Vec<T> (&sum)[plane_rows]) {
+  for (std::int64_t j = 0; j < a.kernel_w; ++j) {
+    // More rows than address registers: without this they would be kept across the columns, in the wrong registers.
+    TILECONV_OPAQUE(rows);
+    const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
+    add_column<T, taps, stride_h>(rows, x * stride_w + a.columns[j], load, weights + j, a.kernel_w, sum);
+  }
+}
+
+// The sums of plane_rows output vectors at column x. Height and stride of the kernel are compile-time where not 0.
+template <class T, int kernel_h, int stride_h, int stride_w>
+struct ColumnByColumn {
+  static TILECONV_INLINE bool one_load(const LaneBits*) { return false; }
+  template <Edge edge>
+  static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
+                                  const LaneBits* lanes, Vec<T> (&sum)[plane_rows]) {
+    if constexpr (kernel_h > 0) {
+      add_kernel_rows<T, kernel_h, stride_h, stride_w, edge>(a, rows, weights, x, lanes, sum);
+    } else if constexpr (stride_h == 1) {
+      // In even parts of up to 5 kernel rows: then 11 rows of input are in use, which the cache can hold even if all of
+      // them fall into the same set of 12 lines, as in images whose rows are 4 KB apart.
+      const std::int64_t parts = (a.kernel_h + 4) / 5;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t begin = a.kernel_h * part / parts, taps = a.kernel_h * (part + 1) / parts - begin;
+        const T* const* const part_rows = rows + begin;
+        const T* const part_weights = weights + begin * a.kernel_w;
+        switch (taps) {
+          case 5: add_kernel_rows<T, 5, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 4: add_kernel_rows<T, 4, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 3: add_kernel_rows<T, 3, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 2: add_kernel_rows<T, 2, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          default: add_kernel_rows<T, 1, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+        }
+      }
+    } else {
+      // Any stride: a load for each multiply-add.
+      using V = Vec<T>;
+      for (std::int64_t i = 0; i < a.kernel_h; ++i)
+        for (std::int64_t j = 0; j < a.kernel_w; ++j) {
+          const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
+          const V weight = V::broadcast(weights[i * a.kernel_w + j]);
+          TILECONV_UNROLL
+          for (int r = 0; r < plane_rows; ++r)
+            sum[r] = V::fma(weight, load(rows[r * a.stride_h + i] + x * stride_w + a.columns[j]), sum[r]);
+        }
+    }
+  }
+};
+
+// Adjacent columns, with registers enough: unaligned loads, which mostly cross two cache lines, are the limit, so a row
+// of input is loaded once and shifted from column to column.
+template <class T, int kernel_h, int kernel_w, int stride>
+struct ShiftedRows {
   using V = Vec<T>;
-  TILECONV_UNROLL
-  for (int r = 0; r < plane_rows; ++r) sum[r] = V::broadcast(a.bias);
-  if constexpr (stride > 0) {
-    typename V::Mask mask[kernel_w];
+  static constexpr int loads = stride + 1;
+  static TILECONV_INLINE bool one_load(const LaneBits* lanes) { return lanes[1] == 0 && lanes[stride] == 0; }
+
+  template <Edge edge>
+  static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
+                                  const LaneBits* lanes, V (&sum)[plane_rows]) {
+    constexpr int used = edge == Edge::narrow ? 1 : loads;
+    typename V::Mask mask[loads];
+    if (edge != Edge::none) {
+      TILECONV_UNROLL
+      for (int s = 0; s < used; ++s) mask[s] = V::mask_of(lanes[s]);
+    }
+    V weight[kernel_h * kernel_w];
     TILECONV_UNROLL
-    for (int j = 0; j < kernel_w; ++j)
-      if (masked) mask[j] = column_mask(x + a.columns[j], a);
+    for (int t = 0; t < kernel_h * kernel_w; ++t) weight[t] = V::broadcast(weights[t]);
+    const std::int64_t column = x * stride + a.columns[0];
     TILECONV_UNROLL
     for (int q = 0; q < (plane_rows - 1) * stride + kernel_h; ++q) {
-      const T* const row = rows[q] + x;
+      V loaded[loads];
       TILECONV_UNROLL
-      for (int j = 0; j < kernel_w; ++j) {
-        const V value = masked ? V::load_masked(row + a.columns[j], mask[j]) : V::load(row + a.columns[j]);
-        TILECONV_UNROLL
-        for (int r = 0; r < plane_rows; ++r) {
-          const int i = q - r * stride;
-          if (i >= 0 && i < kernel_h) sum[r] = V::fma(V::broadcast(a.weights[i * kernel_w + j]), value, sum[r]);
-        }
+      for (int s = 0; s < loads; ++s) {
+        const T* const from = rows[q] + column + s * V::lanes;
+        // A masked load of nothing would be no less slow, and much slower beyond the end of the image's memory.
+        loaded[s] = s >= used ? V::broadcast(T(0)) : edge == Edge::none ? V::load(from) : V::load_masked(from, mask[s]);
       }
+      add_taps<0>(q, loaded, weight, sum);
     }
-  } else {
-    for (std::int64_t i = 0; i < a.kernel_h; ++i)
-      for (std::int64_t j = 0; j < a.kernel_w; ++j) {
-        const V weight = V::broadcast(a.weights[i * a.kernel_w + j]);
-        const std::int64_t column = x + a.columns[j];
-        const typename V::Mask mask = column_mask(column, a);
-        TILECONV_UNROLL
-        for (int r = 0; r < plane_rows; ++r) {
-          const T* const from = rows[r * a.row_step + i * a.row_tap] + column;
-          sum[r] = V::fma(weight, masked ? V::load_masked(from, mask) : V::load(from), sum[r]);
-        }
-      }
   }
-}
 
-template <class T, int kernel_h, int kernel_w, int stride>
-void plane(const PlaneArgs<T>& a) noexcept {
-  constexpr int lanes = Vec<T>::lanes;
-  std::ptrdiff_t lowest = 0, highest = 0;
-  const std::int64_t columns = kernel_w > 0 ? kernel_w : a.kernel_w;
-  for (std::int64_t j = 0; j < columns; ++j) {
-    lowest = j == 0 || a.columns[j] < lowest ? a.columns[j] : lowest;
-    highest = j == 0 || a.columns[j] > highest ? a.columns[j] : highest;
+ private:
+  // What tap j of a row of outputs reads.
+  template <int j>
+  static TILECONV_INLINE V tap(const V (&loaded)[loads]) {
+    if constexpr (stride == 1) {
+      return V::template shift_in<j>(loaded[0], loaded[1]);
+    } else {
+      const V low = j % 2 ? V::odd(loaded[0], loaded[1]) : V::even(loaded[0], loaded[1]);
+      const V high = j % 2 ? V::odd(loaded[2], loaded[2]) : V::even(loaded[2], loaded[2]);
+      return V::template shift_in<j / 2>(low, high);
+    }
   }
-  for (std::int64_t y = 0; y < a.height; y += plane_rows) {
-    const T* const* const rows = a.rows + y * (stride > 0 ? stride : a.row_step);
-    for (std::int64_t x = 0; x < a.width; x += lanes) {
-      Vec<T> sum[plane_rows];
-      if (x + lowest >= a.column_begin && x + highest + lanes <= a.column_end)
-        plane_sums<T, kernel_h, kernel_w, stride, false>(a, rows, x, sum);
-      else
-        plane_sums<T, kernel_h, kernel_w, stride, true>(a, rows, x, sum);
-      const std::int64_t left = a.width - x;
+  template <int j>
+  static TILECONV_INLINE void add_taps(int q, const V (&loaded)[loads], const V (&weight)[kernel_h * kernel_w],
+                                       V (&sum)[plane_rows]) {
+    if constexpr (j < kernel_w) {
+      const V value = tap<j>(loaded);
       TILECONV_UNROLL
       for (int r = 0; r < plane_rows; ++r) {
-        if (left >= lanes)
-          sum[r].store(a.out[y + r] + x);
+        const int i = q - r * stride;
+        if (i >= 0 && i < kernel_h) sum[r] = V::fma(weight[i * kernel_w + j], value, sum[r]);
+      }
+      add_taps<j + 1>(q, loaded, weight, sum);
+    }
+  }
+};
+
+template <class T, class Sums, int stride_h, int stride_w>
+void planes(const PlaneArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  // Copies, which the stores below cannot change: the compiler may then use vectors for the table of pointers.
+  const T* const zeros = a.zeros;
+  const T** const pointers = a.pointers;
+  const std::ptrdiff_t* const offsets = a.rows;
+  const std::int64_t row_count = a.row_count;
+  // The last pass may overlap the one before it: the same sums twice.
+  const std::int64_t last = a.height > plane_rows ? a.height - plane_rows : 0;
+  for (std::int64_t p = 0; p < a.planes; ++p) {
+    const T* const input = a.input + p * a.input_plane;
+    const T* const weights = a.weights + p * a.kernel_h * a.kernel_w;
+    T* const out = a.out + p * a.out_plane;
+    const Vec<T> bias = Vec<T>::broadcast(a.bias ? a.bias[p] : T(0));
+    for (std::int64_t q = 0; q < row_count; ++q) pointers[q] = offsets[q] == no_row ? zeros : input + offsets[q];
+    for (std::int64_t y = 0; y < a.height; y += plane_rows) {
+      const std::int64_t from = y < last ? y : last, height = a.height - from;
+      const T* const* const rows = pointers + from * (stride_h > 0 ? stride_h : a.stride_h);
+      const std::ptrdiff_t* const out_rows = a.out_rows + from;
+      const LaneBits* ranges = a.lanes;
+      for (std::int64_t x = 0; x < a.width; x += lanes, ranges += a.loads) {
+        Vec<T> sum[plane_rows];
+        TILECONV_UNROLL
+        for (int r = 0; r < plane_rows; ++r) sum[r] = bias;
+        if (x >= a.inner_begin && x < a.inner_end)
+          Sums::template add<Edge::none>(a, rows, weights, x, ranges, sum);
+        else if (Sums::one_load(ranges))
+          Sums::template add<Edge::narrow>(a, rows, weights, x, ranges, sum);
         else
-          sum[r].store_first(a.out[y + r] + x, left);
+          Sums::template add<Edge::some>(a, rows, weights, x, ranges, sum);
+        const std::int64_t left = a.width - x;
+        if (height < plane_rows) {
+          TILECONV_UNROLL
+          for (int r = 0; r < plane_rows; ++r)
+            if (r < height) sum[r].store_first(out + out_rows[r] + x, left < lanes ? left : lanes);
+        } else if (left >= lanes) {
+          TILECONV_UNROLL
+          for (int r = 0; r < plane_rows; ++r) sum[r].store(out + out_rows[r] + x);
+        } else {
+          TILECONV_UNROLL
+          for (int r = 0; r < plane_rows; ++r) sum[r].store_first(out + out_rows[r] + x, left);
+        }
       }
     }
   }
 }
 
-// Small sizes with stride 1 are also what a strided layer's input gradient is made of. The last one takes any size,
-// stride and dilation.
-#define TILECONV_PLANE(kernel_h, kernel_w, stride) {kernel_h, kernel_w, stride, plane<T, kernel_h, kernel_w, stride>}
+// In order of preference. Small heights with stride 1 are also what a strided layer's input gradient is made of. The
+// last one takes any height and stride.
+#define TILECONV_COLUMNS(kernel_h, stride_h, stride_w) \
+  {kernel_h, 0, stride_h, stride_w, planes<T, ColumnByColumn<T, kernel_h, stride_h, stride_w>, stride_h, stride_w>}
+#define TILECONV_SHIFTED(kernel_h, kernel_w, stride) \
+  {kernel_h, kernel_w, stride, stride, planes<T, ShiftedRows<T, kernel_h, kernel_w, stride>, stride, stride>}
 template <class T>
 constexpr PlaneKernel<T> plane_table[] = {
-    TILECONV_PLANE(3, 3, 1), TILECONV_PLANE(3, 3, 2), TILECONV_PLANE(5, 5, 1), TILECONV_PLANE(5, 5, 2),
-    TILECONV_PLANE(7, 7, 1), TILECONV_PLANE(7, 7, 2), TILECONV_PLANE(1, 1, 1), TILECONV_PLANE(1, 2, 1),
-    TILECONV_PLANE(2, 1, 1), TILECONV_PLANE(2, 2, 1), TILECONV_PLANE(2, 3, 1), TILECONV_PLANE(3, 2, 1),
-    TILECONV_PLANE(3, 4, 1), TILECONV_PLANE(4, 3, 1), TILECONV_PLANE(4, 4, 1), TILECONV_PLANE(0, 0, 0),
+#if defined(__AVX512F__)
+    TILECONV_SHIFTED(3, 3, 1), TILECONV_SHIFTED(3, 3, 2), TILECONV_SHIFTED(5, 5, 2),
+#endif
+    TILECONV_COLUMNS(1, 1, 1), TILECONV_COLUMNS(2, 1, 1), TILECONV_COLUMNS(3, 1, 1), TILECONV_COLUMNS(4, 1, 1),
+    TILECONV_COLUMNS(5, 1, 1), TILECONV_COLUMNS(7, 1, 1), TILECONV_COLUMNS(3, 2, 2), TILECONV_COLUMNS(5, 2, 2),
+    TILECONV_COLUMNS(7, 2, 2), TILECONV_COLUMNS(0, 1, 1), TILECONV_COLUMNS(0, 0, 1),
 };
 constexpr int plane_table_size = sizeof(plane_table<float>) / sizeof(*plane_table<float>);

@@ -85,27 +85,43 @@ struct DotKernel {
   void (*run)(const DotArgs<T>&) noexcept;
 };
 
-// Rows of one input plane to rows of one output plane. For y < height, rounded up to whole passes of plane_rows, x <
-// width
-//   out[y][x] = bias + sum over i, j (in this order, one running sum) of
-//               weights[i * kernel_w + j] * rows[y * row_step + i * row_tap][x + columns[j]]
-// Columns outside [column_begin, column_end) are not touched and count as zero.
+// Planes of input to planes of output, all alike. For p < planes, y < height, x < width
+//   out[p * out_plane + out_rows[y] + x] = bias[p] + sum over j < kernel_w, i < kernel_h (j outside, one running sum)
+//   of
+//       weights[(p * kernel_h + i) * kernel_w + j] * row(p, y * stride_h + i)[x * stride_w + columns[j]]
+//   row(p, q) = rows[q] == no_row ? zeros : input + p * input_plane + rows[q]
+// A kernel with a width of its own reads adjacent columns, with stride_w + 1 adjacent loads from columns[0] on for each
+// vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1 elements apart, so
+// that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin, inner_end) find all of
+// these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l] there; the rest counts as
+// zero, and its memory is not touched. Output rows do not overlap. `rows` has row_count entries, as many as plane_rows
+// outputs read even if there are fewer; so many find room in `pointers`.
+using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
-  const T* const* rows;
-  T* const* out;
+  const T* input;
+  std::ptrdiff_t input_plane;
+  const std::ptrdiff_t* rows;
+  std::int64_t row_count;
+  const T** pointers;
+  const T* zeros;
   const std::ptrdiff_t* columns;
-  const T* weights;
-  T bias;
-  std::int64_t kernel_h, kernel_w;
-  std::int64_t row_step, row_tap;  // a kernel with a stride of its own expects that row_step, and row_tap 1
-  std::int64_t height, width;
-  std::int64_t column_begin, column_end;
+  const T *weights, *bias;  // bias: nullptr for none
+  T* out;
+  std::ptrdiff_t out_plane;
+  const std::ptrdiff_t* out_rows;
+  std::int64_t planes, height, width;
+  std::int64_t kernel_h, kernel_w, stride_h;
+  std::int64_t inner_begin, inner_end;
+  const LaneBits* lanes;
+  std::int64_t loads;
 };
+constexpr std::ptrdiff_t no_row = PTRDIFF_MIN;
 
 template <class T>
 struct PlaneKernel {
   int kernel_h, kernel_w, stride_h;  // 0: any
+  int stride_w;
   void (*run)(const PlaneArgs<T>&) noexcept;
 };
 

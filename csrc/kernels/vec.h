@@ -2,9 +2,13 @@
 // need, and no more:
 //   lanes, load, store (unaligned)
 //   load_first, store_first   the first n < lanes elements; the rest reads as 0, is not written
-//   load_masked               elements of mask_between(begin, end); the rest reads as 0, its memory is not touched
+//   load_masked               elements of mask_between(begin, end), or those of mask_of(bits), bit i for element i; the
+//                             rest reads as 0, its memory is not touched
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
 //   even_odd(a, b)            the even elements of a, then the odd ones of b
+//   even, odd, shift_in<n>    with 32 registers alone: of a and b, one behind the other, the even elements, the odd
+//   ones,
+//                             those from element n on
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
@@ -13,6 +17,7 @@
 #define TILECONV_INLINE __forceinline
 #define TILECONV_NOINLINE __declspec(noinline)
 #define TILECONV_UNROLL
+#define TILECONV_OPAQUE(pointer) static_cast<void>(pointer)
 #define TILECONV_PREFETCH(address) static_cast<void>(address)
 #define TILECONV_PREFETCH_L2(address) static_cast<void>(address)
 #else
@@ -20,6 +25,8 @@
 #define TILECONV_NOINLINE __attribute__((noinline))
 // Register tiles are arrays of vectors: they live in registers only if every loop over them is unrolled.
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")
+// What was loaded through the pointer is loaded again.
+#define TILECONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define TILECONV_PREFETCH(address) __builtin_prefetch(address)
 #define TILECONV_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
 #endif

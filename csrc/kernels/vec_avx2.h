@@ -20,6 +20,10 @@ struct Vec<float> {
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
     return _mm256_andnot_si256(first(begin), first(end));
   }
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) {
+    const __m256i own = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), own), own);
+  }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask)}; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m256 mixed = _mm256_shuffle_ps(a.v, b.v, 0xd8);
@@ -74,6 +78,10 @@ struct Vec<double> {
   using Mask = __m256i;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
     return _mm256_andnot_si256(first(begin), first(end));
+  }
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) {
+    const __m256i own = _mm256_setr_epi64x(1, 2, 4, 8);
+    return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), own), own);
   }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm256_maskload_pd(p, mask)}; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {

@@ -15,10 +15,24 @@ struct Vec<float> {
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
     return static_cast<Mask>(first(end) & ~first(begin));
   }
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) { return static_cast<Mask>(bits); }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
     return {_mm512_permutex2var_ps(a.v, index, b.v)};
+  }
+  static TILECONV_INLINE Vec even(Vec a, Vec b) {
+    const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return {_mm512_permutex2var_ps(a.v, index, b.v)};
+  }
+  static TILECONV_INLINE Vec odd(Vec a, Vec b) {
+    const __m512i index = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return {_mm512_permutex2var_ps(a.v, index, b.v)};
+  }
+  template <int n>
+  static TILECONV_INLINE Vec shift_in(Vec a, Vec b) {
+    if (n == 0) return a;
+    return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), n))};
   }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
@@ -76,10 +90,22 @@ struct Vec<double> {
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
     return static_cast<Mask>(first(end) & ~first(begin));
   }
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) { return static_cast<Mask>(bits); }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
     return {_mm512_permutex2var_pd(a.v, index, b.v)};
+  }
+  static TILECONV_INLINE Vec even(Vec a, Vec b) {
+    return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b.v)};
+  }
+  static TILECONV_INLINE Vec odd(Vec a, Vec b) {
+    return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b.v)};
+  }
+  template <int n>
+  static TILECONV_INLINE Vec shift_in(Vec a, Vec b) {
+    if (n == 0) return a;
+    return {_mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(b.v), _mm512_castpd_si512(a.v), n))};
   }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }

@@ -24,13 +24,14 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? element(p + i) : T(0);
     return r;
   }
-  struct Mask {
-    std::int64_t begin, end;
-  };
-  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) { return {begin, end}; }
+  using Mask = LaneBits;
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) { return bits; }
+  static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
+    return static_cast<Mask>((1 << end) - (1 << (begin < end ? begin : end)));
+  }
   static TILECONV_INLINE Vec load_masked(const T* p, Mask mask) {
     Vec r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = i >= mask.begin && i < mask.end ? element(p + i) : T(0);
+    for (int i = 0; i < lanes; ++i) r.v[i] = mask >> i & 1 ? element(p + i) : T(0);
     return r;
   }
   static TILECONV_INLINE Vec even_odd(const Vec& a, const Vec& b) {

@@ -1,6 +1,4 @@
-// The kernels of one plane (depthwise) on every instruction set against a plain loop, and what they may read and write.
-#include <memory>
-
+// The kernels of planes (depthwise) on every instruction set against a plain loop, and what they may read and write.
 #include "kernels/kernels.h"
 #include "test_support.h"
 
@@ -13,76 +11,126 @@ using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(Planes, Elements, );
 
 struct Size {
-  std::int64_t kernel_h, kernel_w, row_step, row_tap;
+  std::int64_t kernel_h, kernel_w, stride_h, stride_w;
 };
-// For a kernel that takes any size.
-const std::vector<Size> any_sizes = {{1, 1, 1, 1}, {2, 3, 1, 1}, {3, 3, 2, 2},
-                                     {4, 1, 3, 1}, {1, 9, 1, 4}, {11, 2, 1, 1}};
 
-// Output rows `width` wide from input rows as wide, which begin and end at inaccessible pages in turn, with `before`
-// columns of zero padding.
+// Outputs of two planes from images `width` wide, whose memory begins or ends at an inaccessible page, with `before`
+// columns of zero padding. Rows are those of the image in turn, and rows of zeros.
 template <class T>
 void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& size, std::int64_t height,
-           std::int64_t width, std::int64_t before) {
+           std::int64_t width, std::int64_t before, Edge edge) {
   Random random(9);
-  const std::int64_t passes = (height + set.plane_rows - 1) / set.plane_rows * set.plane_rows;
-  const std::int64_t count = (passes - 1) * size.row_step + (size.kernel_h - 1) * size.row_tap + 1;
-  std::vector<std::unique_ptr<Guarded<T>>> memory;
-  std::vector<const T*> rows;
-  for (std::int64_t q = 0; q < count; ++q) {
-    if (q < 4) {  // all others repeat these
-      memory.push_back(std::make_unique<Guarded<T>>(static_cast<std::size_t>(width), q % 2 ? Edge::begin : Edge::end));
-      fill_integers(*memory.back(), random);
-    }
-    rows.push_back(memory[static_cast<std::size_t>(q % 4)]->data());
-  }
-  std::vector<T> weights(static_cast<std::size_t>(size.kernel_h * size.kernel_w));
+  constexpr std::int64_t planes = 2, image_rows = 4;
+  const std::int64_t lanes = set.lanes, out_width = (width - 1) / size.stride_w + 1;
+  const std::int64_t row_count = (std::max<std::int64_t>(height, set.plane_rows) - 1) * size.stride_h + size.kernel_h;
+  Guarded<T> input(static_cast<std::size_t>(planes * image_rows * width), edge);
+  Guarded<T> zeros(static_cast<std::size_t>(width), edge);
+  fill_integers(input, random);
+  std::fill(zeros.begin(), zeros.end(), T(0));
+  std::vector<std::ptrdiff_t> rows;
+  for (std::int64_t q = 0; q < row_count; ++q) rows.push_back(q % 5 == 4 ? no_row : q % 5 * width);
+  std::vector<const T*> pointers(rows.size());
+  std::vector<T> weights(static_cast<std::size_t>(planes * size.kernel_h * size.kernel_w)), bias = {T(3), T(-2)};
   fill_integers(weights, random);
   std::vector<std::ptrdiff_t> columns;
-  for (std::int64_t j = 0; j < size.kernel_w; ++j) columns.push_back(2 * j - before);
+  for (std::int64_t j = 0; j < size.kernel_w; ++j) columns.push_back((kernel.kernel_w > 0 ? j : 2 * j) - before);
 
-  const std::int64_t room = width + 3;
-  std::vector<T> out(static_cast<std::size_t>(passes * room), nan<T>);
-  std::vector<T*> out_rows;
-  for (std::int64_t y = 0; y < passes; ++y) out_rows.push_back(out.data() + y * room);
+  std::vector<std::int64_t> loads;
+  for (std::int64_t s = 0; kernel.kernel_w > 0 && s <= size.stride_w; ++s) loads.push_back(columns[0] + s * lanes);
+  for (std::int64_t j = 0; kernel.kernel_w == 0 && j < size.kernel_w; ++j)
+    for (std::int64_t s = 0; s < size.stride_w; ++s)
+      loads.push_back(columns[static_cast<std::size_t>(j)] + s * (lanes - 1));
+  std::vector<LaneBits> bits;
+  std::int64_t inner_begin = 0, inner_end = 0;
+  for (std::int64_t x = 0; x < out_width; x += lanes) {
+    bool inner = true;
+    for (const std::int64_t load : loads) {
+      LaneBits in_image = 0;
+      for (std::int64_t i = 0; i < lanes; ++i) {
+        const std::int64_t column = x * size.stride_w + load + i;
+        if (column >= 0 && column < width) in_image = static_cast<LaneBits>(in_image | 1 << i);
+        inner = inner && column >= 0 && column < width;
+      }
+      bits.push_back(in_image);
+    }
+    if (inner && inner_end == 0) inner_begin = x;
+    if (inner) inner_end = x + lanes;
+  }
+
+  const std::int64_t room = out_width + 3, plane_room = height * room + 5;
+  std::vector<T> out(static_cast<std::size_t>(planes * plane_room), nan<T>);
+  std::vector<std::ptrdiff_t> out_rows;
+  for (std::int64_t y = 0; y < height; ++y) out_rows.push_back(y * room);
   PlaneArgs<T> a{};
-  a.rows = rows.data(), a.out = out_rows.data(), a.columns = columns.data(), a.weights = weights.data();
-  a.bias = T(3);
-  a.kernel_h = size.kernel_h, a.kernel_w = size.kernel_w, a.row_step = size.row_step, a.row_tap = size.row_tap;
-  a.height = height, a.width = width;
-  a.column_begin = 0, a.column_end = width;
+  a.input = input.data(), a.input_plane = image_rows * width;
+  a.rows = rows.data(), a.row_count = row_count, a.pointers = pointers.data(), a.zeros = zeros.data();
+  a.columns = columns.data(), a.weights = weights.data(), a.bias = bias.data();
+  a.out = out.data(), a.out_plane = plane_room, a.out_rows = out_rows.data();
+  a.planes = planes, a.height = height, a.width = out_width;
+  a.kernel_h = size.kernel_h, a.kernel_w = size.kernel_w, a.stride_h = size.stride_h;
+  a.inner_begin = inner_begin, a.inner_end = inner_end;
+  a.lanes = bits.data(), a.loads = static_cast<std::int64_t>(loads.size());
   kernel.run(a);
 
-  for (std::int64_t y = 0; y < passes; ++y)
-    for (std::int64_t x = 0; x < room; ++x) {
-      T sum = x < width ? a.bias : nan<T>;
-      for (std::int64_t i = 0; i < size.kernel_h; ++i)
-        for (std::int64_t j = 0; j < size.kernel_w; ++j) {
-          const std::int64_t column = x + columns[static_cast<std::size_t>(j)];
-          if (column >= 0 && column < width)
-            sum += weights[static_cast<std::size_t>(i * size.kernel_w + j)] *
-                   rows[static_cast<std::size_t>(y * size.row_step + i * size.row_tap)][column];
-        }
-      ASSERT_TRUE(same_value(out_rows[static_cast<std::size_t>(y)][x], sum))
-          << out_rows[static_cast<std::size_t>(y)][x] << " instead of " << sum << " in row " << y << " of " << height
-          << ", column " << x << " of " << width << ", kernel " << size.kernel_h << " x " << size.kernel_w << ", step "
-          << size.row_step << ", " << before << " columns of padding";
-    }
+  std::vector<T> expected(out.size(), nan<T>);
+  for (std::int64_t p = 0; p < planes; ++p)
+    for (std::int64_t y = 0; y < height; ++y)
+      for (std::int64_t x = 0; x < out_width; ++x) {
+        T sum = bias[static_cast<std::size_t>(p)];
+        for (std::int64_t i = 0; i < size.kernel_h; ++i)
+          for (std::int64_t j = 0; j < size.kernel_w; ++j) {
+            const std::int64_t column = x * size.stride_w + columns[static_cast<std::size_t>(j)];
+            const std::ptrdiff_t row = rows[static_cast<std::size_t>(y * size.stride_h + i)];
+            if (row == no_row || column < 0 || column >= width) continue;
+            sum += weights[static_cast<std::size_t>((p * size.kernel_h + i) * size.kernel_w + j)] *
+                   input[p * image_rows * width + row + column];
+          }
+        expected[static_cast<std::size_t>(p * plane_room + y * room + x)] = sum;
+      }
+  for (std::size_t i = 0; i < out.size(); ++i)
+    ASSERT_TRUE(same_value(out[i], expected[i]))
+        << out[i] << " instead of " << expected[i] << " at " << i << ", " << height << " rows of " << out_width
+        << " from " << width << ", kernel " << size.kernel_h << " x " << size.kernel_w << ", stride " << size.stride_h
+        << " x " << size.stride_w << ", " << before << " columns of padding";
+}
+
+// The kernel sizes that the kernel is for, or some of them.
+template <class T>
+std::vector<Size> sizes_of(const PlaneKernel<T>& kernel) {
+  std::vector<Size> sizes;
+  for (const std::int64_t kernel_h : {1, 2, 3, 4, 6, 7, 11, 16})
+    for (const std::int64_t kernel_w : {1, 3, 9})
+      for (const std::int64_t stride_h : {1, 3}) {
+        const Size size{kernel.kernel_h > 0 ? kernel.kernel_h : kernel_h,
+                        kernel.kernel_w > 0 ? kernel.kernel_w : kernel_w,
+                        kernel.stride_h > 0 ? kernel.stride_h : stride_h, kernel.stride_w};
+        const auto same = [&](const Size& s) {
+          return s.kernel_h == size.kernel_h && s.kernel_w == size.kernel_w && s.stride_h == size.stride_h;
+        };
+        if (std::none_of(sizes.begin(), sizes.end(), same)) sizes.push_back(size);
+      }
+  return sizes;
 }
 
 TYPED_TEST(Planes, ComputeTheirFormula) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
-    for (int i = 0; i < set.plane_count; ++i) {
-      const PlaneKernel<TypeParam>& kernel = set.plane[i];
-      const std::vector<Size> own = {{kernel.kernel_h, kernel.kernel_w, kernel.stride_h, 1}};
-      for (const Size& size : kernel.stride_h > 0 ? own : any_sizes)
-        for (const std::int64_t height : {1, set.plane_rows, 2 * set.plane_rows + 1})
+    for (int i = 0; i < set.plane_count; ++i)
+      for (const Size& size : sizes_of(set.plane[i]))
+        for (const std::int64_t height : {1, set.plane_rows - 1, set.plane_rows, 2 * set.plane_rows + 1})
           for (const int width : {1, 2, set.lanes - 1, set.lanes, set.lanes + 1, 5 * set.lanes + 3})
-            for (const std::int64_t before : {0, 1, 5, 40}) {
-              check(set, kernel, size, height, width, before);
-              if (testing::Test::HasFatalFailure()) return;
-            }
-    }
+            for (const std::int64_t before : {0, 1, 5, 40})
+              for (const Edge edge : {Edge::begin, Edge::end}) {
+                check(set, set.plane[i], size, height, width, before, edge);
+                if (testing::Test::HasFatalFailure()) return;
+              }
+  });
+}
+
+// The last row of the table is for what no other takes.
+TYPED_TEST(Planes, LastKernelTakesAnyHeightAndStride) {
+  for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
+    const PlaneKernel<TypeParam>& last = set.plane[set.plane_count - 1];
+    EXPECT_TRUE(last.kernel_h == 0 && last.kernel_w == 0 && last.stride_h == 0 && last.stride_w == 1);
   });
 }
 
