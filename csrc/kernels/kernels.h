@@ -270,6 +270,27 @@ struct WinogradWeightArgs {
   std::int64_t channels;
 };
 
+// The Fourier transforms of the columns in panels [panel_begin, panel_end) of a complex n x n matrix, in place; n is a
+// power of 2 from `lanes` and 4 on. Panels are `lanes` adjacent columns, one row after the other: element (y, x) of
+// either part lies at (x / lanes * n + y) * lanes + x % lanes. Forward, exp(-2 pi i y k / n), leaves the rows in an
+// order of its own; backward takes them in this order and is n times the inverse. twiddles: for length = n, n / 4, ..
+// as long as it is at least 4, for j < length / 4, q = 1, 2, 3: cosine and sine of -2 pi j q / length.
+template <class T>
+struct FftArgs {
+  T *re, *im;
+  std::int64_t n, panel_begin, panel_end;
+  const T* twiddles;
+  std::int64_t twiddle_count;
+};
+
+// `count` complex products, a multiple of the lanes.
+template <class T>
+struct FftProductArgs {
+  const T *a_re, *a_im, *b_re, *b_im;
+  T *to_re, *to_im;
+  std::int64_t count;
+};
+
 // to[r * to_row + i * to_element] = from[r * from_row + i] for r < rows, i < count; what lies between is not touched.
 template <class T>
 struct SpreadArgs {
@@ -303,6 +324,10 @@ struct KernelSet {
   void (*winograd_input)(const WinogradInputArgs<T>&) noexcept;
   bool (*winograd_output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
   void (*winograd_weights)(const WinogradWeightArgs<T>&) noexcept;
+  void (*fft_forward)(const FftArgs<T>&) noexcept;
+  void (*fft_backward)(const FftArgs<T>&) noexcept;
+  void (*fft_transpose)(T* matrix, std::int64_t n) noexcept;
+  void (*fft_product)(const FftProductArgs<T>&) noexcept;
   // Issues `iterations` * fma_per_iteration independent multiply-adds on vectors of `lanes`.
   void (*fma_loop)(std::int64_t iterations) noexcept;
   int fma_per_iteration;

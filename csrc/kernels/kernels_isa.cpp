@@ -20,6 +20,7 @@ namespace {
 // Vec comes first: everything below is written in terms of it.
 #include "channel_rows.inl.h"
 #include "dot.inl.h"
+#include "fft.inl.h"
 #include "shift_gemm.inl.h"
 #include "stage.inl.h"
 // After stage.inl.h, whose helpers it uses.
@@ -61,6 +62,10 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      winograd_input<float>,
      winograd_output<float>,
      winograd_weights<float>,
+     fft_columns<float, false>,
+     fft_columns<float, true>,
+     fft_transpose<float>,
+     fft_product<float>,
      fma_loop<float>,
      fma_per_iteration},
     {Vec<double>::lanes,
@@ -84,6 +89,10 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      winograd_input<double>,
      winograd_output<double>,
      winograd_weights<double>,
+     fft_columns<double, false>,
+     fft_columns<double, true>,
+     fft_transpose<double>,
+     fft_product<double>,
      fma_loop<double>,
      fma_per_iteration},
 };
