@@ -59,16 +59,20 @@ std::int64_t cache_size(int name, std::int64_t fallback) {
 
 }  // namespace
 
-const CacheSizes& cache_sizes() {
+namespace {
+CacheSizes& current_cache_sizes() {
 #if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
-  static const CacheSizes sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
-                                cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
-                                cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20)};
+  static CacheSizes sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
+                          cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20)};
 #else
-  static const CacheSizes sizes{32 << 10, 512 << 10, 8 << 20};
+  static CacheSizes sizes{32 << 10, 512 << 10, 8 << 20};
 #endif
   return sizes;
 }
+}  // namespace
+
+const CacheSizes& cache_sizes() { return current_cache_sizes(); }
+void set_cache_sizes(const CacheSizes& sizes) { current_cache_sizes() = sizes; }
 
 const std::vector<const KernelTable*>& available_kernels() {
   static const std::vector<const KernelTable*> tables = [] {

@@ -13,6 +13,8 @@ struct CacheSizes {
   std::int64_t l1d, l2, l3;  // bytes of one core's share, as far as the system tells; typical values otherwise
 };
 const CacheSizes& cache_sizes();
+// Plans made from now on are cut for these instead: for tests of what the cost model chooses on a given machine.
+void set_cache_sizes(const CacheSizes& sizes);
 
 // The tables this machine can run, the best last. Never empty.
 const std::vector<const KernelTable*>& available_kernels();

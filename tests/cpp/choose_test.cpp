@@ -1,9 +1,12 @@
 // The choice among the algorithms, what plans promise without being run, and the plans that a frozen layer keeps.
+#include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 
 #include "algorithms/algorithms.h"
 #include "conv.h"
+#include "cpu.h"
 #include "plan.h"
 #include "test_support.h"
 
@@ -51,6 +54,43 @@ TEST(Choose, TakesTheLowestEstimateAndGivesAReasonForEveryOther) {
     EXPECT_TRUE(choose(request, "auto").rejected.empty());
     EXPECT_STREQ(choose(request, choice.algorithm->name).algorithm->name, choice.algorithm->name);
   });
+}
+
+std::map<std::string, std::map<std::string, std::string>> read_table(const char* path) {
+  std::ifstream file(path);
+  std::map<std::string, std::map<std::string, std::string>> table;
+  std::vector<std::string> titles;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream cells(line);
+    std::vector<std::string> row;
+    for (std::string cell; std::getline(cells, cell, ',');) row.push_back(cell);
+    for (std::size_t i = 0; i < titles.size() && i < row.size(); ++i) table[row[0]][titles[i]] = row[i];
+    if (titles.empty()) titles = row;
+  }
+  return table;
+}
+
+// The layers of the bench, on a machine with fixed caches. A change of the cost model shows here: what it changes is to
+// be measured with `python -m bench --algorithms`, then written down.
+TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
+  const CacheSizes own = cache_sizes();
+  set_cache_sizes({48 << 10, 1 << 20, 32 << 20});
+  auto layers_of_bench = read_table(TILECONV_TEST_LAYERS), choices = read_table(TILECONV_TEST_CHOICES);
+  EXPECT_GT(layers_of_bench.size(), 50u);
+  for (auto& [name, layer] : layers_of_bench)
+    for (const KernelTable* table : available_kernels())
+      for (const char* dtype : {"f32", "f64"}) {
+        const std::string line = "b" + layer["batch"] + " ic" + layer["in_channels"] + " ih" + layer["in_h"] + " iw" +
+                                 layer["in_w"] + " oc" + layer["out_channels"] + " kh" + layer["kernel_h"] + " kw" +
+                                 layer["kernel_w"] + " sh" + layer["stride_h"] + " sw" + layer["stride_w"] + " ph" +
+                                 layer["pad_h"] + " pw" + layer["pad_w"] + " dh" + layer["dilation_h"] + " dw" +
+                                 layer["dilation_w"] + " g" + layer["groups"] + " " + layer["padding_mode"] + " " +
+                                 dtype;
+        EXPECT_EQ(choose({make_problem(line), table, 1, false, {}}, "auto").algorithm->name,
+                  choices[name][std::string(table->isa) + "_" + dtype])
+            << name << ": " << line << " on " << table->isa;
+      }
+  set_cache_sizes(own);
 }
 
 TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {
