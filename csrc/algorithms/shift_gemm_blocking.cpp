@@ -68,6 +68,8 @@ class Model {
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
     // Two narrow rows in one register tile halve the loads of weights for each of their pixels.
     b.paired = 2 * map_.w.out_size <= kernel.rows && map_.h.out_size > 1;
+    // Kernel rows in zero padding are left out, row by row.
+    const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
       return sum_parts(width, kernel.rows, [&](std::int64_t pixels) {
         return sum_parts(columns, b.vectors, [&](std::int64_t vectors) {
@@ -78,7 +80,7 @@ class Model {
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(cache_sizes().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return steps_ * (tile_cycles(p * v, loads) + streamed) + 40 + 3.5 * set_.lanes * transposed;
+          return used_steps * (tile_cycles(p * v, loads) + streamed) + 40 + 3.5 * set_.lanes * transposed;
         });
       });
     };
