@@ -54,7 +54,7 @@ class DepthwisePlan final : public Plan {
       columns_.push_back(in_place_ ? taps_w_.tap(j)
                                    : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
     find_lanes();
-    constexpr double least_cycles = 1e5;
+    constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
     threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
                                            static_cast<double>(request.threads)));
     // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads.

@@ -132,7 +132,7 @@ class ChannelTiles {
 
 // Threads for `cycles` of work: more would cost more than they save.
 inline int channel_threads(double cycles, int threads) {
-  constexpr double least_cycles = 1e5;
+  constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
   return static_cast<int>(std::clamp(cycles / least_cycles, 1.0, static_cast<double>(threads)));
 }
 

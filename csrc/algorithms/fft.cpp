@@ -96,7 +96,7 @@ class FftPlan final : public Plan {
           twiddles_.push_back(static_cast<T>(std::cos(angle)));
           twiddles_.push_back(static_cast<T>(std::sin(angle)));
         }
-    constexpr double least_cycles = 1e5;
+    constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
     threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
                                            static_cast<double>(request.threads)));
     PlanRequest plane = request;

@@ -241,7 +241,7 @@ void WeightGradientPlan<T>::find_skips() {
 
 template <class T>
 void WeightGradientPlan<T>::split_work(int threads) {
-  constexpr double least_cycles = 1e5;
+  constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
   threads_ = static_cast<int>(
       std::clamp(cycles() * static_cast<double>(batch_) / least_cycles, 1.0, static_cast<double>(threads)));
   const std::int64_t tasks = map_.groups * blocks_;

@@ -143,7 +143,7 @@ double WinogradPlan<T>::estimate() const {
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
 template <class T>
 void WinogradPlan<T>::make_tasks(int threads) {
-  constexpr double least_cycles = 1e5;
+  constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
   threads_ = static_cast<int>(
       std::clamp(cycles_ * static_cast<double>(map_.batch) / least_cycles, 1.0, static_cast<double>(threads)));
   if (threads_ == 1) return;
