@@ -57,9 +57,6 @@ std::int64_t cache_size(int name, std::int64_t fallback) {
 #endif
 }
 
-}  // namespace
-
-namespace {
 CacheSizes& current_cache_sizes() {
 #if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
   static CacheSizes sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),

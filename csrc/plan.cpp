@@ -1,6 +1,8 @@
 // The choice among the algorithms, and what a call's arrays allow.
 #include "plan.h"
 
+#include <algorithm>
+
 #include "algorithms/algorithms.h"
 
 namespace tileconv {
@@ -33,6 +35,11 @@ Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {
   layout.out_rows = rows(v.out_stride, to_w);
   layout.out_planes = layout.out_rows && planes(v.out_stride, to_h, to_w);
   return layout;
+}
+
+int threads_for(double cycles, int threads) noexcept {
+  constexpr double least_cycles = 4e4;
+  return static_cast<int>(std::clamp(cycles / least_cycles, 1.0, static_cast<double>(threads)));
 }
 
 Choice choose(const PlanRequest& request, const std::string& name, bool reasons) {

@@ -73,6 +73,10 @@ class Plan {
   virtual PlanReport report() const = 0;
 };
 
+// Threads for that many cycles of work, `threads` at the most: as long as each has some 10 us to do, which is what it
+// costs to wake a worker.
+int threads_for(double cycles, int threads) noexcept;
+
 // An entry of the table of algorithms.
 struct Algorithm {
   const char* name;

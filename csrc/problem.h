@@ -88,6 +88,11 @@ struct ConvProblem {
   std::string describe() const;
 };
 
+// Whether the taps of a kernel lie within `most` steps of each other: not as a product, which may overflow.
+inline bool taps_within(std::int64_t kernel, std::int64_t dilation, std::int64_t most) noexcept {
+  return kernel <= 1 || dilation <= most / (kernel - 1);
+}
+
 // "(3, 4)", as Python prints a tuple.
 std::string format_shape(const std::vector<std::int64_t>& shape);
 

@@ -1,4 +1,4 @@
-// Staging a tile: the rows that its outputs reach, of some channels, in the layout of the staged axes.
+// Staging a tile: the rows that its outputs reach, of some channels, in the layout of the staged axes; or any rows.
 #pragma once
 
 #include "staging.h"
@@ -18,34 +18,42 @@ struct StageTile {
   std::int64_t tile_h;  // the tile height that `staged` was made for
 };
 
+// Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source, or one of
+// zeros where that is negative. A kernel call for each row costs more than a short row: of a single channel, rows at
+// equal distances are staged in one call, as if they were channels.
+template <class T, class RowAt>
+void stage_rows(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std::ptrdiff_t source_row,
+                std::int64_t count, RowAt row_at) {
+  const char* const source = a.source;
+  T* const destination = a.destination;
+  const bool single = a.channels == 1;
+  for (std::int64_t u = 0; u < count; u += single ? a.channels : 1) {
+    const std::int64_t row = row_at(u);
+    a.destination = destination + u * pitch;
+    a.source = row < 0 ? nullptr : source + row * source_row;
+    if (!single) {
+      set.stage(a);
+      continue;
+    }
+    a.channels = 1;
+    const std::int64_t distance = row >= 0 && u + 1 < count ? row_at(u + 1) - row : 0;
+    const auto follows = [&](std::int64_t next) { return next >= 0 && next == row + a.channels * distance; };
+    while (row >= 0 && u + a.channels < count && follows(row_at(u + a.channels))) ++a.channels;
+    a.destination_channel = pitch;
+    a.source_channel = distance * source_row;
+    set.stage(a);
+  }
+}
+
 template <class T>
 void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis& staged,
                 const std::vector<StagePiece>& pieces, const StageTile<T>& t) {
-  StageArgs<T> a{nullptr,          t.destination_channel,
-                 nullptr,          t.source_channel,
-                 t.source_element, t.channels,
-                 pieces.data(),    static_cast<std::int64_t>(pieces.size()),
-                 t.pitch};
-  for (const Segment& segment : staged.segments) {
-    const std::int64_t rows = segment.count - t.tile_h + t.y1 - t.y0;
-    const auto source_at = [&](std::int64_t u) { return axis.map((t.y0 + u) * axis.step + segment.first); };
-    for (std::int64_t u = 0; u < rows;) {
-      const std::int64_t row = source_at(u);
-      a.destination = t.destination + (segment.position + u) * t.pitch;
-      a.source = row < 0 ? nullptr : t.source + row * t.source_row;
-      std::int64_t together = 1;
-      // A kernel call for each row costs more than a short row: of a single channel, rows that follow one another are
-      // staged in one call, as if they were channels.
-      if (t.channels == 1) {
-        while (u + together < rows && row >= 0 && source_at(u + together) == row + together * axis.step) ++together;
-        a.destination_channel = t.pitch;
-        a.source_channel = axis.step * t.source_row;
-        a.channels = together;
-      }
-      set.stage(a);
-      u += together;
-    }
-  }
+  for (const Segment& segment : staged.segments)
+    stage_rows<T>(set,
+                  {t.destination + segment.position * t.pitch, t.destination_channel, t.source, t.source_channel,
+                   t.source_element, t.channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), t.pitch},
+                  t.pitch, t.source_row, segment.count - t.tile_h + t.y1 - t.y0,
+                  [&](std::int64_t u) { return axis.map((t.y0 + u) * axis.step + segment.first); });
 }
 
 }  // namespace tileconv

@@ -21,8 +21,7 @@ struct Phases {
 
 bool AxisTaps::inside() const noexcept {
   if (count == 0) return true;
-  const std::int64_t last = tap(count - 1), lowest = std::min(first, last), highest = std::max(first, last);
-  return lowest >= 0 && (out_size - 1) * step + highest < map.size;
+  return lowest() >= 0 && (out_size - 1) * step + lowest() + reach() <= map.size;
 }
 
 void AxisTaps::used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept {
@@ -113,6 +112,14 @@ std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& stag
     pieces.push_back(piece);
   }
   return pieces;
+}
+
+std::vector<StagePiece> make_pieces(const AxisMap& map, std::int64_t first, std::int64_t count) {
+  AxisTaps adjacent;
+  adjacent.out_size = count;
+  adjacent.map = map;
+  adjacent.first = first;
+  return make_pieces(adjacent, make_staged_axis(adjacent, count), count, 0, count);
 }
 
 }  // namespace tileconv

@@ -7,7 +7,9 @@
 // that large dilations do not drag the rows between the taps along.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -23,6 +25,9 @@ struct AxisTaps {
   std::int64_t first = 0, difference = 1, count = 1;
 
   std::int64_t tap(std::int64_t i) const noexcept { return first + i * difference; }
+  // Where count > 0: the lowest tap, and the coordinates from there to the highest.
+  std::int64_t lowest() const noexcept { return std::min(tap(0), tap(count - 1)); }
+  std::int64_t reach() const noexcept { return std::abs(difference) * (count - 1) + 1; }
   bool inside() const noexcept;  // no tap of any output touches the padding
   // The taps [begin, end) outside of which every tap of the outputs [from, to) falls into zero padding.
   void used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept;
@@ -52,5 +57,7 @@ StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile);
 // resolved by the map.
 std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile,
                                     std::int64_t from, std::int64_t to);
+// The adjacent coordinates [first, first + count) as such runs.
+std::vector<StagePiece> make_pieces(const AxisMap& map, std::int64_t first, std::int64_t count);
 
 }  // namespace tileconv

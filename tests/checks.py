@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import reference
 import tileconv as tc
 from cases import DTYPES, Array, Case
 from tileconv import _core
@@ -80,6 +81,15 @@ def _run(case: Case, weight: Array, bias: Array | None, algorithm: str, frozen: 
         layer = _core.FrozenConv2d(weight, bias, *options)
         return lambda input, out=None: layer(input, out, algorithm)
     return lambda input, out=None: _core.conv2d(input, weight, bias, *options, out, algorithm)
+
+
+def assert_every_run(case: Case, algorithms: Sequence[str], output: tuple[int, int], seed: int) -> None:
+    """Normal values, with outputs of that height and width prefilled with NaN, come out accurate."""
+    x, w, b = case.normals(seed)
+    expected = reference.conv2d(x, w, b, **case.options)
+    assert expected.shape[2:] == output
+    for label, _, run in runs(case, w, b, algorithms):
+        assert_accurate(run(x, np.full(expected.shape, np.nan, x.dtype)), expected, label)
 
 
 def is_exact(found: tc.Explanation) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
-from checks import assert_accurate, runs
+from checks import assert_accurate, assert_every_run, runs
 
 TILE = 4
 """Outputs of a tile along an axis."""
@@ -23,12 +23,7 @@ def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -
         for width in range(lowest[1], lowest[1] + TILE * dilation[1] + 1):
             size = height + 2 * dilation[0] - 3, width + 2 * dilation[1] - 3
             case = Case("tile", 3, *size, 5, (3, 3), (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
-            x, w, b = case.normals(height + 31 * width)
-            expected = reference.conv2d(x, w, b, **case.options)
-            assert expected.shape[2:] == (height, width)
-            for label, _, run in runs(case, w, b, ["winograd"]):
-                out = np.full(expected.shape, np.nan, x.dtype)
-                assert_accurate(run(x, out), expected, label)
+            assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -7,7 +7,7 @@
 
 #include "../cpu.h"
 #include "../parallel.h"
-#include "../staging.h"
+#include "../stage_tile.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
 
@@ -40,8 +40,8 @@ class DepthwisePlan final : public Plan {
         taps_h_(ascending(map.h)),
         taps_w_(ascending(map.w)),
         grid_(taps_h_),
-        zeros_mode_(map.w.map.mode == PaddingMode::zeros && !map.collapsed),
-        in_place_(request.layout.input_rows && zeros_mode_ && find_kernel(map.w.step) != nullptr),
+        zeros_mode_(map.w.map.mode == PaddingMode::zeros),
+        in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && find_kernel(map.w.step) != nullptr),
         out_rows_(request.layout.out_rows),
         kernel_(*find_kernel(in_place_ ? map.w.step : 1)),
         tile_h_(tile_height()) {
@@ -54,9 +54,7 @@ class DepthwisePlan final : public Plan {
       columns_.push_back(in_place_ ? taps_w_.tap(j)
                                    : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
     find_lanes();
-    constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
-    threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
-                                           static_cast<double>(request.threads)));
+    threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
     // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads.
     if (in_place_ && out_rows_ && map_.out_channels == 1)
       planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_), 1, 16);
@@ -207,26 +205,15 @@ class DepthwisePlan final : public Plan {
       const std::int64_t used = (a.height - 1) * grid_.stride + map_.h.count;
       for (std::int64_t q = 0; q < a.row_count; ++q)
         rows[q] = q < used ? map_.h.map(y * map_.h.step + taps_h_.first + q * grid_.unit) : -1;
-      if (!in_place_) stage_rows(v, source, rows, a.row_count, staged);
+      if (!in_place_)
+        stage_rows<T>(set_,
+                      {staged, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
+                       static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
+                      source_row(), v.input_stride[2], a.row_count, [&](std::int64_t q) { return rows[q]; });
       for (std::int64_t q = 0; q < a.row_count; ++q)
-        rows[q] = rows[q] < 0 ? no_row : (in_place_ ? rows[q] : q) * input_row;
+        rows[q] = !in_place_ ? q * input_row : rows[q] < 0 ? no_row : rows[q] * input_row;
       for (std::int64_t t = 0; t < a.height; ++t) out_rows[t] = t * out_row * (out_rows_ ? grid_.period : 1);
       run_planes(v, n, begin * map_.out_channels, end * map_.out_channels, y, spill, a);
-    }
-  }
-
-  // Stages row rows[q] of a plane at q; rows at equal distances in one call, as if they were channels: a call for each
-  // costs more than a short row.
-  void stage_rows(const ConvViews& v, const char* plane, const std::ptrdiff_t* rows, std::int64_t count,
-                  T* staged) const {
-    for (std::int64_t q = 0, together = 1; q < count; q += together, together = 1) {
-      if (rows[q] < 0) continue;
-      const std::ptrdiff_t distance = q + 1 < count ? rows[q + 1] - rows[q] : 0;
-      while (q + together < count && rows[q + together] >= 0 && rows[q + together] == rows[q] + together * distance)
-        ++together;
-      set_.stage({staged + q * source_row(), source_row(), plane + rows[q] * v.input_stride[2],
-                  distance * v.input_stride[2], v.input_stride[3], together, pieces_.data(),
-                  static_cast<std::int64_t>(pieces_.size()), staged_w_.length});
     }
   }
 

@@ -19,10 +19,8 @@ const char* unsupported(const PlanRequest& request) {
   if (p.group_in_channels() != 1) return "an out channel is computed from more than one plane";
   if (p.pass == Pass::input_gradient && p.group_out_channels() != 1)
     return "an out channel is computed from more than one plane";
-  const auto far = [](std::int64_t kernel, std::int64_t dilation) {
-    return kernel > 1 && dilation > most_reach / (kernel - 1);  // not as a product, which may overflow
-  };
-  if (far(p.kernel_h, p.dilation_h) || far(p.kernel_w, p.dilation_w) || std::max(p.stride_h, p.stride_w) > most_reach)
+  if (!taps_within(p.kernel_h, p.dilation_h, most_reach) || !taps_within(p.kernel_w, p.dilation_w, most_reach) ||
+      std::max(p.stride_h, p.stride_w) > most_reach)
     return "the taps are too far apart";
   return nullptr;
 }
@@ -36,7 +34,7 @@ class DepthwiseChannelsPlan final : public Plan {
         tiles_(maps, set_),
         used_(tiles_.h.used_share() * tiles_.w.used_share()),
         skips_(used_ < 0.8),
-        threads_(channel_threads(cycles() * static_cast<double>(map_.batch), request.threads)) {
+        threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)) {
     for (const MapAxis& axis : tiles_.w.maps) kernels_.push_back(&find_kernel(axis));
     std::int64_t elements = 0;
     for (const MapAxis& h : tiles_.h.maps)

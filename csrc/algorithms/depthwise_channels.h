@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -20,8 +19,9 @@ struct PeriodicAxis {
     lowest = std::numeric_limits<std::int64_t>::max();
     for (const MapAxis& axis : axes) {
       out_size += axis.out_size;
-      for (const std::int64_t i : {std::int64_t{0}, axis.count - 1})
-        if (axis.count > 0) lowest = std::min(lowest, axis.tap(i)), end = std::max(end, axis.tap(i) + 1);
+      if (axis.count == 0) continue;
+      lowest = std::min(lowest, axis.lowest());
+      end = std::max(end, axis.lowest() + axis.reach());
     }
     if (end < lowest) lowest = 0, end = 1;  // no tap at all
     reach = end - lowest;
@@ -63,7 +63,8 @@ class ChannelTiles {
     tile_w_ = std::max<std::int64_t>(1, ceil_div(w.periods(), tiles_w_));
     tiles_h_ = parts(h.periods(), (pixels / pitch() - h.reach) / h.step);
     tile_h_ = std::max<std::int64_t>(1, ceil_div(h.periods(), tiles_h_));
-    for (std::int64_t t = 0; t < tiles_w_; ++t) pieces_.push_back(reached_columns(column(t), column(t + 1)));
+    for (std::int64_t t = 0; t < tiles_w_; ++t)
+      pieces_.push_back(make_pieces(w.map, column(t) * w.step + w.lowest, w.input(column(t + 1) - column(t))));
   }
 
   const PeriodicAxis h, w;
@@ -116,25 +117,12 @@ class ChannelTiles {
   static std::int64_t parts(std::int64_t size, std::int64_t most) {
     return std::max<std::int64_t>(1, ceil_div(size, std::max<std::int64_t>(1, most)));
   }
-  std::vector<StagePiece> reached_columns(std::int64_t x0, std::int64_t x1) const {
-    AxisTaps all;
-    all.out_size = w.input(x1 - x0);
-    all.map = w.map;
-    all.first = x0 * w.step + w.lowest;
-    return make_pieces(all, make_staged_axis(all, all.out_size), all.out_size, 0, all.out_size);
-  }
 
   std::int64_t groups_;
   const KernelSet<T>& set_;
   std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
 };
-
-// Threads for `cycles` of work: more would cost more than they save.
-inline int channel_threads(double cycles, int threads) {
-  constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
-  return static_cast<int>(std::clamp(cycles / least_cycles, 1.0, static_cast<double>(threads)));
-}
 
 template <class T>
 std::unique_ptr<Plan> make_depthwise_channels_weight_plan(const PlanRequest& request);

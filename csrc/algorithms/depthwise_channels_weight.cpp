@@ -14,7 +14,7 @@ class DepthwiseChannelsWeightPlan final : public Plan {
       : map_(forward_map(request.problem, {false, false, false, false, false, false})),
         set_(kernel_set<T>(*request.kernels)),
         tiles_(InterleavedMap(map_), set_),
-        threads_(channel_threads(cycles() * static_cast<double>(map_.batch), request.threads)) {
+        threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)) {
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = 0; j < map_.w.count; ++j) taps_.push_back(tiles_.tap_offset(map_.h.tap(i), map_.w.tap(j)));
   }

@@ -22,10 +22,6 @@ namespace {
 constexpr std::int64_t smallest = 32, largest = 256;
 constexpr double pi = 3.14159265358979323846;
 
-// Inputs along an axis that one output reaches.
-std::int64_t reach(const AxisTaps& axis) { return std::abs(axis.difference) * (axis.count - 1) + 1; }
-std::int64_t lowest(const AxisTaps& axis) { return std::min(axis.tap(0), axis.tap(axis.count - 1)); }
-
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass == Pass::weight_gradient) return "weight gradients are sums over pixels";
@@ -34,10 +30,8 @@ const char* unsupported(const PlanRequest& request) {
   if ((p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels()) != 1)
     return "an out channel is computed from more than one plane";
   if (p.stride_h > 1 || p.stride_w > 1) return "the stride is not 1";
-  const auto far = [](std::int64_t kernel, std::int64_t dilation) {
-    return kernel > 1 && dilation > (largest / 2 - 1) / (kernel - 1);  // not as a product, which may overflow
-  };
-  if (far(p.kernel_h, p.dilation_h) || far(p.kernel_w, p.dilation_w))
+  constexpr std::int64_t most_reach = largest / 2 - 1;
+  if (!taps_within(p.kernel_h, p.dilation_h, most_reach) || !taps_within(p.kernel_w, p.dilation_w, most_reach))
     return "the kernel reaches further than 128 pixels";
   return nullptr;
 }
@@ -60,8 +54,8 @@ Tiling choose_tiling(const ShiftMap& map, int lanes) {
   constexpr double margin = 1.25;
   Tiling best{};
   for (std::int64_t n = smallest; n <= largest; n *= 2) {
-    const std::int64_t tile_h = std::min(n - reach(map.h) + 1, map.h.out_size),
-                       tile_w = std::min(n - reach(map.w) + 1, map.w.out_size);
+    const std::int64_t tile_h = std::min(n - map.h.reach() + 1, map.h.out_size),
+                       tile_w = std::min(n - map.w.reach() + 1, map.w.out_size);
     if (tile_h < 1 || tile_w < 1) continue;
     const std::int64_t tiles_h = ceil_div(map.h.out_size, tile_h), tiles_w = ceil_div(map.w.out_size, tile_w);
     const auto vectors = static_cast<double>(n * n / lanes);
@@ -88,7 +82,8 @@ class FftPlan final : public Plan {
         tiling_(choose_tiling(map_, set_.lanes)),
         isa_(request.kernels->isa),
         out_rows_(request.layout.out_rows) {
-    for (std::int64_t t = 0; t < tiling_.tiles_w; ++t) pieces_.push_back(reached_columns(t));
+    for (std::int64_t t = 0; t < tiling_.tiles_w; ++t)
+      pieces_.push_back(make_pieces(map_.w.map, t * tiling_.tile_w + map_.w.lowest(), input_columns(t)));
     for (std::int64_t length = tiling_.n; length >= 4; length /= 4)
       for (std::int64_t j = 0; j < length / 4; ++j)
         for (std::int64_t q = 1; q < 4; ++q) {
@@ -96,9 +91,7 @@ class FftPlan final : public Plan {
           twiddles_.push_back(static_cast<T>(std::cos(angle)));
           twiddles_.push_back(static_cast<T>(std::sin(angle)));
         }
-    constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
-    threads_ = static_cast<int>(std::clamp(cycles() * static_cast<double>(map_.batch) / least_cycles, 1.0,
-                                           static_cast<double>(request.threads)));
+    threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
     PlanRequest plane = request;
     ConvProblem& p = plane.problem;
     p.batch = 1;
@@ -132,8 +125,8 @@ class FftPlan final : public Plan {
       // Output t sums inputs t + d: a convolution with the kernel that has its element at -d.
       for (std::int64_t i = 0; i < map_.h.count; ++i)
         for (std::int64_t j = 0; j < map_.w.count; ++j)
-          re[position((lowest(map_.h) - map_.h.tap(i)) & (tiling_.n - 1),
-                      (lowest(map_.w) - map_.w.tap(j)) & (tiling_.n - 1))] = kernel[map_.kernel_index(i, j)] * scale;
+          re[position((map_.h.lowest() - map_.h.tap(i)) & (tiling_.n - 1),
+                      (map_.w.lowest() - map_.w.tap(j)) & (tiling_.n - 1))] = kernel[map_.kernel_index(i, j)] * scale;
       transform(re);
     });
   }
@@ -163,12 +156,12 @@ class FftPlan final : public Plan {
   std::int64_t position(std::int64_t y, std::int64_t x) const {
     return (x / set_.lanes * tiling_.n + y) * set_.lanes + x % set_.lanes;
   }
-  std::vector<StagePiece> reached_columns(std::int64_t t) const {
-    AxisTaps all;
-    all.out_size = std::min(tiling_.tile_w, map_.w.out_size - t * tiling_.tile_w) + reach(map_.w) - 1;
-    all.map = map_.w.map;
-    all.first = t * tiling_.tile_w + lowest(map_.w);
-    return make_pieces(all, make_staged_axis(all, all.out_size), all.out_size, 0, all.out_size);
+  // Inputs that the outputs of tile row, of tile column t reach.
+  std::int64_t input_rows(std::int64_t t) const {
+    return std::min(tiling_.tile_h, map_.h.out_size - t * tiling_.tile_h) + map_.h.reach() - 1;
+  }
+  std::int64_t input_columns(std::int64_t t) const {
+    return std::min(tiling_.tile_w, map_.w.out_size - t * tiling_.tile_w) + map_.w.reach() - 1;
   }
   FftArgs<T> columns(T* re, std::int64_t used) const {
     return {re,
@@ -216,13 +209,12 @@ class FftPlan final : public Plan {
   }
 
   void load_tile(const ConvViews& v, std::int64_t n, std::int64_t group, std::int64_t tile, T* line, T* to) const {
-    const std::int64_t y0 = tile / tiling_.tiles_w * tiling_.tile_h, column = tile % tiling_.tiles_w;
-    const std::vector<StagePiece>& pieces = pieces_[static_cast<std::size_t>(column)];
-    const std::int64_t rows = std::min(tiling_.tile_h, map_.h.out_size - y0) + reach(map_.h) - 1,
-                       length = std::min(tiling_.tile_w, map_.w.out_size - column * tiling_.tile_w) + reach(map_.w) - 1;
+    const std::int64_t row_tile = tile / tiling_.tiles_w, column_tile = tile % tiling_.tiles_w;
+    const std::vector<StagePiece>& pieces = pieces_[static_cast<std::size_t>(column_tile)];
+    const std::int64_t rows = input_rows(row_tile), length = input_columns(column_tile);
     const char* const plane = v.input + n * v.input_stride[0] + group * v.input_stride[1];
     for (std::int64_t u = 0; u < tiling_.n; ++u) {
-      const std::int64_t row = u < rows ? map_.h.map(y0 + lowest(map_.h) + u) : -1;
+      const std::int64_t row = u < rows ? map_.h.map(row_tile * tiling_.tile_h + map_.h.lowest() + u) : -1;
       if (row < 0) {
         std::fill_n(line, tiling_.n, T(0));
       } else {

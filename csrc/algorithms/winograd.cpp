@@ -96,13 +96,9 @@ void WinogradPlan<T>::make_bands() {
   for (std::int64_t x0 = 0; x0 < w_.out_size; x0 += band_width()) {
     const std::int64_t x1 = std::min(w_.out_size, x0 + band_width());
     // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
-    AxisTaps reach;
-    reach.out_size = x1 - x0 + (taps - 1) * w_.dilation;
-    reach.map = w_.map;
-    reach.first = x0 + w_.first;
-    std::vector<StagePiece> pieces =
-        make_pieces(reach, make_staged_axis(reach, reach.out_size), reach.out_size, 0, reach.out_size);
-    if (reach.out_size < pitch()) pieces.push_back({reach.out_size, pitch() - reach.out_size, 0, 0, 0, 1});
+    const std::int64_t reach = x1 - x0 + (taps - 1) * w_.dilation;
+    std::vector<StagePiece> pieces = make_pieces(w_.map, x0 + w_.first, reach);
+    if (reach < pitch()) pieces.push_back({reach, pitch() - reach, 0, 0, 0, 1});
     pieces_.push_back(std::move(pieces));
     for (std::int64_t phase = 0; phase < h_.phases(); ++phase) {
       const std::int64_t rows = ceil_div(h_.out_size - phase, h_.dilation);
@@ -143,9 +139,7 @@ double WinogradPlan<T>::estimate() const {
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
 template <class T>
 void WinogradPlan<T>::make_tasks(int threads) {
-  constexpr double least_cycles = 4e4;  // about 10 us: what it costs to wake a worker
-  threads_ = static_cast<int>(
-      std::clamp(cycles_ * static_cast<double>(map_.batch) / least_cycles, 1.0, static_cast<double>(threads)));
+  threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
   if (threads_ == 1) return;
   constexpr std::int64_t least_tiles = 24;  // fewer do not pay for the weights' way from L3
   const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * bands_per_image());

@@ -7,7 +7,7 @@
 #pragma once
 
 // Output rows of one pass: 7 divides the sizes of most networks' images (7, 14, 28, 56, 112, 224), and as many sums,
-// rows of input and one weight fit 16 registers.
+// the weights of a kernel column and a vector of input fit 16 registers.
 constexpr int plane_rows = 7;
 
 // What a vector of outputs reads outside of the image. narrow: all but the first load lies there.
