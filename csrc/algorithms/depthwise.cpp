@@ -71,7 +71,8 @@ class DepthwisePlan final : public Plan {
     const double tap = kernel.stride_h == 0 ? 1.2 : kernel.stride_w == 2 ? 1.5 : kernel.kernel_w > 0 ? 0.6 : 0.7;
     const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * static_cast<double>(map_.out_channels);
     const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
-    return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + 35);
+    const double copied = weights_in_place() ? 0 : 4.0 * static_cast<double>(map_.out_channels * map_.taps());
+    return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + copied + 35);
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (zero_size() + staged_size() + spill_size() + weights_size()) * element + table_bytes();

@@ -48,29 +48,38 @@ struct Tiling {
   double cycles;  // of one image
 };
 
-// The size of the transforms with the fewest cycles. Constants are measurements on Zen 5. Direct sums are exact on
-// small integers: they are preferred unless they are slower by more than the margin.
-Tiling choose_tiling(const ShiftMap& map, int lanes) {
+// Of one matrix, there or back, with its copies; measured on Zen 5. Direct sums are exact on small integers: they are
+// preferred unless they are slower by more than the margin.
+double transform_cycles(std::int64_t n, int lanes) {
   constexpr double margin = 1.25;
+  return margin * static_cast<double>(n * n / lanes) * (5.5 * std::log2(static_cast<double>(n)) + 22);
+}
+
+// The size of the transforms with the fewest cycles.
+Tiling choose_tiling(const ShiftMap& map, int lanes) {
   Tiling best{};
   for (std::int64_t n = smallest; n <= largest; n *= 2) {
     const std::int64_t tile_h = std::min(n - map.h.reach() + 1, map.h.out_size),
                        tile_w = std::min(n - map.w.reach() + 1, map.w.out_size);
     if (tile_h < 1 || tile_w < 1) continue;
     const std::int64_t tiles_h = ceil_div(map.h.out_size, tile_h), tiles_w = ceil_div(map.w.out_size, tile_w);
-    const auto vectors = static_cast<double>(n * n / lanes);
-    const double transform = vectors * (5.5 * std::log2(static_cast<double>(n)) + 22);  // one way, with its copies
     const auto channels = static_cast<double>(map.out_channels);
     const auto pairs = static_cast<double>(ceil_div(tiles_h * tiles_w, 2));
-    const double cycles = static_cast<double>(map.groups) * pairs * transform * (1 + channels) * margin;
+    const double cycles = static_cast<double>(map.groups) * pairs * transform_cycles(n, lanes) * (1 + channels);
     if (best.n == 0 || cycles < best.cycles) best = {n, tile_h, tile_w, tiles_h, tiles_w, cycles};
   }
   return best;
 }
 
+// As if every input of the smallest matrix, whose transform costs the least for each of them, gave an output.
 double least_cycles(const PlanRequest& request) {
-  const int lanes = request.problem.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
-  return choose_tiling(map_of(request), lanes).cycles;
+  const ConvProblem& p = request.problem;
+  const bool forward = p.pass == Pass::forward;
+  const int lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
+  const auto outputs = static_cast<double>(forward ? p.out_h * p.out_w : p.in_h * p.in_w);
+  const auto channels = static_cast<double>(forward ? p.group_out_channels() : p.group_in_channels());
+  const double pairs = std::max(1.0, outputs / static_cast<double>(2 * smallest * smallest));
+  return static_cast<double>(p.groups) * pairs * transform_cycles(smallest, lanes) * (1 + channels);
 }
 
 template <class T>

@@ -56,6 +56,16 @@ TEST(Choose, TakesTheLowestEstimateAndGivesAReasonForEveryOther) {
   });
 }
 
+// What lets choose() do without a plan.
+TEST(Choose, NoPlanIsBelowTheBoundOfItsAlgorithm) {
+  for_each_request([](const PlanRequest& request) {
+    for (int i = 0; i < algorithm_count; ++i) {
+      if (algorithms[i]->unsupported(request)) continue;
+      EXPECT_LE(algorithms[i]->least_cycles(request), algorithms[i]->prepare(request)->cycles()) << algorithms[i]->name;
+    }
+  });
+}
+
 std::map<std::string, std::map<std::string, std::string>> read_table(const char* path) {
   std::ifstream file(path);
   std::map<std::string, std::map<std::string, std::string>> table;
@@ -86,9 +96,13 @@ TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
                                  layer["pad_h"] + " pw" + layer["pad_w"] + " dh" + layer["dilation_h"] + " dw" +
                                  layer["dilation_w"] + " g" + layer["groups"] + " " + layer["padding_mode"] + " " +
                                  dtype;
-        EXPECT_EQ(choose({make_problem(line), table, 1, false, {}}, "auto").algorithm->name,
-                  choices[name][std::string(table->isa) + "_" + dtype])
-            << name << ": " << line << " on " << table->isa;
+        ConvProblem problem = make_problem(line);
+        for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient}) {
+          problem.pass = pass;
+          const std::string measured = choices[name + ":" + pass_name(pass)][std::string(table->isa) + "_" + dtype];
+          EXPECT_EQ(choose({problem, table, 1, false, {}}, "auto").algorithm->name, measured)
+              << name << ", " << problem.describe() << " on " << table->isa;
+        }
       }
   set_cache_sizes(own);
 }
