@@ -30,6 +30,7 @@ class Model {
         set_(kernel_set<T>(*request.kernels)),
         frozen_(request.frozen),
         in_place_(request.layout.input_planes && map.w.step == 1 && map.h.inside() && map.w.inside()),
+        beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > cache_sizes().l2 / 2),
         steps_(static_cast<double>(map.steps())),
         staged_w_(map.w.staged_length(map.w.out_size)),
         staged_h_(map.h.staged_length(map.h.out_size)) {}
@@ -63,7 +64,9 @@ class Model {
     Blocking b;
     const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
     b.channel_lanes = true;
-    b.in_place = in_place_;
+    // A few pixels of every channel are read at a time: from beyond L2, each of them would be waited for, where staging
+    // reads long rows.
+    b.in_place = in_place_ && !beyond_l2_;
     b.rows = kernel.rows;
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
     // Two narrow rows in one register tile halve the loads of weights for each of their pixels.
@@ -106,7 +109,7 @@ class Model {
       return sum_parts(map_.out_channels, b.rows, [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines; with a single tap each of them is new to L1.
-        const double fresh = map_.taps() == 1 ? 0.25 * v : 0;
+        const double fresh = map_.taps() > 1 ? 0 : (b.in_place && beyond_l2_ ? 1 : 0.25) * v;
         return steps_ * (tile_cycles(m * v, m + 2 * v + 1) + fresh) + 40 + (spills ? 3 : 0.75) * m * v;
       });
     });
@@ -125,10 +128,15 @@ class Model {
     return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * map_.w.staged_length(w));
   }
 
-  // A chunk's panel of weights stays in L2 beside the staged tile.
+  // A chunk's panel of weights stays in L1 while the register tiles of the image pass, if there are several of them and
+  // the chunk is long enough to be worth the partial sums; else in L2 beside the staged tile.
   void cut_channel_lanes(Blocking& b) const {
     const CacheSizes& cache = cache_sizes();
-    set_chunk(b, cache.l2 / 4 / (tile_bytes(b) * std::max<std::int64_t>(1, map_.taps())));
+    const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
+    const std::int64_t in_l1 = cache.l1d / 2 / step_bytes, pixels = map_.h.out_size * map_.w.out_size;
+    constexpr std::int64_t least_steps = 96, least_uses = 8;
+    const bool resident = in_l1 * map_.taps() >= least_steps && pixels >= least_uses * b.rows;
+    set_chunk(b, resident ? in_l1 : cache.l2 / 4 / step_bytes);
     cut_tile(b, b.rows);
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
                        weights = map_.out_channels * b.chunk * map_.taps() * element;
@@ -155,7 +163,8 @@ class Model {
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
-    const std::int64_t budget = cache_sizes().l2 * (b.in_place ? 4 : 3) / 8;
+    constexpr std::int64_t most_staged = 384 << 10;  // more gains nothing, and is slower where L2 takes longer to answer
+    const std::int64_t l2 = cache_sizes().l2, budget = b.in_place ? l2 / 2 : std::min(l2 * 3 / 8, most_staged);
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;
       return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= budget);
@@ -177,6 +186,7 @@ class Model {
   const ShiftMap& map_;
   const KernelSet<T>& set_;
   bool frozen_, in_place_;
+  bool beyond_l2_;  // the input
   double steps_;
   std::int64_t staged_w_, staged_h_;  // of the whole image
 };

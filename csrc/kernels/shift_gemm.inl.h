@@ -72,9 +72,13 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
       V weight[vectors];
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
+      // An address of its own for the second row: else the compiler keeps one for each of its pixels, in registers that
+      // the loops need.
+      const T* second = x + rows / 2 + (rows % 2 == 0 ? gap : 0);
+      if (rows % 2 == 0) TILECONV_OPAQUE(second);
       TILECONV_UNROLL
       for (int m = 0; m < rows; ++m) {
-        const V pixel = V::broadcast(rows % 2 == 0 && m >= rows / 2 ? x[m + gap] : x[m]);
+        const V pixel = V::broadcast(m < rows / 2 ? x[m] : second[m - rows / 2]);
         TILECONV_UNROLL
         for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(pixel, weight[v], sum[m][v]);
       }
