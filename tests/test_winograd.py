@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+import gradients
 import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
 from checks import assert_accurate, assert_every_run, runs
 
-TILE = 4
-"""Outputs of a tile along an axis."""
+TAPS = range(2, 6)
+"""Of a kernel along an axis. A window of 6 x 6 gives 7 - taps outputs along each."""
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 1), (1, 3), (3, 2)], ids=str)
 def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
     """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
-    lowest = [max(1, 6 - 2 * d) for d in dilation]  # inputs of 3 rows and columns have room for every mode's padding
-    for height in range(lowest[0], lowest[0] + TILE * dilation[0] + 1):
-        for width in range(lowest[1], lowest[1] + TILE * dilation[1] + 1):
-            size = height + 2 * dilation[0] - 3, width + 2 * dilation[1] - 3
-            case = Case("tile", 3, *size, 5, (3, 3), (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
-            assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
+    for taps in TAPS:
+        lowest = [max(1, 6 - (taps - 1) * d) for d in dilation]  # inputs have room for every mode's padding
+        for height in range(lowest[0], lowest[0] + (7 - taps) * dilation[0] + 1):
+            for width in range(lowest[1], lowest[1] + (7 - taps) * dilation[1] + 1):
+                size = height + (taps - 1) * dilation[0] - 3, width + (taps - 1) * dilation[1] - 3
+                kernel = (taps, taps)
+                case = Case("tile", 3, *size, 5, kernel, (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
+                assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("taps", "stride"), [(3, 2), (4, 2), (5, 2), (7, 3)])
+def test_strided_input_gradients(taps: int, stride: int, mode: str, isa: str) -> None:
+    """Residues of two taps and more along both axes are transformed, those of fewer are not: all in one gradient."""
+    padding, strides = (1, 2, 2, 1), (stride, stride)
+    case = Case("strided", 64, 83, 86, 64, (taps, taps), strides, padding, padding_mode=mode)
+    operands = gradients.normals(case)
+    expected = operands.expected("input_gradient", case.options)
+    for label, found, run in gradients.gradient_runs(case, "input_gradient", operands, ["winograd"]):
+        assert re.search(r"F\(\dx\d, \dx\d\)", found.kernel), f"{label}: {found.kernel}"
+        out = np.full(expected.shape, np.nan, operands.x.dtype)
+        assert_accurate(run(out), expected, label)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

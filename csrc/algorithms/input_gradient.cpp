@@ -66,8 +66,15 @@ class InputGradientPlan final : public Plan {
   }
 
   PlanReport report() const override {
-    PlanReport report =
-        regions_.front().parts.empty() ? PlanReport{"none", 1, {}} : regions_.front().parts.front().plan->report();
+    const std::vector<Part>& parts = regions_.front().parts;
+    PlanReport report = parts.empty() ? PlanReport{"none", 1, {}} : parts.front().plan->report();
+    std::vector<std::string> kernels{report.kernel};
+    for (const Part& part : parts) {
+      const std::string kernel = part.plan->report().kernel;
+      if (std::find(kernels.begin(), kernels.end(), kernel) != kernels.end()) continue;
+      kernels.push_back(kernel);
+      report.kernel += "; " + kernel;
+    }
     if (plans_.by_group)
       report.threads = problem_.macs_per_image() * static_cast<double>(problem_.batch) > 1e6 ? threads_ : 1;
     report.blocking.emplace_back("maps", static_cast<std::int64_t>(regions_.front().parts.size()));
@@ -155,7 +162,8 @@ class InputGradientPlan final : public Plan {
           part_views.out_stride[2] *= problem_.stride_h;
           part_views.out_stride[3] *= problem_.stride_w;
         }
-        part.plan->run(part_views, static_cast<const char*>(packed) + part.packed_offset);
+        const bool own = part.plan->packed_bytes() > 0;
+        part.plan->run(part_views, own ? static_cast<const char*>(packed) + part.packed_offset : nullptr);
       }
     };
     if (!plans_.by_group) return run_parts(v);

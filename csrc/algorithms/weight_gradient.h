@@ -42,6 +42,7 @@ class WeightGradientPlan final : public Plan {
     std::int64_t c0, channels;            // the task's block of in channels
     std::int64_t panel_begin, panel_end;  // the task's part of the out channels
     bool skip;
+    bool fresh, last;  // nothing is in the sums yet; no tile follows
     T *staged, *transposed, *grad, *sums, *totals;
   };
 
@@ -69,6 +70,10 @@ class WeightGradientPlan final : public Plan {
   std::int64_t panels_a_task() const { return ceil_div(panels(), splits_); }
   std::int64_t panel_sums() const { return block_ * map_.taps() * panel_columns(); }
   std::int64_t sums_size() const { return channel_lanes_ ? panels_a_task() * panel_sums() : 0; }
+  // A single running sum needs no totals.
+  bool single_sum() const { return batch_ * map_.h.out_size * map_.w.out_size < most_pixels; }
+  // Where it is of single taps, the last tile's register tiles are rows of the result.
+  bool writes_register_tiles() const { return single_sum() && map_.taps() == 1 && !skips_; }
 
   // Columns staged as they lie in the input: all that a tile reaches, tap j of output 0 at j.
   std::int64_t reached(std::int64_t width) const { return (width - 1) * map_.w.step + map_.w.count; }
@@ -92,9 +97,9 @@ class WeightGradientPlan final : public Plan {
   void stage_input(const ConvViews& v, const Tile& t) const;
   void transpose_input(const ConvViews& v, const Tile& t) const;
   void stage_grad(const ConvViews& v, const Tile& t) const;
-  void sweep_channel_lanes(const Tile& t) const;
+  void sweep_channel_lanes(const ConvViews& v, const Tile& t) const;
   void sweep_dot(const ConvViews& v, const Tile& t) const;
-  void close_sums(const Tile& t) const;
+  void close_sums(Tile& t) const;
   void write(const ConvViews& v, const Tile& t) const;
   T* out(const ConvViews& v, const Tile& t, std::int64_t k) const {
     return reinterpret_cast<T*>(v.out) + ((t.group * map_.out_channels + k) * map_.in_channels + t.c0) * map_.taps();

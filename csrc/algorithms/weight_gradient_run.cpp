@@ -41,8 +41,9 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
   t.transposed = t.staged + staged_size();
   t.grad = t.transposed + transposed_size();
   t.sums = t.grad + grad_size();
-  t.totals = t.sums + sums_size();
-  std::fill_n(t.sums, 2 * sums_size(), T(0));
+  t.totals = single_sum() ? t.sums : t.sums + sums_size();
+  t.fresh = true;
+  if (!single_sum() || batch_ * map_.h.out_size * map_.w.out_size == 0) std::fill_n(t.totals, sums_size(), T(0));
   if (!channel_lanes_)
     for (std::int64_t k = panel_channel(t.panel_begin); k < panel_channel(t.panel_end); ++k)
       std::fill_n(out(v, t, k), t.channels * map_.taps(), T(0));
@@ -59,14 +60,16 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
           sweep_dot(v, t);
           continue;
         }
-        sweep_channel_lanes(t);
+        t.last = t.n + 1 == batch_ && row + 1 == tiles_h_ && t.column_tile + 1 == tiles_w_;
+        sweep_channel_lanes(v, t);
+        t.fresh = false;
         pixels += (t.y1 - t.y0) * (t.x1 - t.x0);
         if (pixels >= most_pixels) close_sums(t), pixels = 0;
       }
-  if (channel_lanes_) {
-    close_sums(t);
-    write(v, t);
-  }
+  if (!channel_lanes_) return;
+  const bool written = writes_register_tiles() && !t.fresh;
+  if (!single_sum()) close_sums(t);
+  if (!written) write(v, t);
 }
 
 template <class T>
@@ -129,7 +132,7 @@ void WeightGradientPlan<T>::stage_grad(const ConvViews& v, const Tile& t) const 
 // Register tiles of (in channels x out channels), one for each tap, or of (taps of a kernel row x out channels), one
 // for each in channel; the steps of their sums are the tile's pixels.
 template <class T>
-void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
+void WeightGradientPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) const {
   const std::int64_t columns = panel_columns(), width = t.x1 - t.x0;
   const std::int64_t all_rows = tap_rows_ ? map_.w.count : t.channels, tiles = tap_rows_ ? t.channels : map_.w.count;
   const std::int64_t parts = ceil_div(all_rows, rows_);
@@ -137,6 +140,8 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
   a.input_step = staged_w_.length * (tap_rows_ ? 1 : block_);
   a.weight_step = width * columns;
   a.partial_row = (tap_rows_ ? 1 : map_.taps()) * columns;
+  const bool writes = writes_register_tiles() && t.last;
+  a.out_channel_stride = map_.steps();
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t first = split_at(all_rows, parts, part), rows = split_at(all_rows, parts, part + 1) - first;
@@ -149,10 +154,9 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
           if (t.skip) {
             std::int64_t begin = 0, end = 0;
             map_.h.used_outputs(i, begin, end);
-            y0 = std::max(y0, begin), y1 = std::min(y1, end);
+            y0 = std::clamp(begin, y0, y1), y1 = std::clamp(end, y0, y1);
             map_.w.used_outputs(j, begin, end);
-            x0 = std::max(x0, begin), x1 = std::min(x1, end);
-            if (y0 >= y1 || x0 >= x1) continue;
+            x0 = std::clamp(begin, x0, x1), x1 = std::clamp(end, x0, x1);
           }
           const std::int64_t position =
               (staged_h_.tap_position[static_cast<std::size_t>(i)] + y0 - t.y0) * staged_w_.length +
@@ -164,19 +168,24 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const Tile& t) const {
           a.steps = y1 - y0;
           T* const sums =
               t.sums + (((panel - t.panel_begin) * block_ + c) * map_.taps() + i * map_.w.count + j) * columns;
-          a.partial_in = sums;
-          a.partial_out = sums;
+          a.partial_in = t.fresh ? nullptr : sums;
+          a.partial_out = writes ? nullptr : sums;
+          if (writes) {
+            a.out = out(v, t, panel * columns) + c;
+            a.out_channels = std::min(columns, map_.out_channels - panel * columns);
+            a.out_room = t.channels - c;
+          }
           kernel.run(a);
         }
     }
 }
 
+// Adds the running sums, if there are any, to the totals; the next tile begins new ones.
 template <class T>
-void WeightGradientPlan<T>::close_sums(const Tile& t) const {
-  for (std::int64_t i = 0; i < (t.panel_end - t.panel_begin) * panel_sums(); ++i) {
-    t.totals[i] += t.sums[i];
-    t.sums[i] = T(0);
-  }
+void WeightGradientPlan<T>::close_sums(Tile& t) const {
+  if (!t.fresh)
+    for (std::int64_t i = 0; i < (t.panel_end - t.panel_begin) * panel_sums(); ++i) t.totals[i] += t.sums[i];
+  t.fresh = true;
 }
 
 template <class T>

@@ -1,6 +1,8 @@
 // winograd: the entry in the table, and how a plan cuts the work.
 #include "winograd.h"
 
+#include <numeric>
+
 #include "../cpu.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
@@ -8,9 +10,15 @@
 namespace tileconv {
 namespace {
 
-// Measured on Zen 5: the products reach 90 % of the FMA peak; staging, transposing and transforming a vector of
-// channels costs 300 cycles a tile.
-constexpr double product_cycles = 1.12 / 2, transform_cycles = 300;
+// Measured on Zen 5: the products reach 90 % of the FMA peak.
+constexpr double product_cycles = 1.12 / 2;
+
+// Of the vectors of channels of a tile: the transforms, and staging and transposing the pixels that are not shared with
+// the tile before.
+double transform_cycles(std::int64_t outputs, std::int64_t in_vectors, std::int64_t out_vectors) {
+  const auto m = static_cast<double>(outputs);
+  return static_cast<double>(in_vectors) * (60 + 60 * m) + static_cast<double>(out_vectors) * (140 + 10 * m * m);
+}
 
 // Of a strip's windows and sums.
 std::int64_t most_workspace() { return std::min<std::int64_t>(3 * cache_sizes().l2, std::int64_t{3} << 20); }
@@ -29,6 +37,7 @@ WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
       h_(map.h),
       w_(map.w),
       set_(kernel_set<T>(*request.kernels)),
+      kernel_(set_.winograd[map.h.count - set_.winograd->taps]),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
       in_vectors_(ceil_div(map.in_channels, set_.lanes)),
@@ -42,7 +51,9 @@ WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
 
 template <class T>
 PlanReport WinogradPlan<T>::report() const {
-  return {"F(4x4, 3x3), products " + std::to_string(product_rows_) + "x" + std::to_string(panel_vectors_),
+  const auto square = [](int n) { return std::to_string(n) + "x" + std::to_string(n); };
+  return {"F(" + square(kernel_.outputs) + ", " + square(kernel_.taps) + "), products " +
+              std::to_string(product_rows_) + "x" + std::to_string(panel_vectors_),
           threads_,
           {{"tiles_per_band", band_tiles_},
            {"bands_per_strip", strip_bands_},
@@ -80,7 +91,7 @@ void WinogradPlan<T>::cut_bands() {
   const std::int64_t tiles =
       std::max<std::int64_t>(4, (frozen_ ? best_workspace(weight_bytes()) : most_workspace()) / tile_bytes);
   // A band's columns are cut in blocks that hold one tile of every phase.
-  const std::int64_t d = w_.dilation, blocks = std::max<std::int64_t>(1, ceil_div(w_.out_size, tile_size * d));
+  const std::int64_t d = w_.dilation, blocks = std::max<std::int64_t>(1, ceil_div(w_.out_size, tile_size() * d));
   constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
   const std::int64_t most = std::max<std::int64_t>(1, std::min(tiles, widest) / d);
   band_tiles_ = d * ceil_div(blocks, ceil_div(blocks, most));
@@ -96,14 +107,14 @@ void WinogradPlan<T>::make_bands() {
   for (std::int64_t x0 = 0; x0 < w_.out_size; x0 += band_width()) {
     const std::int64_t x1 = std::min(w_.out_size, x0 + band_width());
     // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
-    const std::int64_t reach = x1 - x0 + (taps - 1) * w_.dilation;
+    const std::int64_t reach = x1 - x0 + (taps() - 1) * w_.dilation;
     std::vector<StagePiece> pieces = make_pieces(w_.map, x0 + w_.first, reach);
     if (reach < pitch()) pieces.push_back({reach, pitch() - reach, 0, 0, 0, 1});
     pieces_.push_back(std::move(pieces));
     for (std::int64_t phase = 0; phase < h_.phases(); ++phase) {
       const std::int64_t rows = ceil_div(h_.out_size - phase, h_.dilation);
-      for (std::int64_t row = 0; row < rows; row += tile_size)
-        bands_.push_back({phase, row / tile_size, std::min(tile_size, rows - row), x0, x1, pieces_.size() - 1});
+      for (std::int64_t row = 0; row < rows; row += tile_size())
+        bands_.push_back({phase, row / tile_size(), std::min(tile_size(), rows - row), x0, x1, pieces_.size() - 1});
     }
   }
 }
@@ -121,9 +132,10 @@ double WinogradPlan<T>::estimate() const {
   double tiles = 0;
   for (const Band& b : bands_) tiles += static_cast<double>(tiles_of(b));
   const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
+  const double bands = static_cast<double>(bands_.size()) * 200 * vectors;
   const double products =
       product_cycles * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
-  const double transforms = groups * (tiles * transform_cycles + static_cast<double>(bands_.size()) * 200) * vectors;
+  const double transforms = groups * (tiles * transform_cycles(tile_size(), in_vectors_, out_vectors_) + bands);
   const double window_bytes = positions * static_cast<double>(in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes)));
@@ -131,9 +143,9 @@ double WinogradPlan<T>::estimate() const {
   // Weights that are never frozen are transformed for every strip.
   const double transformed = groups * strips * static_cast<double>(map_.in_channels * out_vectors_) *
                              (150 + 1.6 * static_cast<double>(map_.kernel_elements * set_.lanes));
-  if (map_.scattered_weights()) return products + transformed + transforms + groups * 2000;
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
-  return margin * (std::max(products, streamed) + transforms + groups * 2000);
+  const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
+  return margin * (sums + transforms + groups * 2000);
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
@@ -157,11 +169,24 @@ template class WinogradPlan<double>;
 
 namespace {
 
+constexpr std::int64_t fewest_taps = 2, most_taps = 5;
+
+// Whether some map of the pass has so many taps along the axis: of an input gradient, the kernel's elements are dealt
+// out to the residues of the stride.
+bool has_taps(std::int64_t taps, Pass pass, std::int64_t kernel, std::int64_t stride, std::int64_t dilation) {
+  const std::int64_t period = pass == Pass::forward ? 1 : stride / std::gcd(stride, dilation);
+  return taps == kernel / period || taps == ceil_div(kernel, period);
+}
+
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass == Pass::weight_gradient) return "it computes the forward pass and the input gradient";
-  if (p.kernel_h != winograd_taps_per_axis || p.kernel_w != winograd_taps_per_axis) return "the kernel is not 3x3";
-  if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
+  if (p.pass == Pass::forward && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
+  std::int64_t taps = fewest_taps;
+  while (taps <= most_taps && !(has_taps(taps, p.pass, p.kernel_h, p.stride_h, p.dilation_h) &&
+                                has_taps(taps, p.pass, p.kernel_w, p.stride_w, p.dilation_w)))
+    ++taps;
+  if (taps > most_taps) return "the kernel is not a square of 2 to 5 taps";
   const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
   // Not as a product, which may overflow.
   if (p.dilation_w > most_workspace() / (channels * winograd_positions * dtype_size(p.dtype)))
@@ -169,18 +194,19 @@ const char* unsupported(const PlanRequest& request) {
   return nullptr;
 }
 
-// Products and transforms of estimate(), if every tile were full.
+// Products and transforms of estimate(), if every tile were full; of strided gradients, all sums at the best rate.
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const bool forward = p.pass == Pass::forward;
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
+  if (p.stride_h != 1 || p.stride_w != 1) return p.macs_per_image() / static_cast<double>(lanes) * product_cycles / 4;
+  const std::int64_t outputs = winograd_window_size + 1 - p.kernel_h;
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
   const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), lanes);
-  const std::int64_t tiles = ceil_div(forward ? p.out_h : p.in_h, winograd_outputs_per_axis) *
-                             ceil_div(forward ? p.out_w : p.in_w, winograd_outputs_per_axis);
-  const auto vectors = static_cast<double>(ceil_div(in, lanes) + out);
-  return static_cast<double>(p.groups * tiles) *
-         (product_cycles * winograd_positions * static_cast<double>(in * out) + transform_cycles * vectors);
+  const std::int64_t tiles =
+      ceil_div(forward ? p.out_h : p.in_h, outputs) * ceil_div(forward ? p.out_w : p.in_w, outputs);
+  return static_cast<double>(p.groups * tiles) * (product_cycles * winograd_positions * static_cast<double>(in * out) +
+                                                  transform_cycles(outputs, ceil_div(in, lanes), out));
 }
 
 template <class T>
@@ -188,10 +214,22 @@ std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& requ
   return std::make_unique<WinogradPlan<T>>(map, request);
 }
 
+// A residue of a strided gradient: those of few taps are left to the direct sum.
+template <class T>
+std::unique_ptr<Plan> make_residue_plan(const ShiftMap& map, const PlanRequest& request) {
+  std::unique_ptr<Plan> direct = make_shift_gemm_plan<T>(map, request);
+  if (map.h.count != map.w.count || map.h.count < fewest_taps || map.h.count > most_taps) return direct;
+  std::unique_ptr<Plan> plan = make_map_plan<T>(map, request);
+  return plan->cycles() < direct->cycles() ? std::move(plan) : std::move(direct);
+}
+
 template <class T>
 std::unique_ptr<Plan> prepare(const PlanRequest& request) {
-  if (request.problem.pass == Pass::input_gradient) return make_input_gradient_plan<T>(request, {make_map_plan<T>});
-  return make_map_plan<T>(forward_map(request.problem, request.layout), request);
+  const ConvProblem& p = request.problem;
+  const bool strided = p.stride_h != 1 || p.stride_w != 1;
+  if (p.pass == Pass::input_gradient)
+    return make_input_gradient_plan<T>(request, {strided ? make_residue_plan<T> : make_map_plan<T>});
+  return make_map_plan<T>(forward_map(p, request.layout), request);
 }
 
 }  // namespace

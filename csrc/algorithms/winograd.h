@@ -1,7 +1,7 @@
-// winograd: 3x3 kernels of stride 1 by F(4x4, 3x3), a quarter of the multiply-adds of the direct sum (the mathematics
-// are in kernels/winograd.inl.h).
+// winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7: a quarter to a third of the
+// multiply-adds of the direct sum (the mathematics are in kernels/winograd.inl.h).
 //
-// The unit of work is a band: four rows of outputs, `dilation` apart, which a row of tiles covers, or a part of their
+// The unit of work is a band: m rows of outputs, `dilation` apart, which a row of tiles covers, or a part of their
 // width. Outputs `dilation` columns apart make tiles of their own, interleaved with the others. Bands are fixed by the
 // problem alone. A strip of them is one task:
 //   stage 6 rows of a vector of channels, transpose them, transform every window     -> products[position][tile][in]
@@ -40,8 +40,8 @@ class WinogradPlan final : public Plan {
   PlanReport report() const override;
 
  private:
-  static constexpr std::int64_t tile_size = winograd_outputs_per_axis, taps = winograd_taps_per_axis,
-                                window = winograd_window_size, positions = winograd_positions, element = sizeof(T);
+  static constexpr std::int64_t window = winograd_window_size, positions = winograd_positions, element = sizeof(T);
+  static constexpr std::int64_t most_taps = 5;
 
   // Rows phase, phase + dilation, .. of the output, the first of them a band's; columns [x0, x1).
   struct Band {
@@ -54,11 +54,12 @@ class WinogradPlan final : public Plan {
 
   // One axis: coordinates in ascending order, whatever the order of the map's taps is.
   struct Axis {
-    std::int64_t out_size, dilation, first;  // output t and tap i read t + first + i * dilation
-    bool reversed;                           // tap i is the map's tap 2 - i
+    std::int64_t out_size, taps, dilation, first;  // output t and tap i read t + first + i * dilation
+    bool reversed;                                 // tap i is the map's tap taps - 1 - i
     AxisMap map;
     explicit Axis(const MapAxis& axis)
         : out_size(axis.out_size),
+          taps(axis.count),
           dilation(axis.difference < 0 ? -axis.difference : axis.difference),
           first(axis.tap(axis.difference < 0 ? axis.count - 1 : 0)),
           reversed(axis.difference < 0),
@@ -67,6 +68,8 @@ class WinogradPlan final : public Plan {
     std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
   };
 
+  std::int64_t taps() const { return kernel_.taps; }
+  std::int64_t tile_size() const { return kernel_.outputs; }
   std::int64_t panels() const { return ceil_div(out_vectors_, panel_vectors_); }
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
   std::int64_t panel_columns() const { return panel_vectors_ * set_.lanes; }
@@ -84,14 +87,14 @@ class WinogradPlan final : public Plan {
   std::int64_t windows_size() const { return positions * window_position(); }
   std::int64_t sum_position() const { return apart(strip_tiles() * panel_columns()); }
   std::int64_t sums_size() const { return positions * sum_position(); }
-  std::int64_t band_width() const { return band_tiles_ * tile_size; }
-  std::int64_t pitch() const { return band_width() + (taps - 1) * w_.dilation; }
+  std::int64_t band_width() const { return band_tiles_ * tile_size(); }
+  std::int64_t pitch() const { return band_width() + (taps() - 1) * w_.dilation; }
   std::int64_t staged_channel() const { return window * pitch() + set_.lanes; }
   std::int64_t staged_size() const { return set_.lanes * (staged_channel() + set_.lanes); }
   std::int64_t transposed_size() const { return window * pitch() * set_.lanes; }
-  std::int64_t outputs_size() const { return tile_size * band_width() * set_.lanes; }
+  std::int64_t outputs_size() const { return tile_size() * band_width() * set_.lanes; }
   std::int64_t line_size() const { return ceil_div(band_width(), set_.lanes) * set_.lanes; }
-  std::int64_t direct_size() const { return tile_size * set_.lanes * line_size(); }
+  std::int64_t direct_size() const { return tile_size() * set_.lanes * line_size(); }
   std::int64_t weights_size() const {
     return frozen_ ? 0 : positions * chunk_position() + map_.kernel_elements * channel_chunk_ * panel_columns();
   }
@@ -106,7 +109,7 @@ class WinogradPlan final : public Plan {
   // Tiles of a band whose first output column is `phase` columns from its left end.
   std::int64_t phase_tiles(const Band& b, std::int64_t phase) const {
     const std::int64_t width = b.x1 - b.x0 - phase;
-    return width <= 0 ? 0 : ceil_div(width, tile_size * w_.dilation);
+    return width <= 0 ? 0 : ceil_div(width, tile_size() * w_.dilation);
   }
   std::int64_t tiles_of(const Band& b) const {
     std::int64_t tiles = 0;
@@ -120,7 +123,7 @@ class WinogradPlan final : public Plan {
   std::int64_t image(std::int64_t b) const { return b / bands_per_image(); }
   std::int64_t bands_per_image() const { return static_cast<std::int64_t>(bands_.size()); }
   T* output(const ConvViews& v, std::int64_t n, std::int64_t channel, const Band& b, std::int64_t row) const {
-    const std::int64_t y = b.phase + h_.dilation * (b.tile_row * tile_size + row);
+    const std::int64_t y = b.phase + h_.dilation * (b.tile_row * tile_size() + row);
     return reinterpret_cast<T*>(v.out + n * v.out_stride[0] + channel * v.out_stride[1] + y * v.out_stride[2] +
                                 b.x0 * v.out_stride[3]);
   }
@@ -146,6 +149,7 @@ class WinogradPlan final : public Plan {
   ShiftMap map_;
   Axis h_, w_;
   const KernelSet<T>& set_;
+  const WinogradKernel<T>& kernel_;
   std::string isa_;
   bool frozen_;
   std::int64_t in_vectors_, out_vectors_;

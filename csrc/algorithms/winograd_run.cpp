@@ -61,8 +61,8 @@ void WinogradPlan<T>::stage(const ConvViews& v, std::int64_t n, std::int64_t gro
   const char* const source =
       v.input + n * v.input_stride[0] + (group * map_.in_channels + vector * set_.lanes) * v.input_stride[1];
   for (std::int64_t i = 0; i < window; ++i) {
-    const std::int64_t row = b.phase + h_.first + h_.dilation * (b.tile_row * tile_size + i);
-    const std::int64_t from = i < b.rows + taps - 1 ? h_.map(row) : -1;
+    const std::int64_t row = b.phase + h_.first + h_.dilation * (b.tile_row * tile_size() + i);
+    const std::int64_t from = i < b.rows + taps() - 1 ? h_.map(row) : -1;
     set_.stage({staged + i * pitch(), staged_channel(), from < 0 ? nullptr : source + from * v.input_stride[2],
                 v.input_stride[1], v.input_stride[3], channels_of(vector, map_.in_channels), pieces.data(),
                 static_cast<std::int64_t>(pieces.size()), pitch()});
@@ -80,7 +80,7 @@ void WinogradPlan<T>::transform_windows(const ConvViews& v, const Workspace& w, 
     T* out = w.windows + first_tile * window_row() + vector * lanes;
     for (std::int64_t phase = 0; phase < d; ++phase) {
       const std::int64_t tiles = phase_tiles(band(b), phase);
-      set_.winograd_input(
+      kernel_.input(
           {w.transposed + phase * lanes, pitch() * lanes, d * lanes, out, window_position(), window_row(), tiles});
       out += tiles * window_row();
     }
@@ -93,18 +93,18 @@ template <class T>
 void WinogradPlan<T>::transform_weights(const ConvViews& v, std::int64_t group, std::int64_t panel, std::int64_t c,
                                         std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const {
   const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements;
-  std::ptrdiff_t tap_at[taps * taps];
-  for (std::int64_t i = 0; i < taps; ++i)
-    for (std::int64_t j = 0; j < taps; ++j)
-      tap_at[i * taps + j] = map_.kernel_index(h_.original(i), w_.original(j)) * lanes;
+  std::ptrdiff_t tap_at[most_taps * most_taps];
+  for (std::int64_t i = 0; i < taps(); ++i)
+    for (std::int64_t j = 0; j < taps(); ++j)
+      tap_at[i * taps() + j] = map_.kernel_index(h_.original(i), w_.original(j)) * lanes;
   const std::int64_t together = map_.weight_in == elements ? channels : 1;
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const T* const from = group_weights(v, group) + vector * lanes * map_.weight_out + c * map_.weight_in;
     for (std::int64_t piece = 0; piece < channels; piece += together)
       set_.pack({from + piece * map_.weight_in, map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes,
                  elements * together, scratch + piece * elements * lanes, lanes});
-    set_.winograd_weights({scratch, tap_at, elements * lanes, out + (vector - panel_begin(panel)) * lanes, out_position,
-                           panel_columns(), channels});
+    kernel_.weights({scratch, tap_at, elements * lanes, out + (vector - panel_begin(panel)) * lanes, out_position,
+                     panel_columns(), channels});
   }
 }
 
@@ -165,7 +165,7 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_
     bool finite = true;
     for (std::int64_t phase = 0; phase < d; ++phase) {
       const std::int64_t tiles = phase_tiles(band(b), phase);
-      finite &= set_.winograd_output(
+      finite &= kernel_.output(
           {sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row, d * lanes, tiles});
       sums += tiles * panel_columns();
     }
@@ -191,14 +191,14 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band(b).x1 - band(b).x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
-  Tap tap_at[taps * taps];  // in the map's order
-  for (std::int64_t i = 0; i < taps; ++i)
-    for (std::int64_t j = 0; j < taps; ++j)
-      tap_at[i * taps + j] = {h_.original(i) * pitch() + w_.original(j) * w_.dilation, map_.kernel_index(i, j)};
+  Tap tap_at[most_taps * most_taps];  // in the map's order
+  for (std::int64_t i = 0; i < taps(); ++i)
+    for (std::int64_t j = 0; j < taps(); ++j)
+      tap_at[i * taps() + j] = {h_.original(i) * pitch() + w_.original(j) * w_.dilation, map_.kernel_index(i, j)};
   constexpr std::int64_t most_rows = 8;
   GemmArgs<T> a{};
   a.taps = tap_at;
-  a.tap_count = taps * taps;
+  a.tap_count = taps() * taps();
   a.input_step = staged_channel();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;

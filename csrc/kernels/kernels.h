@@ -205,13 +205,11 @@ struct ChannelProductArgs {
   T* out;
 };
 
-// Winograd's F(4x4, 3x3), one vector of channels at a time (the transforms are in winograd.inl.h). Of the 36 products
-// of a tile, position p = 6 * row + column lies p * ..._position elements from the first.
-constexpr int winograd_outputs_per_axis = 4, winograd_taps_per_axis = 3;
-constexpr int winograd_window_size = winograd_outputs_per_axis + winograd_taps_per_axis - 1;
-constexpr int winograd_positions = winograd_window_size * winograd_window_size;
+// Winograd's algorithm on 6 x 6 windows, one vector of channels at a time (the transforms are in winograd.inl.h). A
+// kernel of `taps` x `taps` gives `outputs` x `outputs` of a window, outputs = 7 - taps. Of the 36 products of a tile,
+// position p = 6 * row + column lies p * ..._position elements from the first.
+constexpr int winograd_window_size = 6, winograd_positions = winograd_window_size * winograd_window_size;
 
-// A row of `tiles` windows, 4 pixels apart: pixel (y, x) is the vector input + y * input_row + x * input_column.
 template <class T>
 struct WinogradInputArgs {
   const T* input;
@@ -246,8 +244,8 @@ struct ProductKernel {
   void (*run)(const ProductArgs<T>&) noexcept;
 };
 
-// The sums of a row of tiles to outputs: (y, x) of the row's 4 x 4 * tiles is the vector out + y * out_row + x *
-// out_column.
+// The sums of a row of tiles to outputs: (y, x) of the row's outputs x outputs * tiles is the vector out + y * out_row
+// + x * out_column.
 template <class T>
 struct WinogradOutputArgs {
   const T* input;
@@ -259,15 +257,23 @@ struct WinogradOutputArgs {
 };
 
 // Kernels of `channels` in channels, for a vector of out channels: element (i, j) of the first is the vector
-// weights + taps[3 * i + j].
+// weights + tap_at[taps * i + j].
 template <class T>
 struct WinogradWeightArgs {
   const T* weights;
-  const std::ptrdiff_t* taps;
+  const std::ptrdiff_t* tap_at;
   std::ptrdiff_t weight_channel;
   T* out;
   std::ptrdiff_t out_position, out_channel;
   std::int64_t channels;
+};
+
+template <class T>
+struct WinogradKernel {
+  int taps, outputs;
+  void (*input)(const WinogradInputArgs<T>&) noexcept;
+  bool (*output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
+  void (*weights)(const WinogradWeightArgs<T>&) noexcept;
 };
 
 // The Fourier transforms of the columns in panels [panel_begin, panel_end) of a complex n x n matrix, in place; n is a
@@ -321,9 +327,8 @@ struct KernelSet {
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;
   const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
   int product_count;
-  void (*winograd_input)(const WinogradInputArgs<T>&) noexcept;
-  bool (*winograd_output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
-  void (*winograd_weights)(const WinogradWeightArgs<T>&) noexcept;
+  const WinogradKernel<T>* winograd;  // by taps, from 2 on
+  int winograd_count;
   void (*fft_forward)(const FftArgs<T>&) noexcept;
   void (*fft_backward)(const FftArgs<T>&) noexcept;
   void (*fft_transpose)(T* matrix, std::int64_t n) noexcept;

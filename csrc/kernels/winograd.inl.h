@@ -1,5 +1,6 @@
-// The three transforms of Winograd's F(4x4, 3x3): a 6 x 6 window of the input, multiplied element by element with a
-// transformed 3 x 3 kernel, gives 4 x 4 outputs: 36 products for what takes 144 directly.
+// The transforms of Winograd's algorithm on 6 x 6 windows of the input: F(m x m, r x r) for m + r = 7. Multiplied
+// element by element with a transformed r x r kernel, a window gives m x m outputs: 36 products for what takes 144
+// directly (r = 3 and 4), or 100 (r = 2 and 5).
 //
 //   out = A^T [ (G g G^T) * (B^T d B) ] A
 //
@@ -7,14 +8,14 @@
 // coefficients small, and the error at a third of that of 0, +-1, +-2 (B. Barabasz, A. Anderson, K. Soodhalter, D.
 // Gregg, "Error analysis and improving the accuracy of Winograd convolution for deep neural networks", ACM TOMS 46,
 // 2020). The matrices follow from the points by Toom-Cook (A. Lavin, S. Gray, "Fast algorithms for convolutional neural
-// networks", 2016):
+// networks", 2016). B depends on the points alone; A^T has m rows, and G r columns, of their powers:
 //
-//         1 -3/2  -2  3/2  1  0           1     0     0            1  1  1   1   1  0
-//         0  -1  1/2  5/2  1  0          1/3   1/3   1/3    A^T =  0  1 -1  1/2 -2  0
-//   B^T = 0   1 -5/2  1/2  1  0    G =  -1/3   1/3  -1/3           0  1  1  1/4  4  0
-//         0  -2  -1    2   1  0        -16/15 -8/15 -4/15          0  1 -1  1/8 -8  1
-//         0  1/2 -1  -1/2  1  0         1/15  -2/15  4/15
-//         0   1 -3/2  -2  3/2 1           0     0     1
+//         1 -3/2  -2  3/2  1  0                1  1  1   1   1  0                  1       1  0  0   ..
+//         0  -1  1/2  5/2  1  0                0  1 -1  1/2 -2  0                 1/3      1  1  1   ..
+//   B^T = 0   1 -5/2  1/2  1  0        A^T  =  0  1  1  1/4  4  0          G  =  -1/3   *  1 -1  1   ..
+//         0  -2  -1    2   1  0                ..                               -16/15     1 1/2 1/4 ..
+//         0  1/2 -1  -1/2  1  0                0  1 ..          1                1/15      1 -2  4   ..
+//         0   1 -3/2  -2  3/2 1                                                    1       0  0  ..  1
 //
 // Vectors run over channels, so every step is a plain sum of vectors. Included by kernels_isa.cpp alone, inside its
 // anonymous namespace.
@@ -35,25 +36,30 @@ TILECONV_INLINE void winograd_window(const Vec<T>& d0, const Vec<T>& d1, const V
   to[5 * step] = V::fma(three_halves, s, (d5 - d3) - t);
 }
 
-template <class T>
+// Neighbouring windows share 6 - outputs columns.
+template <class T, int outputs>
 void winograd_input(const WinogradInputArgs<T>& a) noexcept {
   using V = Vec<T>;
-  V half[6][6];  // B^T d, a column for each column of the window; neighbouring windows share two
+  constexpr int shared = 6 - outputs;
+  V half[6][6];  // B^T d, a column for each column of the window
   const auto column = [&](const T* from, int j) {
     V d[6];
     TILECONV_UNROLL
     for (int i = 0; i < 6; ++i) d[i] = V::load(from + i * a.input_row);
     winograd_window<T>(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], 6);
   };
-  column(a.input, 4);
-  column(a.input + a.input_column, 5);
+  TILECONV_UNROLL
+  for (int j = 0; j < shared; ++j) column(a.input + j * a.input_column, outputs + j);
   const T* input = a.input;
   T* out = a.out;
   for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
     TILECONV_UNROLL
-    for (int i = 0; i < 6; ++i) half[i][0] = half[i][4], half[i][1] = half[i][5];
+    for (int i = 0; i < 6; ++i) {
+      TILECONV_UNROLL
+      for (int j = 0; j < shared; ++j) half[i][j] = half[i][outputs + j];
+    }
     TILECONV_UNROLL
-    for (int j = 2; j < 6; ++j) column(input + j * a.input_column, j);
+    for (int j = shared; j < 6; ++j) column(input + j * a.input_column, j);
     TILECONV_UNROLL
     for (int i = 0; i < 6; ++i) {
       V row[6];
@@ -61,24 +67,27 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
       TILECONV_UNROLL
       for (int j = 0; j < 6; ++j) row[j].store(out + (i * 6 + j) * a.out_position);
     }
-    input += 4 * a.input_column;
+    input += outputs * a.input_column;
     out += a.out_tile;
   }
 }
 
-// to[0 .. 4 * step) = A^T from[0 .. 6).
-template <class T>
+// to[0 .. outputs * step) = A^T from[0 .. 6).
+template <class T, int outputs>
 TILECONV_INLINE void winograd_outputs(const Vec<T>& m0, const Vec<T>& m1, const Vec<T>& m2, const Vec<T>& m3,
                                       const Vec<T>& m4, const Vec<T>& m5, Vec<T>* to, int step) {
   using V = Vec<T>;
   const V sum = m1 + m2, difference = m1 - m2;
   to[0] = (m0 + sum) + (m3 + m4);
-  to[step] = V::fma(V::broadcast(T(-2)), m4, V::fma(V::broadcast(T(0.5)), m3, difference));
-  to[2 * step] = V::fma(V::broadcast(T(4)), m4, V::fma(V::broadcast(T(0.25)), m3, sum));
-  to[3 * step] = V::fma(V::broadcast(T(-8)), m4, V::fma(V::broadcast(T(0.125)), m3, difference + m5));
+  TILECONV_UNROLL
+  for (int i = 1; i < outputs; ++i) {
+    const T power = T(1 << i);
+    const V even = i % 2 ? difference : sum, rest = i == outputs - 1 ? even + m5 : even;
+    to[i * step] = V::fma(V::broadcast(i % 2 ? -power : power), m4, V::fma(V::broadcast(1 / power), m3, rest));
+  }
 }
 
-template <class T>
+template <class T, int outputs>
 bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   using V = Vec<T>;
   constexpr int lanes = V::lanes;
@@ -87,27 +96,27 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   const T* input = a.input;
   T* out = a.out;
   for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
-    V half[6][4];
+    V half[6][outputs];
     TILECONV_UNROLL
     for (int i = 0; i < 6; ++i) {
       V m[6];
       TILECONV_UNROLL
       for (int j = 0; j < 6; ++j) m[j] = V::load(input + (i * 6 + j) * a.input_position);
-      winograd_outputs<T>(m[0], m[1], m[2], m[3], m[4], m[5], half[i], 1);
+      winograd_outputs<T, outputs>(m[0], m[1], m[2], m[3], m[4], m[5], half[i], 1);
     }
     TILECONV_UNROLL
-    for (int x = 0; x < 4; ++x) {
-      V y[4];
-      winograd_outputs<T>(half[0][x], half[1][x], half[2][x], half[3][x], half[4][x], half[5][x], y, 1);
+    for (int x = 0; x < outputs; ++x) {
+      V y[outputs];
+      winograd_outputs<T, outputs>(half[0][x], half[1][x], half[2][x], half[3][x], half[4][x], half[5][x], y, 1);
       TILECONV_UNROLL
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < outputs; ++i) {
         y[i] = y[i] + bias;
         finite = V::fma(y[i], zero, finite);
         y[i].store(out + i * a.out_row + x * a.out_column);
       }
     }
     input += a.input_tile;
-    out += 4 * a.out_column;
+    out += outputs * a.out_column;
   }
   T lane[lanes];
   finite.store(lane);
@@ -116,35 +125,46 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   return all;
 }
 
-// to[0 .. 6 * step) = G from[0 .. 3).
-template <class T>
-TILECONV_INLINE void winograd_taps(const Vec<T>& g0, const Vec<T>& g1, const Vec<T>& g2, Vec<T>* to, int step) {
+// to[0 .. 6 * step) = G from[0 .. taps).
+template <class T, int taps>
+TILECONV_INLINE void winograd_taps(const Vec<T> (&from)[taps], Vec<T>* to, int step) {
   using V = Vec<T>;
-  const V third = V::broadcast(T(1) / T(3)), fifteenth = V::broadcast(T(1) / T(15));
-  const V even = g0 + g2;
-  to[0] = g0;
-  to[step] = third * (even + g1);
-  to[2 * step] = third * (g1 - even);
-  to[3 * step] = V::broadcast(T(-4)) * fifteenth * V::fma(V::broadcast(T(4)), g0, V::fma(V::broadcast(T(2)), g1, g2));
-  to[4 * step] = fifteenth * V::fma(V::broadcast(T(4)), g2, V::fma(V::broadcast(T(-2)), g1, g0));
-  to[5 * step] = g2;
+  const V third = V::broadcast(T(1) / T(3));
+  V even = from[0], odd = from[1];
+  V at_half = from[taps - 1], at_minus_two = from[taps - 1];
+  TILECONV_UNROLL
+  for (int j = 2; j < taps; ++j) (j % 2 ? odd : even) = (j % 2 ? odd : even) + from[j];
+  TILECONV_UNROLL
+  for (int j = taps - 2; j >= 0; --j) {
+    at_half = V::fma(V::broadcast(T(0.5)), at_half, from[j]);
+    at_minus_two = V::fma(V::broadcast(T(-2)), at_minus_two, from[j]);
+  }
+  to[0] = from[0];
+  to[step] = third * (even + odd);
+  to[2 * step] = third * (odd - even);
+  to[3 * step] = V::broadcast(T(-16) / T(15)) * at_half;
+  to[4 * step] = V::broadcast(T(1) / T(15)) * at_minus_two;
+  to[5 * step] = from[taps - 1];
 }
 
-template <class T>
+template <class T, int taps>
 void winograd_weights(const WinogradWeightArgs<T>& a) noexcept {
   using V = Vec<T>;
   const T* from = a.weights;
   T* out = a.out;
   for (std::int64_t c = 0; c < a.channels; ++c) {
-    V half[6][3];
+    V half[6][taps];
     TILECONV_UNROLL
-    for (int j = 0; j < 3; ++j)
-      winograd_taps<T>(V::load(from + a.taps[j]), V::load(from + a.taps[3 + j]), V::load(from + a.taps[6 + j]),
-                       &half[0][j], 3);
+    for (int j = 0; j < taps; ++j) {
+      V column[taps];
+      TILECONV_UNROLL
+      for (int i = 0; i < taps; ++i) column[i] = V::load(from + a.tap_at[i * taps + j]);
+      winograd_taps<T, taps>(column, &half[0][j], taps);
+    }
     TILECONV_UNROLL
     for (int i = 0; i < 6; ++i) {
       V row[6];
-      winograd_taps<T>(half[i][0], half[i][1], half[i][2], row, 1);
+      winograd_taps<T, taps>(half[i], row, 1);
       TILECONV_UNROLL
       for (int j = 0; j < 6; ++j) row[j].store(out + (i * 6 + j) * a.out_position);
     }
@@ -152,6 +172,14 @@ void winograd_weights(const WinogradWeightArgs<T>& a) noexcept {
     out += a.out_channel;
   }
 }
+
+template <class T, int taps>
+constexpr WinogradKernel<T> winograd_row = {taps, 7 - taps, winograd_input<T, 7 - taps>, winograd_output<T, 7 - taps>,
+                                            winograd_weights<T, taps>};
+template <class T>
+constexpr WinogradKernel<T> winograd_table[] = {winograd_row<T, 2>, winograd_row<T, 3>, winograd_row<T, 4>,
+                                                winograd_row<T, 5>};
+constexpr int winograd_table_size = 4;
 
 template <class T, int rows, int vectors>
 void product(const ProductArgs<T>& a) noexcept {
@@ -169,9 +197,15 @@ void product(const ProductArgs<T>& a) noexcept {
     V column[vectors];
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) column[v] = V::load(right + v * V::lanes);
+    // Four rows from each address: one for every row would be more than there are registers.
+    const T* four = left;
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
-      const V value = V::broadcast(left[m * row]);
+      if (m > 0 && m % 4 == 0) {
+        four += 4 * row;
+        TILECONV_OPAQUE(four);
+      }
+      const V value = V::broadcast(four[m % 4 * row]);
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(value, column[v], sum[m][v]);
     }
