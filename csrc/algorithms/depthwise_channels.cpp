@@ -4,7 +4,6 @@
 // weight gradient, whose sums over pixels need no reduction across lanes.
 #include "depthwise_channels.h"
 
-#include "../finite.h"
 #include "../parallel.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
@@ -167,7 +166,7 @@ class DepthwiseChannelsPlan final : public Plan {
     for (std::int64_t lane = 0; lane < lanes; ++lane)
       weights[map_.kernel_elements * lanes + lane] =
           bias && lane < tiles_.planes(block) ? bias[first + lane * map_.out_channels] : T(0);
-    return skips_ && all_finite(weights, to - weights, T());
+    return skips_ && set_.finite(reinterpret_cast<const char*>(weights), to - weights);
   }
 
   // Adjacent rows of the output are one long row.

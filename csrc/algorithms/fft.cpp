@@ -11,7 +11,6 @@
 #include <new>
 
 #include "../cpu.h"
-#include "../finite.h"
 #include "../parallel.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
@@ -248,7 +247,7 @@ class FftPlan final : public Plan {
         const T* const vector = from + position(y, x);
         for (std::int64_t i = 0; i < set_.lanes; ++i) line[x + i] = vector[i] + bias;
       }
-      finite &= all_finite(line, width, T());
+      finite &= set_.finite(reinterpret_cast<const char*>(line), width);
       if (out_rows_)
         std::copy_n(line, width, reinterpret_cast<T*>(out));
       else

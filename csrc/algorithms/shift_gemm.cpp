@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "../cpu.h"
-#include "../finite.h"
 #include "../parallel.h"
 #include "algorithms.h"
 
@@ -14,8 +13,8 @@ template <class T>
 ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
     : map_(map),
       set_(kernel_set<T>(*request.kernels)),
-      isa_(request.kernels->isa),
       block_(choose_blocking<T>(map_, request)),
+      weights_(map_, request, block_.vectors),
       element_(static_cast<std::ptrdiff_t>(sizeof(T))),
       staged_h_(make_staged_axis(map_.h, block_.tile_h)),
       staged_w_(make_staged_axis(map_.w, block_.tile_w)),
@@ -132,38 +131,6 @@ void ShiftGemmPlan<T>::make_taps() {
   kernels_.push_back(nullptr);
   for (int vectors = 1; vectors <= block_.vectors; ++vectors)
     kernels_.push_back(&find_kernel(table, count, 1, vectors));
-}
-
-template <class T>
-void ShiftGemmPlan<T>::pack(const ConvViews& v, void* packed) const {
-  const T* const weight = reinterpret_cast<const T*>(v.weight);
-  const T* const bias = reinterpret_cast<const T*>(v.bias);
-  const std::int64_t rows = map_.in_channels * map_.kernel_elements;
-  *static_cast<bool*>(packed) = !skips_ || all_finite(weight, map_.groups * map_.out_channels * rows, T());
-  T* const panels_begin = reinterpret_cast<T*>(static_cast<char*>(packed) + header_bytes);
-  // A panel takes in channels in one piece where they follow one another, one element each or whole kernels. Else a
-  // stack of kernels lies between them (input gradients): a few are read in order and dealt out to all panels.
-  const bool whole = map_.kernel_elements == 1 || map_.weight_in == map_.kernel_elements;
-  const std::int64_t together = whole ? map_.in_channels : 8;
-  const std::int64_t parts = ceil_div(map_.in_channels, together);
-  parallel_for(map_.groups * parts * (whole ? panels() : 1), threads_, [&](std::int64_t task) {
-    const std::int64_t first = whole ? task % panels() : 0, last = whole ? first + 1 : panels();
-    const std::int64_t part = whole ? 0 : task % parts, group = task / (whole ? panels() : parts);
-    const std::int64_t end = std::min(map_.in_channels, (part + 1) * together);
-    for (std::int64_t c = part * together; c < end; c += whole ? map_.in_channels : 1)
-      for (std::int64_t panel = first; panel < last; ++panel) {
-        const std::int64_t begin = panel_at(panel) * set_.lanes;
-        const std::int64_t padded = panel_at(panel + 1) * set_.lanes - begin;
-        const std::int64_t channels = std::min(padded, map_.out_channels - begin);
-        T* const to = panels_begin + (group * panels() + panel) * panel_size();
-        for (std::int64_t k = 0; k < padded && c == 0; ++k)
-          to[k] = bias && k < channels ? bias[(group * map_.out_channels + begin + k) / blocks()] : T(0);
-        set_.pack({weight + group * group_weights() + begin * map_.weight_out + c * map_.weight_in, map_.weight_out,
-                   map_.kernel_elements == 1 ? map_.weight_in : 1, channels, padded,
-                   whole ? rows : map_.kernel_elements, to + panel_columns() * (1 + c * map_.kernel_elements),
-                   panel_columns()});
-      }
-  });
 }
 
 template class ShiftGemmPlan<float>;

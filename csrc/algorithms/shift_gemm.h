@@ -12,6 +12,7 @@
 
 #include "../plan.h"
 #include "../shift_map.h"
+#include "weight_panels.h"
 
 namespace tileconv {
 
@@ -43,18 +44,19 @@ class ShiftGemmPlan final : public Plan {
   // The plan of a map; `request` tells what the map itself does not: kernels, threads, layout.
   ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
-  // A few out channels are limited by loads: each tap loads a vector of pixels, in two cache lines, for all of them.
+  // At nine tenths of the FMA peak. A few out channels are limited by loads: each tap loads a vector of pixels, in two
+  // cache lines, for all of them.
   // Taps in zero padding are left out where that is worth it. Rows are staged and stored.
   double cycles() const noexcept override {
     const double vectors = static_cast<double>(ceil_div(map_.h.out_size * map_.w.out_size, set_.lanes));
     const auto in = static_cast<double>(map_.in_channels), out = static_cast<double>(map_.out_channels);
     const double used = map_.h.used_share() * map_.w.used_share();
-    const double sums = vectors * used * static_cast<double>(map_.steps()) * (out + 2.5) / 2;
+    const double sums = vectors * used * static_cast<double>(map_.steps()) * std::max(1.1 * out, out + 2.5) / 2;
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
     const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));
     const double rows = height * (35 + 3 * out * row_vectors + step_h * staged);
-    const double packed = map_.scattered_weights() ? 3.0 * out * static_cast<double>(map_.steps()) : 0;
+    const double packed = map_.scattered_weights() ? 2.0 * out * static_cast<double>(map_.steps()) : 0;
     return static_cast<double>(map_.groups) * (sums + rows + packed + 300);
   }
   std::int64_t workspace_bytes() const noexcept override {
@@ -62,20 +64,16 @@ class ShiftGemmPlan final : public Plan {
            element_;
   }
 
-  std::int64_t packed_bytes() const noexcept override {
-    return block_.channel_lanes ? header_bytes + map_.groups * group_size() * element_ : 0;
-  }
+  std::int64_t packed_bytes() const noexcept override { return block_.channel_lanes ? weights_.bytes() : 0; }
 
-  std::string packing_key() const override { return isa_ + (":channel_lanes:" + std::to_string(block_.vectors)); }
+  std::string packing_key() const override { return weights_.key(); }
 
-  void pack(const ConvViews& v, void* packed) const override;
+  void pack(const ConvViews& v, void* packed) const override { weights_.pack(map_, v, threads_, packed); }
   void run(const ConvViews& v, const void* packed) const override;
 
   PlanReport report() const override;
 
  private:
-  static constexpr std::int64_t header_bytes = 64;  // whether all weights are finite
-
   // One tile in work: the place of everything, in elements.
   struct Tile {
     std::int64_t n, group, y0, y1, x0, x1, column_tile;
@@ -93,13 +91,9 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t panels() const { return static_cast<std::int64_t>(panel_begin_.size()) - 1; }
   // Where panel p begins, in vectors of out channels (channel lanes) or out channels (pixel lanes).
   std::int64_t panel_at(std::int64_t p) const { return panel_begin_[static_cast<std::size_t>(p)]; }
-  // Channel lanes: a packed panel is a vector column of biases and one for each step of the sum; all panels take the
-  // room of the widest.
-  std::int64_t panel_columns() const { return block_.vectors * set_.lanes; }
-  std::int64_t panel_size() const { return panel_columns() * (map_.in_channels * map_.kernel_elements + 1); }
+  std::int64_t panel_columns() const { return weights_.columns(); }
   // Of the caller's weights.
   std::int64_t group_weights() const { return map_.out_channels * map_.in_channels * map_.kernel_elements; }
-  std::int64_t group_size() const { return panels() * panel_size(); }
   std::int64_t staged_size() const {
     return block_.in_place ? 0 : ceil_div(block_.chunk * channel_stride_, set_.lanes) * set_.lanes + set_.lanes;
   }
@@ -164,8 +158,8 @@ class ShiftGemmPlan final : public Plan {
 
   ShiftMap map_;
   const KernelSet<T>& set_;
-  std::string isa_;
   Blocking block_;
+  WeightPanels<T> weights_;  // channel lanes
   std::ptrdiff_t element_;
   StagedAxis staged_h_, staged_w_;
   std::int64_t tiles_h_, tiles_w_, chunks_;

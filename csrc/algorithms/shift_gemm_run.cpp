@@ -37,8 +37,8 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   t.spill = t.partial + partial_size();
   t.gathered = t.spill + spill_size();
   if (block_.channel_lanes) {
-    t.skip = *static_cast<const bool*>(packed);
-    t.weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes) + t.group * group_size();
+    t.skip = skips_ && WeightPanels<T>::finite(packed);
+    t.weights = weights_.group(packed, t.group);
   } else {
     t.weights = reinterpret_cast<const T*>(v.weight) + t.group * group_weights();
     const T* const bias = reinterpret_cast<const T*>(v.bias);
@@ -98,7 +98,7 @@ GemmArgs<T> ShiftGemmPlan<T>::tile_args(const ConvViews& v, const Tile& t) const
   a.tap_count = map_.taps();
   a.steps = t.chunk_channels;
   a.input_step = t.input_channel;
-  a.weight_step = block_.channel_lanes ? map_.kernel_elements * panel_columns()
+  a.weight_step = block_.channel_lanes ? weights_.channel_size()
                   : gathers()          ? map_.taps() * block_.rows
                                        : map_.weight_in;
   a.weight_row = gathers() ? 1 : map_.weight_out;
@@ -123,14 +123,14 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     a.prefetch_step = 0;
     if (!block_.prefetch || panel + 1 == t.panel_end) return;
     const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
-    a.prefetch += panel_size() + panel_chunk * use / uses;
+    a.prefetch += weights_.panel_size() + panel_chunk * use / uses;
     a.prefetch_step = ceil_div(panel_chunk, t.chunk_channels * map_.taps() * uses);
   };
 
   // `lines` rows of the tile, one or two, in one register tile.
   const auto run_panel = [&](std::int64_t y, std::int64_t lines, const Run& run, std::int64_t panel) {
     const std::int64_t begin = panel_at(panel), end = panel_at(panel + 1);
-    const T* const weights = t.weights + panel * panel_size();
+    const T* const weights = t.weights + panel * weights_.panel_size();
     a.bias = weights;
     a.weights = weights + columns + t.chunk_begin * a.weight_step;
     prefetch_next(y, run, panel);

@@ -2,7 +2,6 @@
 // the register tiles over its pixels, next tile.
 #include <algorithm>
 
-#include "../finite.h"
 #include "../parallel.h"
 #include "../stage_tile.h"
 #include "weight_gradient.h"
@@ -23,7 +22,7 @@ bool WeightGradientPlan<T>::finite(const ConvViews& v) const {
         const char* const row =
             v.grad_output + n * v.grad_output_stride[0] + k * v.grad_output_stride[1] + y * v.grad_output_stride[2];
         for (std::int64_t x = 0; x < map_.w.out_size; x += grad_rows_ ? map_.w.out_size : 1)
-          if (!all_finite(row + x * v.grad_output_stride[3], grad_rows_ ? map_.w.out_size : 1, T())) return false;
+          if (!set_.finite(row + x * v.grad_output_stride[3], grad_rows_ ? map_.w.out_size : 1)) return false;
       }
   return true;
 }

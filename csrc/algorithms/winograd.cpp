@@ -10,8 +10,10 @@
 namespace tileconv {
 namespace {
 
-// Measured on Zen 5: the products reach 90 % of the FMA peak.
-constexpr double product_cycles = 1.12 / 2;
+// Cycles of a register tile of the products, for a step of its sums.
+double product_cycles(double rows, double vectors) {
+  return std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
+}
 
 // Of the vectors of channels of a tile: the transforms, and staging and transposing the pixels that are not shared with
 // the tile before.
@@ -41,8 +43,14 @@ WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
       isa_(request.kernels->isa),
       frozen_(request.frozen),
       in_vectors_(ceil_div(map.in_channels, set_.lanes)),
-      out_vectors_(ceil_div(map.out_channels, set_.lanes)) {
-  choose_panels();
+      out_vectors_(ceil_div(map.out_channels, set_.lanes)),
+      product_(choose_product()),
+      weights_(map, request, product_.vectors) {
+  products_.push_back(nullptr);
+  for (int vectors = 1, i = 0; vectors <= product_.vectors; ++vectors) {
+    while (set_.product[i].vectors != vectors) ++i;
+    products_.push_back(set_.product + i);
+  }
   cut_bands();
   make_bands();
   cycles_ = estimate();
@@ -53,7 +61,7 @@ template <class T>
 PlanReport WinogradPlan<T>::report() const {
   const auto square = [](int n) { return std::to_string(n) + "x" + std::to_string(n); };
   return {"F(" + square(kernel_.outputs) + ", " + square(kernel_.taps) + "), products " +
-              std::to_string(product_rows_) + "x" + std::to_string(panel_vectors_),
+              std::to_string(product_.rows) + "x" + std::to_string(product_.vectors),
           threads_,
           {{"tiles_per_band", band_tiles_},
            {"bands_per_strip", strip_bands_},
@@ -62,25 +70,20 @@ PlanReport WinogradPlan<T>::report() const {
 }
 
 // The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
-// the larger tile loads less. Panels
-// are narrow where their transformed weights should stay in L2.
+// the larger tile loads less. Panels are narrow where their transformed weights should stay in L2.
 template <class T>
-void WinogradPlan<T>::choose_panels() {
+const ProductKernel<T>& WinogradPlan<T>::choose_product() const {
   double best = 0;
+  const ProductKernel<T>* chosen = set_.product;
   for (int i = 0; i < set_.product_count; ++i) {
     const ProductKernel<T>& kernel = set_.product[i];
     const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
     if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen_ && kernel.vectors > 2)) continue;
     const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
-    const double cycles = std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
-    const double cost = static_cast<double>(parts) * cycles / rows;
-    if (best == 0 || cost < best) best = cost, product_rows_ = kernel.rows, panel_vectors_ = kernel.vectors;
+    const double cost = static_cast<double>(parts) * product_cycles(rows, vectors) / rows;
+    if (best == 0 || cost < best) best = cost, chosen = &kernel;
   }
-  products_.push_back(nullptr);
-  for (int vectors = 1, i = 0; vectors <= panel_vectors_; ++vectors) {
-    while (set_.product[i].vectors != vectors) ++i;
-    products_.push_back(set_.product + i);
-  }
+  return *chosen;
 }
 
 // How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
@@ -109,7 +112,7 @@ void WinogradPlan<T>::make_bands() {
     // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
     const std::int64_t reach = x1 - x0 + (taps() - 1) * w_.dilation;
     std::vector<StagePiece> pieces = make_pieces(w_.map, x0 + w_.first, reach);
-    if (reach < pitch()) pieces.push_back({reach, pitch() - reach, 0, 0, 0, 1});
+    pieces.back().length += pitch() - reach;
     pieces_.push_back(std::move(pieces));
     for (std::int64_t phase = 0; phase < h_.phases(); ++phase) {
       const std::int64_t rows = ceil_div(h_.out_size - phase, h_.dilation);
@@ -133,16 +136,17 @@ double WinogradPlan<T>::estimate() const {
   for (const Band& b : bands_) tiles += static_cast<double>(tiles_of(b));
   const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
   const double bands = static_cast<double>(bands_.size()) * 200 * vectors;
-  const double products =
-      product_cycles * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
+  const double product = product_cycles(product_.rows, product_.vectors) / (product_.rows * product_.vectors);
+  const double products = product * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
   const double transforms = groups * (tiles * transform_cycles(tile_size(), in_vectors_, out_vectors_) + bands);
   const double window_bytes = positions * static_cast<double>(in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes)));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
-  // Weights that are never frozen are transformed for every strip.
-  const double transformed = groups * strips * static_cast<double>(map_.in_channels * out_vectors_) *
-                             (150 + 1.6 * static_cast<double>(map_.kernel_elements * set_.lanes));
+  // Weights that are never frozen are transformed for every strip, from panels that are packed once.
+  const auto taps = static_cast<double>(kernel_.taps * kernel_.taps);
+  const double transformed = groups * static_cast<double>(map_.in_channels * out_vectors_) *
+                             (strips * (130 + 10 * taps) + 1.5 * taps * set_.lanes);
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
   const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
   return margin * (sums + transforms + groups * 2000);
@@ -194,18 +198,19 @@ const char* unsupported(const PlanRequest& request) {
   return nullptr;
 }
 
-// Products and transforms of estimate(), if every tile were full; of strided gradients, all sums at the best rate.
+// Products at the FMA peak and transforms of estimate(), if every tile were full; of strided gradients, a quarter of
+// all sums.
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const bool forward = p.pass == Pass::forward;
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
-  if (p.stride_h != 1 || p.stride_w != 1) return p.macs_per_image() / static_cast<double>(lanes) * product_cycles / 4;
+  if (p.stride_h != 1 || p.stride_w != 1) return p.macs_per_image() / static_cast<double>(lanes) / 8;
   const std::int64_t outputs = winograd_window_size + 1 - p.kernel_h;
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
   const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), lanes);
   const std::int64_t tiles =
       ceil_div(forward ? p.out_h : p.in_h, outputs) * ceil_div(forward ? p.out_w : p.in_w, outputs);
-  return static_cast<double>(p.groups * tiles) * (product_cycles * winograd_positions * static_cast<double>(in * out) +
+  return static_cast<double>(p.groups * tiles) * (0.5 * winograd_positions * static_cast<double>(in * out) +
                                                   transform_cycles(outputs, ceil_div(in, lanes), out));
 }
 

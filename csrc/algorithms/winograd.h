@@ -17,6 +17,7 @@
 
 #include "../plan.h"
 #include "../shift_map.h"
+#include "weight_panels.h"
 
 namespace tileconv {
 
@@ -32,9 +33,13 @@ class WinogradPlan final : public Plan {
            element;
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
-  // that they never leave L2.
-  std::int64_t packed_bytes() const noexcept override { return frozen_ ? map_.groups * group_size() * element : 0; }
-  std::string packing_key() const override { return isa_ + (":winograd:" + std::to_string(panel_vectors_)); }
+  // that they never leave L2. Those of an input gradient, scattered, are brought into panels before.
+  std::int64_t packed_bytes() const noexcept override {
+    return frozen_ ? map_.groups * group_size() * element : scattered() ? weights_.bytes() : 0;
+  }
+  std::string packing_key() const override {
+    return scattered() ? weights_.key() : isa_ + (":winograd:" + std::to_string(product_.vectors));
+  }
   void pack(const ConvViews& v, void* packed) const override;
   void run(const ConvViews& v, const void* packed) const override;
   PlanReport report() const override;
@@ -50,6 +55,7 @@ class WinogradPlan final : public Plan {
   };
   struct Workspace {
     T *windows, *sums, *staged, *transposed, *outputs, *direct, *weights;
+    const T* panels;  // of the group, if scattered
   };
 
   // One axis: coordinates in ascending order, whatever the order of the map's taps is.
@@ -68,11 +74,12 @@ class WinogradPlan final : public Plan {
     std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
   };
 
+  bool scattered() const { return map_.scattered_weights(); }
   std::int64_t taps() const { return kernel_.taps; }
   std::int64_t tile_size() const { return kernel_.outputs; }
-  std::int64_t panels() const { return ceil_div(out_vectors_, panel_vectors_); }
+  std::int64_t panels() const { return ceil_div(out_vectors_, product_.vectors); }
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
-  std::int64_t panel_columns() const { return panel_vectors_ * set_.lanes; }
+  std::int64_t panel_columns() const { return product_.vectors * set_.lanes; }
   // Packed weights of a group: for each panel, position and in channel, the panel's out channels.
   std::int64_t position_size() const { return apart(map_.in_channels * panel_columns()); }
   std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
@@ -96,10 +103,10 @@ class WinogradPlan final : public Plan {
   std::int64_t line_size() const { return ceil_div(band_width(), set_.lanes) * set_.lanes; }
   std::int64_t direct_size() const { return tile_size() * set_.lanes * line_size(); }
   std::int64_t weights_size() const {
-    return frozen_ ? 0 : positions * chunk_position() + map_.kernel_elements * channel_chunk_ * panel_columns();
+    return frozen_ ? 0 : positions * chunk_position() + map_.kernel_elements * channel_chunk_ * set_.lanes;
   }
 
-  void choose_panels();
+  const ProductKernel<T>& choose_product() const;
   void cut_bands();
   void make_bands();
   double weight_bytes() const;
@@ -131,13 +138,13 @@ class WinogradPlan final : public Plan {
     return reinterpret_cast<const T*>(v.weight) + group * map_.out_channels * map_.in_channels * map_.kernel_elements;
   }
 
-  void run_strip(const ConvViews& v, const T* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
+  void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
   void stage(const ConvViews& v, std::int64_t n, std::int64_t group, const Band& b, std::int64_t vector,
              T* staged) const;
   void transform_windows(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
                          std::int64_t first_tile) const;
-  void transform_weights(const ConvViews& v, std::int64_t group, std::int64_t panel, std::int64_t c,
+  void transform_weights(const ConvViews& v, const T* panels, std::int64_t group, std::int64_t panel, std::int64_t c,
                          std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
                 std::int64_t tiles) const;
@@ -153,7 +160,8 @@ class WinogradPlan final : public Plan {
   std::string isa_;
   bool frozen_;
   std::int64_t in_vectors_, out_vectors_;
-  std::int64_t product_rows_ = 1, panel_vectors_ = 1;
+  const ProductKernel<T>& product_;  // the largest register tile of the products
+  WeightPanels<T> weights_;
   std::int64_t band_tiles_ = 1, strip_bands_ = 1, channel_chunk_ = 1;
   std::vector<Band> bands_;  // of one image
   std::vector<std::vector<StagePiece>> pieces_;

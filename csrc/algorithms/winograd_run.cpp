@@ -6,13 +6,14 @@ namespace tileconv {
 
 template <class T>
 void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
-  const auto size = static_cast<std::size_t>(window * map_.kernel_elements * panel_columns() * element);
+  if (!frozen_) return weights_.pack(map_, v, threads_, packed);
+  const auto size = static_cast<std::size_t>(window * map_.kernel_elements * set_.lanes * element);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
     T* const panel = static_cast<T*>(packed) + task * positions * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
     for (std::int64_t c = 0; c < map_.in_channels; c += window)
-      transform_weights(v, task / panels(), task % panels(), c, std::min(window, map_.in_channels - c), scratch,
-                        panel + c * panel_columns(), position_size());
+      transform_weights(v, nullptr, task / panels(), task % panels(), c, std::min(window, map_.in_channels - c),
+                        scratch, panel + c * panel_columns(), position_size());
   });
 }
 
@@ -21,14 +22,13 @@ void WinogradPlan<T>::run(const ConvViews& v, const void* packed) const {
   const std::int64_t bands = map_.batch * bands_per_image(), strips = ceil_div(bands, strip_bands_);
   parallel_for(map_.groups * strips * splits_, threads_, [&](std::int64_t task) {
     const std::int64_t split = task % splits_, strip = task / splits_ % strips, group = task / splits_ / strips;
-    run_strip(v, packed ? static_cast<const T*>(packed) + group * group_size() : nullptr, group,
-              split_at(bands, strips, strip), split_at(bands, strips, strip + 1), split_at(panels(), splits_, split),
-              split_at(panels(), splits_, split + 1));
+    run_strip(v, packed, group, split_at(bands, strips, strip), split_at(bands, strips, strip + 1),
+              split_at(panels(), splits_, split), split_at(panels(), splits_, split + 1));
   });
 }
 
 template <class T>
-void WinogradPlan<T>::run_strip(const ConvViews& v, const T* packed, std::int64_t group, std::int64_t begin,
+void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin,
                                 std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
   Workspace w{};
   w.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
@@ -38,13 +38,15 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const T* packed, std::int64_
   w.outputs = w.transposed + transposed_size();
   w.direct = w.outputs + outputs_size();
   w.weights = w.direct + direct_size();
+  w.panels = scattered() ? weights_.group(packed, group) : nullptr;
+  const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   std::int64_t tiles = 0;
   for (std::int64_t b = begin; b < end; ++b) {
     transform_windows(v, w, group, b, tiles);
     tiles += tiles_of(band(b));
   }
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
-    multiply(v, w, packed, group, panel, tiles);
+    multiply(v, w, transformed, group, panel, tiles);
     std::int64_t first_tile = 0;
     for (std::int64_t b = begin; b < end; ++b) {
       finish(v, w, group, panel, b, first_tile);
@@ -87,25 +89,35 @@ void WinogradPlan<T>::transform_windows(const ConvViews& v, const Workspace& w, 
   }
 }
 
-// The kernels of `channels` in channels, from c on, for a panel. Elements of one kernel are adjacent, and those of the
-// next in channel mostly follow.
+// The kernels of `channels` in channels, from c on, for a panel: from packed panels, or brought there a vector at a
+// time. Elements of one kernel are adjacent, and those of the next in channel mostly follow.
 template <class T>
-void WinogradPlan<T>::transform_weights(const ConvViews& v, std::int64_t group, std::int64_t panel, std::int64_t c,
-                                        std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const {
+void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std::int64_t group, std::int64_t panel,
+                                        std::int64_t c, std::int64_t channels, T* scratch, T* out,
+                                        std::ptrdiff_t out_position) const {
   const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements;
+  const std::int64_t tap_size = panels ? weights_.columns() : lanes;
   std::ptrdiff_t tap_at[most_taps * most_taps];
   for (std::int64_t i = 0; i < taps(); ++i)
     for (std::int64_t j = 0; j < taps(); ++j)
-      tap_at[i * taps() + j] = map_.kernel_index(h_.original(i), w_.original(j)) * lanes;
-  const std::int64_t together = map_.weight_in == elements ? channels : 1;
-  for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
-    const T* const from = group_weights(v, group) + vector * lanes * map_.weight_out + c * map_.weight_in;
-    for (std::int64_t piece = 0; piece < channels; piece += together)
-      set_.pack({from + piece * map_.weight_in, map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes,
-                 elements * together, scratch + piece * elements * lanes, lanes});
-    kernel_.weights({scratch, tap_at, elements * lanes, out + (vector - panel_begin(panel)) * lanes, out_position,
-                     panel_columns(), channels});
-  }
+      tap_at[i * taps() + j] = map_.kernel_index(h_.original(i), w_.original(j)) * tap_size;
+  // A few channels of all vectors at a time: what they write to the 36 positions stays in L1 until its lines are full.
+  constexpr std::int64_t together = 4;
+  const std::int64_t begin = panel_begin(panel);
+  for (std::int64_t first = 0; first < channels; first += together)
+    for (std::int64_t vector = begin; vector < panel_begin(panel + 1); ++vector) {
+      const std::int64_t count = std::min(together, channels - first), channel = c + first;
+      const T* from = scratch;
+      if (panels)
+        from = panels + panel * weights_.panel_size() + weights_.columns() + channel * weights_.channel_size() +
+               (vector - begin) * lanes;
+      else
+        set_.pack({group_weights(v, group) + vector * lanes * map_.weight_out + channel * map_.weight_in,
+                   map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes, elements * count, scratch,
+                   lanes});
+      kernel_.weights({from, tap_at, elements * tap_size, out + first * panel_columns() + (vector - begin) * lanes,
+                       out_position, panel_columns(), count});
+    }
 }
 
 // The products of a panel. Tiles are the rows of the register tile and are broadcast; out channels are its vectors.
@@ -114,7 +126,7 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, std::int64_t group, 
 template <class T>
 void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
                                std::int64_t panel, std::int64_t tiles) const {
-  const std::int64_t parts = ceil_div(tiles, product_rows_), chunks = ceil_div(map_.in_channels, channel_chunk_);
+  const std::int64_t parts = ceil_div(tiles, product_.rows), chunks = ceil_div(map_.in_channels, channel_chunk_);
   const ProductKernel<T>* const kernels =
       products_[static_cast<std::size_t>(panel_begin(panel + 1) - panel_begin(panel))];
   ProductArgs<T> a{};
@@ -143,7 +155,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
     return;
   }
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-    transform_weights(v, group, panel, chunk_begin(chunk), chunk_begin(chunk + 1) - chunk_begin(chunk),
+    transform_weights(v, w.panels, group, panel, chunk_begin(chunk), chunk_begin(chunk + 1) - chunk_begin(chunk),
                       w.weights + positions * chunk_position(), w.weights, chunk_position());
     for (std::int64_t position = 0; position < positions; ++position)
       multiply_chunk(position, chunk, w.weights + position * chunk_position());

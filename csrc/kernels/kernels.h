@@ -322,6 +322,9 @@ struct KernelSet {
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
   void (*spread)(const SpreadArgs<T>&) noexcept;
+  // Whether `count` adjacent values are finite: what decides if products with zero padding may be left out. Whole
+  // vectors are aligned to elements, fewer values than that to nothing.
+  bool (*finite)(const char* values, std::int64_t count) noexcept;
   const ChannelRowKernel<T>* channel_row;  // the last one takes any
   int channel_row_count;
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;

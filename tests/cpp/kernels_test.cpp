@@ -325,5 +325,33 @@ TYPED_TEST(Kernels, FmaLoopRuns) {
   });
 }
 
+TYPED_TEST(Kernels, FiniteTellsEveryPlace) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    const auto is_finite = [&](Guarded<T>& values) {
+      return set.finite(reinterpret_cast<const char*>(values.data()), static_cast<std::int64_t>(values.size()));
+    };
+    for (std::size_t count = 0; count < static_cast<std::size_t>(9 * set.lanes + 3); ++count) {
+      Guarded<T> values(count, Edge::end);
+      Random random(count);
+      fill_normals(values, random);
+      EXPECT_TRUE(is_finite(values)) << count;
+      for (std::size_t at = 0; at < count; ++at) {
+        const T before = values[at];
+        for (const T value : {std::numeric_limits<T>::max(), std::numeric_limits<T>::lowest(), T(-0.0),
+                              std::numeric_limits<T>::denorm_min()}) {
+          values[at] = value;
+          EXPECT_TRUE(is_finite(values)) << value << " at " << at << " of " << count;
+        }
+        for (const T value : {nan<T>, std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity()}) {
+          values[at] = value;
+          EXPECT_FALSE(is_finite(values)) << value << " at " << at << " of " << count;
+        }
+        values[at] = before;
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tileconv::test
