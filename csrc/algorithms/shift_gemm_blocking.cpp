@@ -163,7 +163,8 @@ class Model {
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
-    constexpr std::int64_t most_staged = 384 << 10;  // more gains nothing, and is slower where L2 takes longer to answer
+    constexpr std::int64_t most_staged = 384
+                                         << 10;  // more gains nothing, and is slower where L2 takes longer to answer
     const std::int64_t l2 = cache_sizes().l2, budget = b.in_place ? l2 / 2 : std::min(l2 * 3 / 8, most_staged);
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;

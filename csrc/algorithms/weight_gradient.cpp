@@ -26,7 +26,10 @@ WeightGradientPlan<T>::WeightGradientPlan(const PlanRequest& request)
       batch_(map_.batch),
       channel_lanes_(2 * map_.out_channels >= set_.lanes),
       tap_rows_(channel_lanes_ && map_.w.difference == 1 && map_.w.count > map_.in_channels && map_.w.count > 3) {
-  channel_lanes_ ? cut_channel_lanes() : cut_dot();
+  in_place_ = channel_lanes_ && map_.collapsed;
+  swapped_ = in_place_ && map_.in_channels < map_.out_channels && 2 * map_.in_channels >= set_.lanes;
+  if (swapped_) std::swap(map_.in_channels, map_.out_channels);
+  in_place_ ? cut_in_place() : channel_lanes_ ? cut_channel_lanes() : cut_dot();
   panels_ = ceil_div(map_.out_channels, channel_lanes_ ? panel_columns() : rows_);
   tiles_h_ = ceil_div(map_.h.out_size, tile_h_);
   tiles_w_ = ceil_div(map_.w.out_size, tile_w_);
@@ -65,8 +68,10 @@ double WeightGradientPlan<T>::cycles() const noexcept {
 
 template <class T>
 PlanReport WeightGradientPlan<T>::report() const {
-  const std::string kernel = channel_lanes_ ? "channel_lanes " + std::to_string(rows_) + "x" + std::to_string(vectors_)
-                                            : "dot " + std::to_string(rows_) + "x" + std::to_string(vectors_);
+  const std::string kernel = in_place_ ? "products " + std::to_string(rows_) + "x" + std::to_string(vectors_)
+                             : channel_lanes_
+                                 ? "channel_lanes " + std::to_string(rows_) + "x" + std::to_string(vectors_)
+                                 : "dot " + std::to_string(rows_) + "x" + std::to_string(vectors_);
   return {kernel, threads_, {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}}};
 }
 
@@ -96,6 +101,28 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
   cut_tile(std::max(std::min(map_.out_channels, most_panels_ * panel_columns()), block_));
 }
 
+// The sums of all in channels for the task's out channels stay in L2.
+template <class T>
+void WeightGradientPlan<T>::cut_in_place() {
+  const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
+  double best = 0;
+  for (int i = 0; i < set_.product_count; ++i) {
+    const ProductKernel<T>& kernel = set_.product[i];
+    if (kernel.rows > map_.in_channels || kernel.vectors > columns) continue;
+    const double r = kernel.rows, v = kernel.vectors;
+    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
+    const double tiles =
+        static_cast<double>(ceil_div(map_.in_channels, kernel.rows) * ceil_div(columns, kernel.vectors));
+    if (best == 0 || cycles * tiles < best) best = cycles * tiles, rows_ = kernel.rows, vectors_ = kernel.vectors;
+  }
+  products_.push_back(nullptr);
+  for (int i = 0; i < set_.product_count; ++i)
+    if (set_.product[i].vectors == vectors_ && set_.product[i].rows <= rows_) products_.push_back(set_.product + i);
+  block_ = map_.in_channels;
+  most_panels_ = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
+  cut_tile(std::min(map_.out_channels, most_panels_ * panel_columns()));
+}
+
 template <class T>
 void WeightGradientPlan<T>::cut_dot() {
   for (int i = 0; i < set_.dot_count; ++i)
@@ -111,8 +138,8 @@ void WeightGradientPlan<T>::cut_tile(std::int64_t floats_per_pixel) {
   const std::int64_t budget = cache_sizes().l2 / 4 / element;
   const auto fits = [&](std::int64_t h, std::int64_t w) {
     const bool in_l1 = !channel_lanes_ || h * w * panel_columns() * element <= cache_sizes().l1d * 2 / 3;
-    return in_l1 &&
-           std::max(floats_per_pixel * h * w, block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
+    return in_l1 && std::max(floats_per_pixel * h * w,
+                             in_place_ ? 0 : block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
   };
   tile_h_ = 1;
   tile_w_ = map_.w.out_size;

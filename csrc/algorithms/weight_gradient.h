@@ -8,6 +8,8 @@
 //     register tile are in channels, for which the input is transposed too; or, where these are few, adjacent taps of a
 //     kernel row, which are adjacent in an input row that is staged as it is;
 //   dot, for few out channels (grouped, depthwise): vectors of pixels, summed across lanes at the end.
+// A pointwise layer is a plain product of two matrices, each with its pixels adjacent: the one with fewer channels is
+// transposed into the lanes, the other read where it is, with Winograd's product kernels.
 // A task owns its elements of the result and sums them over all pixels in order, so that the number of threads does not
 // show; running sums are closed after a fixed number of pixels to keep their rounding error small.
 #pragma once
@@ -53,9 +55,9 @@ class WeightGradientPlan final : public Plan {
   // Dot: the first out channel of a panel.
   std::int64_t panel_channel(std::int64_t panel) const { return split_at(map_.out_channels, panels(), panel); }
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
-  std::int64_t staged_size() const { return direct_ ? 0 : whole(block_ * plane_); }
+  std::int64_t staged_size() const { return direct_ || in_place_ ? 0 : whole(block_ * plane_); }
   std::int64_t transposed_size() const {
-    return channel_lanes_ && !tap_rows_ ? whole(staged_h_.length * staged_w_.length * block_) : 0;
+    return channel_lanes_ && !tap_rows_ && !in_place_ ? whole(staged_h_.length * staged_w_.length * block_) : 0;
   }
   // The tile's grad_output, pixel-major in panels (channel lanes) or as rows that may be read in vectors (dot), and a
   // row on its way there.
@@ -73,7 +75,7 @@ class WeightGradientPlan final : public Plan {
   // A single running sum needs no totals.
   bool single_sum() const { return batch_ * map_.h.out_size * map_.w.out_size < most_pixels; }
   // Where it is of single taps, the last tile's register tiles are rows of the result.
-  bool writes_register_tiles() const { return single_sum() && map_.taps() == 1 && !skips_; }
+  bool writes_register_tiles() const { return single_sum() && map_.taps() == 1 && !skips_ && !in_place_; }
 
   // Columns staged as they lie in the input: all that a tile reaches, tap j of output 0 at j.
   std::int64_t reached(std::int64_t width) const { return (width - 1) * map_.w.step + map_.w.count; }
@@ -88,6 +90,7 @@ class WeightGradientPlan final : public Plan {
   }
 
   void cut_channel_lanes();
+  void cut_in_place();
   void cut_dot();
   void cut_tile(std::int64_t floats_per_pixel);
   void find_skips();
@@ -98,10 +101,12 @@ class WeightGradientPlan final : public Plan {
   void transpose_input(const ConvViews& v, const Tile& t) const;
   void stage_grad(const ConvViews& v, const Tile& t) const;
   void sweep_channel_lanes(const ConvViews& v, const Tile& t) const;
+  void sweep_in_place(const ConvViews& v, const Tile& t) const;
   void sweep_dot(const ConvViews& v, const Tile& t) const;
   void close_sums(Tile& t) const;
   void write(const ConvViews& v, const Tile& t) const;
   T* out(const ConvViews& v, const Tile& t, std::int64_t k) const {
+    if (swapped_) return reinterpret_cast<T*>(v.out) + t.group * map_.in_channels * map_.out_channels + k;
     return reinterpret_cast<T*>(v.out) + ((t.group * map_.out_channels + k) * map_.in_channels + t.c0) * map_.taps();
   }
   const char* grad_output(const ConvViews& v, const Tile& t, std::int64_t y) const {
@@ -115,14 +120,17 @@ class WeightGradientPlan final : public Plan {
   bool direct_ = false;  // the input is transposed without being staged first
   std::int64_t batch_;
   bool channel_lanes_, tap_rows_;
+  bool in_place_ = false;         // pointwise: the input is read where it is
+  bool swapped_ = false;          // and it and grad_output have changed places: what is computed is transposed
   int rows_ = 1, vectors_ = 1;    // of the register tile; dot: its columns
   std::int64_t most_panels_ = 1;  // of a task: its sums stay in L2
   std::int64_t panels_ = 1;       // of out channels: panel_columns() each, or rows_ at the most
   std::int64_t block_ = 1, blocks_ = 1, tile_h_ = 1, tile_w_ = 1, tiles_h_ = 1, tiles_w_ = 1, plane_ = 0, splits_ = 1;
   StagedAxis staged_h_, staged_w_;
-  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
-  std::vector<Tap> pixels_;                      // of one row, as the steps of the sum
-  std::vector<std::ptrdiff_t> offsets_;          // dot: of every (in channel, tap) in the staged tile
+  std::vector<std::vector<StagePiece>> pieces_;    // of each tile column
+  std::vector<Tap> pixels_;                        // of one row, as the steps of the sum
+  std::vector<const ProductKernel<T>*> products_;  // in place: of 0, 1, .. rows
+  std::vector<std::ptrdiff_t> offsets_;            // dot: of every (in channel, tap) in the staged tile
   bool skips_ = false;
   int threads_ = 1;
 };

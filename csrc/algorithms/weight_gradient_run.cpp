@@ -11,7 +11,12 @@ namespace tileconv {
 template <class T>
 void WeightGradientPlan<T>::run(const ConvViews& v, const void*) const {
   const bool skip = skips_ && finite(v);
-  parallel_for(map_.groups * blocks_ * splits_, threads_, [&](std::int64_t task) { run_task(v, task, skip); });
+  ConvViews operands = v;
+  if (swapped_) {
+    std::swap(operands.input, operands.grad_output);
+    std::swap(operands.input_stride, operands.grad_output_stride);
+  }
+  parallel_for(map_.groups * blocks_ * splits_, threads_, [&](std::int64_t task) { run_task(operands, task, skip); });
 }
 
 template <class T>
@@ -53,14 +58,14 @@ void WeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t task, bool
       for (t.column_tile = 0; t.column_tile < tiles_w_; ++t.column_tile) {
         t.y0 = row_of(row), t.y1 = row_of(row + 1);
         t.x0 = column_of(t.column_tile), t.x1 = column_of(t.column_tile + 1);
-        stage_input(v, t);
+        if (!in_place_) stage_input(v, t);
         if (channel_lanes_ || !grad_rows_) stage_grad(v, t);
         if (!channel_lanes_) {
           sweep_dot(v, t);
           continue;
         }
         t.last = t.n + 1 == batch_ && row + 1 == tiles_h_ && t.column_tile + 1 == tiles_w_;
-        sweep_channel_lanes(v, t);
+        in_place_ ? sweep_in_place(v, t) : sweep_channel_lanes(v, t);
         t.fresh = false;
         pixels += (t.y1 - t.y0) * (t.x1 - t.x0);
         if (pixels >= most_pixels) close_sums(t), pixels = 0;
@@ -179,6 +184,30 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& 
     }
 }
 
+// Register tiles of (in channels x out channels); the steps of their sums are the tile's pixels.
+template <class T>
+void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) const {
+  const std::int64_t columns = panel_columns(), parts = ceil_div(t.channels, rows_);
+  const std::ptrdiff_t plane = v.input_stride[1] / element;
+  const T* const input = reinterpret_cast<const T*>(v.input + t.n * v.input_stride[0]) +
+                         (t.group * map_.in_channels + t.c0) * plane + t.x0;
+  ProductArgs<T> a{};
+  a.row = plane;
+  a.column_step = columns;
+  a.steps = t.x1 - t.x0;
+  a.accumulate = !t.fresh;
+  for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+    a.columns = a.prefetch = t.grad + (panel - t.panel_begin) * tile_h_ * tile_w_ * columns;
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
+      a.rows = input + c * plane;
+      a.out = t.sums + (panel - t.panel_begin) * panel_sums() + c * columns;
+      a.out_row = columns;
+      products_[static_cast<std::size_t>(rows)]->run(a);
+    }
+  }
+}
+
 // Adds the running sums, if there are any, to the totals; the next tile begins new ones.
 template <class T>
 void WeightGradientPlan<T>::close_sums(Tile& t) const {
@@ -190,9 +219,15 @@ void WeightGradientPlan<T>::close_sums(Tile& t) const {
 template <class T>
 void WeightGradientPlan<T>::write(const ConvViews& v, const Tile& t) const {
   const std::int64_t columns = panel_columns(), steps = t.channels * map_.taps();
-  for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
-    set_.pack({t.totals + (panel - t.panel_begin) * panel_sums(), columns, 1, steps, steps,
-               std::min(columns, map_.out_channels - panel * columns), out(v, t, panel * columns), map_.steps()});
+  for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+    const T* const sums = t.totals + (panel - t.panel_begin) * panel_sums();
+    const std::int64_t channels = std::min(columns, map_.out_channels - panel * columns);
+    T* const to = out(v, t, panel * columns);
+    if (swapped_)
+      set_.spread({sums, columns, steps, channels, to, map_.out_channels, 1});
+    else
+      set_.pack({sums, columns, 1, steps, steps, channels, to, map_.steps()});
+  }
 }
 
 template <class T>
