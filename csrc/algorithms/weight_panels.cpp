@@ -21,7 +21,7 @@ WeightPanels<T>::WeightPanels(const ShiftMap& map, const PlanRequest& request, i
 
 // A panel takes in channels in one piece where they follow one another, one element each or whole kernels. Else a stack
 // of kernels lies between them (input gradients): a few are read in order and dealt out to all panels. Whether weights
-// are finite is asked of those that were just read.
+// are finite is asked of those that were just read; not of single elements, which hardly ever fall into padding.
 template <class T>
 void WeightPanels<T>::pack(const ShiftMap& map, const ConvViews& v, int threads, void* packed) const {
   const T* const weight = reinterpret_cast<const T*>(v.weight);
@@ -29,7 +29,7 @@ void WeightPanels<T>::pack(const ShiftMap& map, const ConvViews& v, int threads,
   const std::int64_t rows = in_channels_ * kernel_elements_, group_weights = map.out_channels * rows;
   const bool whole = kernel_elements_ == 1 || map.weight_in == kernel_elements_;
   const std::int64_t together = whole ? in_channels_ : 8, parts = ceil_div(in_channels_, together);
-  std::atomic<bool> finite{true};
+  std::atomic<bool> finite{kernel_elements_ > 1};
   parallel_for(groups_ * parts * (whole ? panels_ : 1), threads, [&](std::int64_t task) {
     const std::int64_t first = whole ? task % panels_ : 0, last = whole ? first + 1 : panels_;
     const std::int64_t part = whole ? 0 : task % parts, g = task / (whole ? panels_ : parts);
@@ -45,13 +45,10 @@ void WeightPanels<T>::pack(const ShiftMap& map, const ConvViews& v, int threads,
         const std::int64_t columns = whole ? rows : kernel_elements_;
         set_.pack({source, map.weight_out, kernel_elements_ == 1 ? map.weight_in : 1, channels, padded, columns,
                    to + columns_ + c * channel_size(), columns_});
-        // What was read, as rows of adjacent weights.
-        const bool by_channel = map.weight_out == 1;
-        const std::int64_t count = by_channel ? columns : channels, length = by_channel ? channels : columns;
-        const std::int64_t distance = by_channel ? map.weight_in : map.weight_out;
-        const std::int64_t joined = distance == length ? count : 1;
-        for (std::int64_t i = 0; i < count; i += joined)
-          if (!set_.finite(reinterpret_cast<const char*>(source + i * distance), joined * length)) finite = false;
+        const std::int64_t joined = map.weight_out == columns ? channels : 1;
+        for (std::int64_t k = 0; k < channels && kernel_elements_ > 1; k += joined)
+          if (!set_.finite(reinterpret_cast<const char*>(source + k * map.weight_out), joined * columns))
+            finite = false;
       }
   });
   *static_cast<bool*>(packed) = finite;

@@ -53,6 +53,8 @@ WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
   }
   cut_bands();
   make_bands();
+  from_panels_ =
+      map_.scattered_weights() && (map_.kernel_elements > taps() * taps() || bands_per_image() > strip_bands_);
   cycles_ = estimate();
   make_tasks(request.threads);
 }

@@ -33,12 +33,13 @@ class WinogradPlan final : public Plan {
            element;
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
-  // that they never leave L2. Those of an input gradient, scattered, are brought into panels before.
+  // that they never leave L2. Those of an input gradient, which are scattered, are brought into panels before if
+  // several residues or strips read them.
   std::int64_t packed_bytes() const noexcept override {
-    return frozen_ ? map_.groups * group_size() * element : scattered() ? weights_.bytes() : 0;
+    return frozen_ ? map_.groups * group_size() * element : from_panels_ ? weights_.bytes() : 0;
   }
   std::string packing_key() const override {
-    return scattered() ? weights_.key() : isa_ + (":winograd:" + std::to_string(product_.vectors));
+    return from_panels_ ? weights_.key() : isa_ + (":winograd:" + std::to_string(product_.vectors));
   }
   void pack(const ConvViews& v, void* packed) const override;
   void run(const ConvViews& v, const void* packed) const override;
@@ -55,7 +56,7 @@ class WinogradPlan final : public Plan {
   };
   struct Workspace {
     T *windows, *sums, *staged, *transposed, *outputs, *direct, *weights;
-    const T* panels;  // of the group, if scattered
+    const T* panels;  // of the group; nullptr if weights are not in panels
   };
 
   // One axis: coordinates in ascending order, whatever the order of the map's taps is.
@@ -74,7 +75,6 @@ class WinogradPlan final : public Plan {
     std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
   };
 
-  bool scattered() const { return map_.scattered_weights(); }
   std::int64_t taps() const { return kernel_.taps; }
   std::int64_t tile_size() const { return kernel_.outputs; }
   std::int64_t panels() const { return ceil_div(out_vectors_, product_.vectors); }
@@ -162,6 +162,7 @@ class WinogradPlan final : public Plan {
   std::int64_t in_vectors_, out_vectors_;
   const ProductKernel<T>& product_;  // the largest register tile of the products
   WeightPanels<T> weights_;
+  bool from_panels_ = false;
   std::int64_t band_tiles_ = 1, strip_bands_ = 1, channel_chunk_ = 1;
   std::vector<Band> bands_;  // of one image
   std::vector<std::vector<StagePiece>> pieces_;

@@ -38,7 +38,7 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.outputs = w.transposed + transposed_size();
   w.direct = w.outputs + outputs_size();
   w.weights = w.direct + direct_size();
-  w.panels = scattered() ? weights_.group(packed, group) : nullptr;
+  w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   std::int64_t tiles = 0;
   for (std::int64_t b = begin; b < end; ++b) {
@@ -103,6 +103,7 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std
       tap_at[i * taps() + j] = map_.kernel_index(h_.original(i), w_.original(j)) * tap_size;
   // A few channels of all vectors at a time: what they write to the 36 positions stays in L1 until its lines are full.
   constexpr std::int64_t together = 4;
+  const bool adjacent = map_.weight_in == elements;
   const std::int64_t begin = panel_begin(panel);
   for (std::int64_t first = 0; first < channels; first += together)
     for (std::int64_t vector = begin; vector < panel_begin(panel + 1); ++vector) {
@@ -112,9 +113,10 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std
         from = panels + panel * weights_.panel_size() + weights_.columns() + channel * weights_.channel_size() +
                (vector - begin) * lanes;
       else
-        set_.pack({group_weights(v, group) + vector * lanes * map_.weight_out + channel * map_.weight_in,
-                   map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes, elements * count, scratch,
-                   lanes});
+        for (std::int64_t i = 0; i < count; i += adjacent ? count : 1)
+          set_.pack({group_weights(v, group) + vector * lanes * map_.weight_out + (channel + i) * map_.weight_in,
+                     map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes,
+                     elements * (adjacent ? count : 1), scratch + i * elements * lanes, lanes});
       kernel_.weights({from, tap_at, elements * tap_size, out + first * panel_columns() + (vector - begin) * lanes,
                        out_position, panel_columns(), count});
     }
