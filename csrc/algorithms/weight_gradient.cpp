@@ -75,17 +75,16 @@ PlanReport WeightGradientPlan<T>::report() const {
   return {kernel, threads_, {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}}};
 }
 
-// Few in channels leave room for more vectors of out channels. A block of in channels is large enough that transposing
-// grad_output once for it costs little.
+// The register tile, of a table that has all smaller ones too, by the cycles that all of them take. Few rows leave room
+// for more vectors of out channels.
 template <class T>
-void WeightGradientPlan<T>::cut_channel_lanes() {
+template <class Kernel>
+void WeightGradientPlan<T>::choose_tile(const Kernel* table, int count, std::int64_t most_rows) {
   const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
   double best = 0;
-  for (int i = 0; i < set_.channel_lanes_count; ++i) {
-    const GemmKernel<T>& kernel = set_.channel_lanes[i];
-    const std::int64_t most_rows = tap_rows_ ? map_.w.count : map_.in_channels;
-    const std::int64_t rows = std::min<std::int64_t>(kernel.rows, most_rows);
-    const std::int64_t vectors = std::min<std::int64_t>(kernel.vectors, columns);
+  for (int i = 0; i < count; ++i) {
+    const std::int64_t rows = std::min<std::int64_t>(table[i].rows, most_rows);
+    const std::int64_t vectors = std::min<std::int64_t>(table[i].vectors, columns);
     const double r = static_cast<double>(rows), v = static_cast<double>(vectors);
     // Half a cycle for each vector of grad_output, which comes from L2 as often as not.
     const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
@@ -93,6 +92,12 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
     if (best == 0 || cycles * tiles < best)
       best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
   }
+}
+
+// A block of in channels is large enough that transposing grad_output once for it costs little.
+template <class T>
+void WeightGradientPlan<T>::cut_channel_lanes() {
+  choose_tile(set_.channel_lanes, set_.channel_lanes_count, tap_rows_ ? map_.w.count : map_.in_channels);
   constexpr std::int64_t enough_steps = 256;
   const std::int64_t wanted = std::max<std::int64_t>(1, enough_steps / (rows_ * map_.taps())) * rows_;
   blocks_ = tap_rows_ ? 1 : ceil_div(map_.in_channels, wanted);
@@ -104,17 +109,7 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
 // The sums of all in channels for the task's out channels stay in L2.
 template <class T>
 void WeightGradientPlan<T>::cut_in_place() {
-  const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
-  double best = 0;
-  for (int i = 0; i < set_.product_count; ++i) {
-    const ProductKernel<T>& kernel = set_.product[i];
-    if (kernel.rows > map_.in_channels || kernel.vectors > columns) continue;
-    const double r = kernel.rows, v = kernel.vectors;
-    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
-    const double tiles =
-        static_cast<double>(ceil_div(map_.in_channels, kernel.rows) * ceil_div(columns, kernel.vectors));
-    if (best == 0 || cycles * tiles < best) best = cycles * tiles, rows_ = kernel.rows, vectors_ = kernel.vectors;
-  }
+  choose_tile(set_.product, set_.product_count, map_.in_channels);
   products_.push_back(nullptr);
   for (int i = 0; i < set_.product_count; ++i)
     if (set_.product[i].vectors == vectors_ && set_.product[i].rows <= rows_) products_.push_back(set_.product + i);

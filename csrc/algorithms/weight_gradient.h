@@ -89,6 +89,8 @@ class WeightGradientPlan final : public Plan {
     return make_pieces(map_.w.map, column_of(t) * map_.w.step + map_.w.first, reached(column_of(t + 1) - column_of(t)));
   }
 
+  template <class Kernel>
+  void choose_tile(const Kernel* table, int count, std::int64_t most_rows);
   void cut_channel_lanes();
   void cut_in_place();
   void cut_dot();

@@ -44,7 +44,7 @@ WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
       frozen_(request.frozen),
       in_vectors_(ceil_div(map.in_channels, set_.lanes)),
       out_vectors_(ceil_div(map.out_channels, set_.lanes)),
-      product_(choose_product()),
+      product_(choose_product(frozen_)),
       weights_(map, request, product_.vectors) {
   products_.push_back(nullptr);
   for (int vectors = 1, i = 0; vectors <= product_.vectors; ++vectors) {
@@ -74,13 +74,13 @@ PlanReport WinogradPlan<T>::report() const {
 // The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
 // the larger tile loads less. Panels are narrow where their transformed weights should stay in L2.
 template <class T>
-const ProductKernel<T>& WinogradPlan<T>::choose_product() const {
+const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
   double best = 0;
   const ProductKernel<T>* chosen = set_.product;
   for (int i = 0; i < set_.product_count; ++i) {
     const ProductKernel<T>& kernel = set_.product[i];
     const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
-    if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen_ && kernel.vectors > 2)) continue;
+    if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen && kernel.vectors > 2)) continue;
     const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
     const double cost = static_cast<double>(parts) * product_cycles(rows, vectors) / rows;
     if (best == 0 || cost < best) best = cost, chosen = &kernel;
@@ -138,7 +138,8 @@ double WinogradPlan<T>::estimate() const {
   for (const Band& b : bands_) tiles += static_cast<double>(tiles_of(b));
   const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
   const double bands = static_cast<double>(bands_.size()) * 200 * vectors;
-  const double product = product_cycles(product_.rows, product_.vectors) / (product_.rows * product_.vectors);
+  const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
+  const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
   const double products = product * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
   const double transforms = groups * (tiles * transform_cycles(tile_size(), in_vectors_, out_vectors_) + bands);
   const double window_bytes = positions * static_cast<double>(in_vectors_ * set_.lanes * element);

@@ -106,7 +106,7 @@ class WinogradPlan final : public Plan {
     return frozen_ ? 0 : positions * chunk_position() + map_.kernel_elements * channel_chunk_ * set_.lanes;
   }
 
-  const ProductKernel<T>& choose_product() const;
+  const ProductKernel<T>& choose_product(bool frozen) const;
   void cut_bands();
   void make_bands();
   double weight_bytes() const;
