@@ -45,8 +45,7 @@ class ShiftGemmPlan final : public Plan {
   ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
   // At nine tenths of the FMA peak. A few out channels are limited by loads: each tap loads a vector of pixels, in two
-  // cache lines, for all of them.
-  // Taps in zero padding are left out where that is worth it. Rows are staged and stored.
+  // cache lines, for all of them. Taps in zero padding are left out where that is worth it. Rows are staged and stored.
   double cycles() const noexcept override {
     const double vectors = static_cast<double>(ceil_div(map_.h.out_size * map_.w.out_size, set_.lanes));
     const auto in = static_cast<double>(map_.in_channels), out = static_cast<double>(map_.out_channels);

@@ -176,8 +176,6 @@ template class WinogradPlan<double>;
 
 namespace {
 
-constexpr std::int64_t fewest_taps = 2, most_taps = 5;
-
 // Whether some map of the pass has so many taps along the axis: of an input gradient, the kernel's elements are dealt
 // out to the residues of the stride.
 bool has_taps(std::int64_t taps, Pass pass, std::int64_t kernel, std::int64_t stride, std::int64_t dilation) {
@@ -189,11 +187,11 @@ const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass == Pass::weight_gradient) return "it computes the forward pass and the input gradient";
   if (p.pass == Pass::forward && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
-  std::int64_t taps = fewest_taps;
-  while (taps <= most_taps && !(has_taps(taps, p.pass, p.kernel_h, p.stride_h, p.dilation_h) &&
-                                has_taps(taps, p.pass, p.kernel_w, p.stride_w, p.dilation_w)))
+  std::int64_t taps = winograd_fewest_taps;
+  while (taps <= winograd_most_taps && !(has_taps(taps, p.pass, p.kernel_h, p.stride_h, p.dilation_h) &&
+                                         has_taps(taps, p.pass, p.kernel_w, p.stride_w, p.dilation_w)))
     ++taps;
-  if (taps > most_taps) return "the kernel is not a square of 2 to 5 taps";
+  if (taps > winograd_most_taps) return "the kernel is not a square of 2 to 5 taps";
   const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
   // Not as a product, which may overflow.
   if (p.dilation_w > most_workspace() / (channels * winograd_positions * dtype_size(p.dtype)))
@@ -226,7 +224,8 @@ std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& requ
 template <class T>
 std::unique_ptr<Plan> make_residue_plan(const ShiftMap& map, const PlanRequest& request) {
   std::unique_ptr<Plan> direct = make_shift_gemm_plan<T>(map, request);
-  if (map.h.count != map.w.count || map.h.count < fewest_taps || map.h.count > most_taps) return direct;
+  if (map.h.count != map.w.count || map.h.count < winograd_fewest_taps || map.h.count > winograd_most_taps)
+    return direct;
   std::unique_ptr<Plan> plan = make_map_plan<T>(map, request);
   return plan->cycles() < direct->cycles() ? std::move(plan) : std::move(direct);
 }

@@ -47,7 +47,7 @@ class WinogradPlan final : public Plan {
 
  private:
   static constexpr std::int64_t window = winograd_window_size, positions = winograd_positions, element = sizeof(T);
-  static constexpr std::int64_t most_taps = 5;
+  static constexpr std::int64_t transformed_together = 4;  // in channels whose weights are transformed at a time
 
   // Rows phase, phase + dilation, .. of the output, the first of them a band's; columns [x0, x1).
   struct Band {
@@ -102,9 +102,8 @@ class WinogradPlan final : public Plan {
   std::int64_t outputs_size() const { return tile_size() * band_width() * set_.lanes; }
   std::int64_t line_size() const { return ceil_div(band_width(), set_.lanes) * set_.lanes; }
   std::int64_t direct_size() const { return tile_size() * set_.lanes * line_size(); }
-  std::int64_t weights_size() const {
-    return frozen_ ? 0 : positions * chunk_position() + map_.kernel_elements * channel_chunk_ * set_.lanes;
-  }
+  std::int64_t scratch_size() const { return map_.kernel_elements * transformed_together * set_.lanes; }
+  std::int64_t weights_size() const { return frozen_ ? 0 : positions * chunk_position() + scratch_size(); }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
   void cut_bands();

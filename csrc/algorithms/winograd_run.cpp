@@ -7,13 +7,12 @@ namespace tileconv {
 template <class T>
 void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
   if (!frozen_) return weights_.pack(map_, v, threads_, packed);
-  const auto size = static_cast<std::size_t>(window * map_.kernel_elements * set_.lanes * element);
+  const auto size = static_cast<std::size_t>(scratch_size() * element);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
     T* const panel = static_cast<T*>(packed) + task * positions * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
-    for (std::int64_t c = 0; c < map_.in_channels; c += window)
-      transform_weights(v, nullptr, task / panels(), task % panels(), c, std::min(window, map_.in_channels - c),
-                        scratch, panel + c * panel_columns(), position_size());
+    transform_weights(v, nullptr, task / panels(), task % panels(), 0, map_.in_channels, scratch, panel,
+                      position_size());
   });
 }
 
@@ -97,17 +96,16 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std
                                         std::ptrdiff_t out_position) const {
   const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements;
   const std::int64_t tap_size = panels ? weights_.columns() : lanes;
-  std::ptrdiff_t tap_at[most_taps * most_taps];
+  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
   for (std::int64_t i = 0; i < taps(); ++i)
     for (std::int64_t j = 0; j < taps(); ++j)
       tap_at[i * taps() + j] = map_.kernel_index(h_.original(i), w_.original(j)) * tap_size;
   // A few channels of all vectors at a time: what they write to the 36 positions stays in L1 until its lines are full.
-  constexpr std::int64_t together = 4;
   const bool adjacent = map_.weight_in == elements;
   const std::int64_t begin = panel_begin(panel);
-  for (std::int64_t first = 0; first < channels; first += together)
+  for (std::int64_t first = 0; first < channels; first += transformed_together)
     for (std::int64_t vector = begin; vector < panel_begin(panel + 1); ++vector) {
-      const std::int64_t count = std::min(together, channels - first), channel = c + first;
+      const std::int64_t count = std::min(transformed_together, channels - first), channel = c + first;
       const T* from = scratch;
       if (panels)
         from = panels + panel * weights_.panel_size() + weights_.columns() + channel * weights_.channel_size() +
@@ -205,7 +203,7 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band(b).x1 - band(b).x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
-  Tap tap_at[most_taps * most_taps];  // in the map's order
+  Tap tap_at[winograd_most_taps * winograd_most_taps];  // in the map's order
   for (std::int64_t i = 0; i < taps(); ++i)
     for (std::int64_t j = 0; j < taps(); ++j)
       tap_at[i * taps() + j] = {h_.original(i) * pitch() + w_.original(j) * w_.dilation, map_.kernel_index(i, j)};

@@ -209,6 +209,7 @@ struct ChannelProductArgs {
 // kernel of `taps` x `taps` gives `outputs` x `outputs` of a window, outputs = 7 - taps. Of the 36 products of a tile,
 // position p = 6 * row + column lies p * ..._position elements from the first.
 constexpr int winograd_window_size = 6, winograd_positions = winograd_window_size * winograd_window_size;
+constexpr int winograd_fewest_taps = 2, winograd_most_taps = 5;
 
 template <class T>
 struct WinogradInputArgs {

@@ -131,18 +131,20 @@ TILECONV_INLINE void winograd_taps(const Vec<T> (&from)[taps], Vec<T>* to, int s
   using V = Vec<T>;
   const V third = V::broadcast(T(1) / T(3));
   V even = from[0], odd = from[1];
-  V at_half = from[taps - 1], at_minus_two = from[taps - 1];
+  V at_half = from[taps - 1], at_minus_two = from[0];  // the former times 2^(taps - 1)
   TILECONV_UNROLL
   for (int j = 2; j < taps; ++j) (j % 2 ? odd : even) = (j % 2 ? odd : even) + from[j];
   TILECONV_UNROLL
   for (int j = taps - 2; j >= 0; --j) {
-    at_half = V::fma(V::broadcast(T(0.5)), at_half, from[j]);
-    at_minus_two = V::fma(V::broadcast(T(-2)), at_minus_two, from[j]);
+    at_half = V::fma(V::broadcast(T(1 << (taps - 1 - j))), from[j], at_half);
   }
+  TILECONV_UNROLL
+  for (int j = 1; j < taps; ++j)
+    at_minus_two = V::fma(V::broadcast(T(j % 2 ? -(1 << j) : 1 << j)), from[j], at_minus_two);
   to[0] = from[0];
   to[step] = third * (even + odd);
   to[2 * step] = third * (odd - even);
-  to[3 * step] = V::broadcast(T(-16) / T(15)) * at_half;
+  to[3 * step] = V::broadcast(T(-16) / T(15) / T(1 << (taps - 1))) * at_half;
   to[4 * step] = V::broadcast(T(1) / T(15)) * at_minus_two;
   to[5 * step] = from[taps - 1];
 }
