@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +18,10 @@ from checks import assert_accurate, assert_every_run, runs
 TAPS = range(2, 6)
 """Of a kernel along an axis. A window of 6 x 6 gives 7 - taps outputs along each."""
 
+DILATIONS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("dilation", [(1, 1), (2, 1), (1, 3), (3, 2)], ids=str)
-def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
+
+def unfinished_tiles(mode: str, dilation: tuple[int, int]) -> Iterator[tuple[Case, tuple[int, int]]]:
     """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
     for taps in TAPS:
         lowest = [max(1, 6 - (taps - 1) * d) for d in dilation]  # inputs have room for every mode's padding
@@ -28,7 +30,43 @@ def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -
                 size = height + (taps - 1) * dilation[0] - 3, width + (taps - 1) * dilation[1] - 3
                 kernel = (taps, taps)
                 case = Case("tile", 3, *size, 5, kernel, (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
-                assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
+                yield case, (height, width)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dilation", DILATIONS, ids=str)
+def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
+    for case, (height, width) in unfinished_tiles(mode, dilation):
+        assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dilation", DILATIONS, ids=str)
+def test_weight_gradients_of_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
+    for case, (height, width) in unfinished_tiles(mode, dilation):
+        case = replace(case, batch=2, bias=False)
+        assert_weight_gradient(case, gradients.normals(case, height + 31 * width))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("taps", "dilation"), [(2, 1), (3, 1), (3, 5), (4, 1), (5, 1)])
+def test_weight_gradients_of_many_strips(taps: int, dilation: int, batch: int, dtype: str, isa: str) -> None:
+    """Blocks of channels, parts of the panels, strips of one image and of several; values not finite in any of them."""
+    kernel, padding = (taps, taps), (taps // 2,) * 4
+    case = Case("strips", 70, 45, 83, 99, kernel, (1, 1), padding, (dilation, dilation), batch=batch, dtype=dtype)
+    operands = gradients.normals(case)
+    assert_weight_gradient(case, operands)
+    operands.x[-1, 69, 20, 81] = np.nan
+    operands.g[0, 98, 30, 2] = 5e37
+    assert_weight_gradient(case, operands)
+
+
+def assert_weight_gradient(case: Case, operands: gradients.Operands) -> None:
+    expected = operands.expected("weight_gradient", case.options)
+    for label, _, run in gradients.gradient_runs(case, "weight_gradient", operands, ["winograd"]):
+        out = np.full(expected.shape, np.nan, operands.x.dtype)
+        assert_accurate(run(out), expected, label)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -24,7 +24,7 @@ WeightGradientPlan<T>::WeightGradientPlan(const PlanRequest& request)
       set_(kernel_set<T>(*request.kernels)),
       grad_rows_(request.layout.grad_output_rows),
       batch_(map_.batch),
-      channel_lanes_(2 * map_.out_channels >= set_.lanes),
+      channel_lanes_(map_.out_channels > 1 && 2 * map_.out_channels >= set_.lanes),
       tap_rows_(channel_lanes_ && map_.w.difference == 1 && map_.w.count > map_.in_channels && map_.w.count > 3) {
   in_place_ = channel_lanes_ && map_.collapsed;
   swapped_ = in_place_ && map_.in_channels < map_.out_channels && 2 * map_.in_channels >= set_.lanes;
@@ -54,15 +54,21 @@ WeightGradientPlan<T>::WeightGradientPlan(const PlanRequest& request)
 
 template <class T>
 double WeightGradientPlan<T>::cycles() const noexcept {
-  const double macs = static_cast<double>(map_.groups * map_.out_channels * map_.steps()) *
-                      static_cast<double>(map_.h.out_size * map_.w.out_size);
-  if (channel_lanes_) return macs / set_.lanes;
-  // Dot: a row's vectors for every element of the kernels, and what a row, staging and a group cost besides.
+  if (channel_lanes_) {
+    // At seven tenths of the FMA peak.
+    const double used = skips_ ? map_.h.used_share() * map_.w.used_share() : 1;
+    const std::int64_t vectors = ceil_div(map_.out_channels, set_.lanes) * map_.steps();
+    return 0.7 * used * static_cast<double>(map_.groups * vectors) *
+           static_cast<double>(map_.h.out_size * map_.w.out_size);
+  }
+  // Dot: a row's vectors for every element of the kernels, which the more of them cross a cache line the wider they
+  // are, and what a row, staging and a group cost besides.
+  const double vector = 0.8 + 0.8 * static_cast<double>(set_.lanes * element) / 64;
   const auto rows = static_cast<double>(map_.groups * map_.h.out_size);
   const auto elements = static_cast<double>(map_.out_channels * map_.steps());
   const auto pixels = static_cast<double>(map_.in_channels * map_.h.step * map_.w.out_size * map_.w.step);
   const double staged = map_.w.step == 1 ? pixels / set_.lanes : pixels;
-  return rows * (1.6 * static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * elements + staged + 12) +
+  return rows * (vector * static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * elements + staged + 12) +
          200.0 * static_cast<double>(map_.groups);
 }
 

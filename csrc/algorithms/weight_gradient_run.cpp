@@ -193,6 +193,7 @@ void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) co
                          (t.group * map_.in_channels + t.c0) * plane + t.x0;
   ProductArgs<T> a{};
   a.row = plane;
+  a.row_step = 1;
   a.column_step = columns;
   a.steps = t.x1 - t.x0;
   a.accumulate = !t.fresh;

@@ -10,11 +10,6 @@
 namespace tileconv {
 namespace {
 
-// Cycles of a register tile of the products, for a step of its sums.
-double product_cycles(double rows, double vectors) {
-  return std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
-}
-
 // Of the vectors of channels of a tile: the transforms, and staging and transposing the pixels that are not shared with
 // the tile before.
 double transform_cycles(std::int64_t outputs, std::int64_t in_vectors, std::int64_t out_vectors) {
@@ -36,25 +31,18 @@ std::int64_t best_workspace(double weights) {
 template <class T>
 WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
     : map_(map),
-      h_(map.h),
-      w_(map.w),
       set_(kernel_set<T>(*request.kernels)),
-      kernel_(set_.winograd[map.h.count - set_.winograd->taps]),
+      kernel_(find_winograd(set_, map.h.count)),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
       in_vectors_(ceil_div(map.in_channels, set_.lanes)),
       out_vectors_(ceil_div(map.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
+      windows_(map, set_, most_tiles()),
       weights_(map, request, product_.vectors) {
-  products_.push_back(nullptr);
-  for (int vectors = 1, i = 0; vectors <= product_.vectors; ++vectors) {
-    while (set_.product[i].vectors != vectors) ++i;
-    products_.push_back(set_.product + i);
-  }
-  cut_bands();
-  make_bands();
+  cut_strips();
   from_panels_ =
-      map_.scattered_weights() && (map_.kernel_elements > taps() * taps() || bands_per_image() > strip_bands_);
+      map_.scattered_weights() && (map_.kernel_elements > taps() * taps() || windows_.bands_per_image() > strip_bands_);
   cycles_ = estimate();
   make_tasks(request.threads);
 }
@@ -65,9 +53,9 @@ PlanReport WinogradPlan<T>::report() const {
   return {"F(" + square(kernel_.outputs) + ", " + square(kernel_.taps) + "), products " +
               std::to_string(product_.rows) + "x" + std::to_string(product_.vectors),
           threads_,
-          {{"tiles_per_band", band_tiles_},
+          {{"tiles_per_band", windows_.band_tiles()},
            {"bands_per_strip", strip_bands_},
-           {"bands_per_image", bands_per_image()},
+           {"bands_per_image", windows_.bands_per_image()},
            {"channels_per_chunk", channel_chunk_}}};
 }
 
@@ -91,37 +79,18 @@ const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
 // How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
 // products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
-void WinogradPlan<T>::cut_bands() {
+std::int64_t WinogradPlan<T>::most_tiles() const {
   const std::int64_t tile_bytes = positions * (in_vectors_ * set_.lanes + panel_columns()) * element;
-  const std::int64_t tiles =
-      std::max<std::int64_t>(4, (frozen_ ? best_workspace(weight_bytes()) : most_workspace()) / tile_bytes);
-  // A band's columns are cut in blocks that hold one tile of every phase.
-  const std::int64_t d = w_.dilation, blocks = std::max<std::int64_t>(1, ceil_div(w_.out_size, tile_size() * d));
-  constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
-  const std::int64_t most = std::max<std::int64_t>(1, std::min(tiles, widest) / d);
-  band_tiles_ = d * ceil_div(blocks, ceil_div(blocks, most));
-  strip_bands_ = std::max<std::int64_t>(1, tiles / band_tiles_);
+  return std::max<std::int64_t>(4, (frozen_ ? best_workspace(weight_bytes()) : most_workspace()) / tile_bytes);
+}
+
+template <class T>
+void WinogradPlan<T>::cut_strips() {
+  strip_bands_ = std::max<std::int64_t>(1, most_tiles() / windows_.band_tiles());
   // Chunks show in the bits, so there is one size for all plans. A chunk of a packed panel stays in L1 while all tiles
   // of a position pass; one that is transformed on the way stays in L2 while all positions do.
   constexpr std::int64_t most_channels = 64;
   channel_chunk_ = ceil_div(map_.in_channels, std::max<std::int64_t>(1, ceil_div(map_.in_channels, most_channels)));
-}
-
-template <class T>
-void WinogradPlan<T>::make_bands() {
-  for (std::int64_t x0 = 0; x0 < w_.out_size; x0 += band_width()) {
-    const std::int64_t x1 = std::min(w_.out_size, x0 + band_width());
-    // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
-    const std::int64_t reach = x1 - x0 + (taps() - 1) * w_.dilation;
-    std::vector<StagePiece> pieces = make_pieces(w_.map, x0 + w_.first, reach);
-    pieces.back().length += pitch() - reach;
-    pieces_.push_back(std::move(pieces));
-    for (std::int64_t phase = 0; phase < h_.phases(); ++phase) {
-      const std::int64_t rows = ceil_div(h_.out_size - phase, h_.dilation);
-      for (std::int64_t row = 0; row < rows; row += tile_size())
-        bands_.push_back({phase, row / tile_size(), std::min(tile_size(), rows - row), x0, x1, pieces_.size() - 1});
-    }
-  }
 }
 
 // Of all groups, transformed.
@@ -135,13 +104,13 @@ double WinogradPlan<T>::weight_bytes() const {
 template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0;
-  for (const Band& b : bands_) tiles += static_cast<double>(tiles_of(b));
+  for (const Band& b : windows_.bands()) tiles += static_cast<double>(windows_.tiles_of(b));
   const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
-  const double bands = static_cast<double>(bands_.size()) * 200 * vectors;
+  const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
   const double products = product * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
-  const double transforms = groups * (tiles * transform_cycles(tile_size(), in_vectors_, out_vectors_) + bands);
+  const double transforms = groups * (tiles * transform_cycles(kernel_.outputs, in_vectors_, out_vectors_) + bands);
   const double window_bytes = positions * static_cast<double>(in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes)));
@@ -161,9 +130,9 @@ void WinogradPlan<T>::make_tasks(int threads) {
   threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
   if (threads_ == 1) return;
   constexpr std::int64_t least_tiles = 24;  // fewer do not pay for the weights' way from L3
-  const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * bands_per_image());
+  const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * windows_.bands_per_image());
   const std::int64_t strips = ceil_div(bands, strip_bands_);
-  const std::int64_t most = std::max(strips, bands * band_tiles_ / least_tiles);
+  const std::int64_t most = std::max(strips, bands * windows_.band_tiles() / least_tiles);
   strip_bands_ = ceil_div(bands, std::min(most, ceil_div(strips, threads_) * threads_));
   const std::int64_t tasks = ceil_div(bands, strip_bands_) * map_.groups;
   constexpr std::int64_t tasks_a_thread = 8;
@@ -179,33 +148,33 @@ namespace {
 // Whether some map of the pass has so many taps along the axis: of an input gradient, the kernel's elements are dealt
 // out to the residues of the stride.
 bool has_taps(std::int64_t taps, Pass pass, std::int64_t kernel, std::int64_t stride, std::int64_t dilation) {
-  const std::int64_t period = pass == Pass::forward ? 1 : stride / std::gcd(stride, dilation);
+  const std::int64_t period = pass != Pass::input_gradient ? 1 : stride / std::gcd(stride, dilation);
   return taps == kernel / period || taps == ceil_div(kernel, period);
 }
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
-  if (p.pass == Pass::weight_gradient) return "it computes the forward pass and the input gradient";
-  if (p.pass == Pass::forward && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
+  if (p.pass != Pass::input_gradient && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
   std::int64_t taps = winograd_fewest_taps;
   while (taps <= winograd_most_taps && !(has_taps(taps, p.pass, p.kernel_h, p.stride_h, p.dilation_h) &&
                                          has_taps(taps, p.pass, p.kernel_w, p.stride_w, p.dilation_w)))
     ++taps;
   if (taps > winograd_most_taps) return "the kernel is not a square of 2 to 5 taps";
-  const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
+  const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   // Not as a product, which may overflow.
   if (p.dilation_w > most_workspace() / (channels * winograd_positions * dtype_size(p.dtype)))
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }
 
-// Products at the FMA peak and transforms of estimate(), if every tile were full; of strided gradients, a quarter of
-// all sums.
+// Products at the FMA peak and transforms of estimate(), if every tile were full; of strided and weight gradients, a
+// quarter of all sums.
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const bool forward = p.pass == Pass::forward;
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   if (p.stride_h != 1 || p.stride_w != 1) return p.macs_per_image() / static_cast<double>(lanes) / 8;
+  if (p.pass == Pass::weight_gradient) return p.macs_per_image() / static_cast<double>(lanes) / 8;
   const std::int64_t outputs = winograd_window_size + 1 - p.kernel_h;
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
   const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), lanes);
@@ -236,6 +205,7 @@ std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   const bool strided = p.stride_h != 1 || p.stride_w != 1;
   if (p.pass == Pass::input_gradient)
     return make_input_gradient_plan<T>(request, {strided ? make_residue_plan<T> : make_map_plan<T>});
+  if (p.pass == Pass::weight_gradient) return make_winograd_weight_gradient_plan<T>(request);
   return make_map_plan<T>(forward_map(p, request.layout), request);
 }
 

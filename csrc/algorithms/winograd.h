@@ -1,9 +1,7 @@
 // winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7: a quarter to a third of the
 // multiply-adds of the direct sum (the mathematics are in kernels/winograd.inl.h).
 //
-// The unit of work is a band: m rows of outputs, `dilation` apart, which a row of tiles covers, or a part of their
-// width. Outputs `dilation` columns apart make tiles of their own, interleaved with the others. Bands are fixed by the
-// problem alone. A strip of them is one task:
+// The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
 //   stage 6 rows of a vector of channels, transpose them, transform every window     -> products[position][tile][in]
 //   for each panel of out channels, for each position: a plain matrix product        -> sums[position][tile][out]
 //   transform the sums, transpose them into rows of the output
@@ -18,6 +16,7 @@
 #include "../plan.h"
 #include "../shift_map.h"
 #include "weight_panels.h"
+#include "winograd_windows.h"
 
 namespace tileconv {
 
@@ -28,8 +27,7 @@ class WinogradPlan final : public Plan {
 
   double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
-    return (windows_size() + sums_size() + staged_size() + transposed_size() + outputs_size() + direct_size() +
-            weights_size()) *
+    return (windows_size() + sums_size() + windows_.scratch_size() + outputs_size() + direct_size() + weights_size()) *
            element;
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
@@ -49,34 +47,13 @@ class WinogradPlan final : public Plan {
   static constexpr std::int64_t window = winograd_window_size, positions = winograd_positions, element = sizeof(T);
   static constexpr std::int64_t transformed_together = 4;  // in channels whose weights are transformed at a time
 
-  // Rows phase, phase + dilation, .. of the output, the first of them a band's; columns [x0, x1).
-  struct Band {
-    std::int64_t phase, tile_row, rows, x0, x1;
-    std::size_t pieces;  // its columns
-  };
+  using Band = typename WinogradWindows<T>::Band;
   struct Workspace {
-    T *windows, *sums, *staged, *transposed, *outputs, *direct, *weights;
+    T *windows, *sums, *scratch, *outputs, *direct, *weights;
     const T* panels;  // of the group; nullptr if weights are not in panels
   };
 
-  // One axis: coordinates in ascending order, whatever the order of the map's taps is.
-  struct Axis {
-    std::int64_t out_size, taps, dilation, first;  // output t and tap i read t + first + i * dilation
-    bool reversed;                                 // tap i is the map's tap taps - 1 - i
-    AxisMap map;
-    explicit Axis(const MapAxis& axis)
-        : out_size(axis.out_size),
-          taps(axis.count),
-          dilation(axis.difference < 0 ? -axis.difference : axis.difference),
-          first(axis.tap(axis.difference < 0 ? axis.count - 1 : 0)),
-          reversed(axis.difference < 0),
-          map(axis.map) {}
-    std::int64_t phases() const { return std::min(dilation, out_size); }
-    std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
-  };
-
   std::int64_t taps() const { return kernel_.taps; }
-  std::int64_t tile_size() const { return kernel_.outputs; }
   std::int64_t panels() const { return ceil_div(out_vectors_, product_.vectors); }
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
   std::int64_t panel_columns() const { return product_.vectors * set_.lanes; }
@@ -85,53 +62,32 @@ class WinogradPlan final : public Plan {
   std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
   std::int64_t group_size() const { return panels() * positions * position_size(); }
 
-  // Strides keep off multiples of a page, where the 36 positions or the rows of a register tile would compete for the
-  // same cache sets.
-  std::int64_t apart(std::int64_t size) const { return size * element % 1024 == 0 ? size + set_.lanes : size; }
-  std::int64_t strip_tiles() const { return strip_bands_ * band_tiles_; }
+  std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
+  std::int64_t strip_tiles() const { return strip_bands_ * windows_.band_tiles(); }
   std::int64_t window_row() const { return apart(in_vectors_ * set_.lanes); }
   std::int64_t window_position() const { return apart(strip_tiles() * window_row()); }
   std::int64_t windows_size() const { return positions * window_position(); }
   std::int64_t sum_position() const { return apart(strip_tiles() * panel_columns()); }
   std::int64_t sums_size() const { return positions * sum_position(); }
-  std::int64_t band_width() const { return band_tiles_ * tile_size(); }
-  std::int64_t pitch() const { return band_width() + (taps() - 1) * w_.dilation; }
-  std::int64_t staged_channel() const { return window * pitch() + set_.lanes; }
-  std::int64_t staged_size() const { return set_.lanes * (staged_channel() + set_.lanes); }
-  std::int64_t transposed_size() const { return window * pitch() * set_.lanes; }
-  std::int64_t outputs_size() const { return tile_size() * band_width() * set_.lanes; }
-  std::int64_t line_size() const { return ceil_div(band_width(), set_.lanes) * set_.lanes; }
-  std::int64_t direct_size() const { return tile_size() * set_.lanes * line_size(); }
-  std::int64_t scratch_size() const { return map_.kernel_elements * transformed_together * set_.lanes; }
-  std::int64_t weights_size() const { return frozen_ ? 0 : positions * chunk_position() + scratch_size(); }
+  std::int64_t outputs_size() const { return kernel_.outputs * windows_.band_width() * set_.lanes; }
+  std::int64_t line_size() const { return ceil_div(windows_.band_width(), set_.lanes) * set_.lanes; }
+  std::int64_t direct_size() const { return kernel_.outputs * set_.lanes * line_size(); }
+  std::int64_t kernel_scratch() const { return map_.kernel_elements * transformed_together * set_.lanes; }
+  std::int64_t weights_size() const { return frozen_ ? 0 : positions * chunk_position() + kernel_scratch(); }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
-  void cut_bands();
-  void make_bands();
+  std::int64_t most_tiles() const;
+  void cut_strips();
   double weight_bytes() const;
   double estimate() const;
   void make_tasks(int threads);
 
-  // Tiles of a band whose first output column is `phase` columns from its left end.
-  std::int64_t phase_tiles(const Band& b, std::int64_t phase) const {
-    const std::int64_t width = b.x1 - b.x0 - phase;
-    return width <= 0 ? 0 : ceil_div(width, tile_size() * w_.dilation);
-  }
-  std::int64_t tiles_of(const Band& b) const {
-    std::int64_t tiles = 0;
-    for (std::int64_t phase = 0; phase < w_.dilation; ++phase) tiles += phase_tiles(b, phase);
-    return tiles;
-  }
   std::int64_t channels_of(std::int64_t vector, std::int64_t channels) const {
     return std::min<std::int64_t>(set_.lanes, channels - vector * set_.lanes);
   }
-  const Band& band(std::int64_t b) const { return bands_[static_cast<std::size_t>(b % bands_per_image())]; }
-  std::int64_t image(std::int64_t b) const { return b / bands_per_image(); }
-  std::int64_t bands_per_image() const { return static_cast<std::int64_t>(bands_.size()); }
   T* output(const ConvViews& v, std::int64_t n, std::int64_t channel, const Band& b, std::int64_t row) const {
-    const std::int64_t y = b.phase + h_.dilation * (b.tile_row * tile_size() + row);
-    return reinterpret_cast<T*>(v.out + n * v.out_stride[0] + channel * v.out_stride[1] + y * v.out_stride[2] +
-                                b.x0 * v.out_stride[3]);
+    return reinterpret_cast<T*>(v.out + n * v.out_stride[0] + channel * v.out_stride[1] +
+                                windows_.row(b, row) * v.out_stride[2] + b.x0 * v.out_stride[3]);
   }
   const T* group_weights(const ConvViews& v, std::int64_t group) const {
     return reinterpret_cast<const T*>(v.weight) + group * map_.out_channels * map_.in_channels * map_.kernel_elements;
@@ -139,10 +95,6 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
-  void stage(const ConvViews& v, std::int64_t n, std::int64_t group, const Band& b, std::int64_t vector,
-             T* staged) const;
-  void transform_windows(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
-                         std::int64_t first_tile) const;
   void transform_weights(const ConvViews& v, const T* panels, std::int64_t group, std::int64_t panel, std::int64_t c,
                          std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
@@ -153,22 +105,22 @@ class WinogradPlan final : public Plan {
                     std::int64_t vector) const;
 
   ShiftMap map_;
-  Axis h_, w_;
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
   std::string isa_;
   bool frozen_;
   std::int64_t in_vectors_, out_vectors_;
   const ProductKernel<T>& product_;  // the largest register tile of the products
+  WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
   bool from_panels_ = false;
-  std::int64_t band_tiles_ = 1, strip_bands_ = 1, channel_chunk_ = 1;
-  std::vector<Band> bands_;  // of one image
-  std::vector<std::vector<StagePiece>> pieces_;
-  std::vector<const ProductKernel<T>*> products_;  // for each count of vectors, tiles of 1, 2, .. rows
+  std::int64_t strip_bands_ = 1, channel_chunk_ = 1;
   double cycles_ = 0;
   std::int64_t splits_ = 1;  // of the panels, for more tasks
   int threads_ = 1;
 };
+
+template <class T>
+std::unique_ptr<Plan> make_winograd_weight_gradient_plan(const PlanRequest& request);
 
 }  // namespace tileconv

@@ -7,7 +7,7 @@ namespace tileconv {
 template <class T>
 void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
   if (!frozen_) return weights_.pack(map_, v, threads_, packed);
-  const auto size = static_cast<std::size_t>(scratch_size() * element);
+  const auto size = static_cast<std::size_t>(kernel_scratch() * element);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
     T* const panel = static_cast<T*>(packed) + task * positions * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
@@ -18,7 +18,7 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
 
 template <class T>
 void WinogradPlan<T>::run(const ConvViews& v, const void* packed) const {
-  const std::int64_t bands = map_.batch * bands_per_image(), strips = ceil_div(bands, strip_bands_);
+  const std::int64_t bands = map_.batch * windows_.bands_per_image(), strips = ceil_div(bands, strip_bands_);
   parallel_for(map_.groups * strips * splits_, threads_, [&](std::int64_t task) {
     const std::int64_t split = task % splits_, strip = task / splits_ % strips, group = task / splits_ / strips;
     run_strip(v, packed, group, split_at(bands, strips, strip), split_at(bands, strips, strip + 1),
@@ -32,58 +32,24 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   Workspace w{};
   w.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
   w.sums = w.windows + windows_size();
-  w.staged = w.sums + sums_size();
-  w.transposed = w.staged + staged_size();
-  w.outputs = w.transposed + transposed_size();
+  w.scratch = w.sums + sums_size();
+  w.outputs = w.scratch + windows_.scratch_size();
   w.direct = w.outputs + outputs_size();
   w.weights = w.direct + direct_size();
   w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   std::int64_t tiles = 0;
   for (std::int64_t b = begin; b < end; ++b) {
-    transform_windows(v, w, group, b, tiles);
-    tiles += tiles_of(band(b));
+    windows_.transform(v, b, group * map_.in_channels, map_.in_channels, w.scratch, w.windows + tiles * window_row(),
+                       window_position(), window_row());
+    tiles += windows_.tiles_of(windows_.band(b));
   }
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
     multiply(v, w, transformed, group, panel, tiles);
     std::int64_t first_tile = 0;
     for (std::int64_t b = begin; b < end; ++b) {
       finish(v, w, group, panel, b, first_tile);
-      first_tile += tiles_of(band(b));
-    }
-  }
-}
-
-// Six rows of the band for a vector of channels; zeros where the band has no use for a row.
-template <class T>
-void WinogradPlan<T>::stage(const ConvViews& v, std::int64_t n, std::int64_t group, const Band& b, std::int64_t vector,
-                            T* staged) const {
-  const auto& pieces = pieces_[b.pieces];
-  const char* const source =
-      v.input + n * v.input_stride[0] + (group * map_.in_channels + vector * set_.lanes) * v.input_stride[1];
-  for (std::int64_t i = 0; i < window; ++i) {
-    const std::int64_t row = b.phase + h_.first + h_.dilation * (b.tile_row * tile_size() + i);
-    const std::int64_t from = i < b.rows + taps() - 1 ? h_.map(row) : -1;
-    set_.stage({staged + i * pitch(), staged_channel(), from < 0 ? nullptr : source + from * v.input_stride[2],
-                v.input_stride[1], v.input_stride[3], channels_of(vector, map_.in_channels), pieces.data(),
-                static_cast<std::int64_t>(pieces.size()), pitch()});
-  }
-}
-
-template <class T>
-void WinogradPlan<T>::transform_windows(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
-                                        std::int64_t first_tile) const {
-  const std::int64_t lanes = set_.lanes, d = w_.dilation;
-  for (std::int64_t vector = 0; vector < in_vectors_; ++vector) {
-    stage(v, image(b), group, band(b), vector, w.staged);
-    set_.pack({w.staged, staged_channel(), 1, channels_of(vector, map_.in_channels), lanes, window * pitch(),
-               w.transposed, lanes});
-    T* out = w.windows + first_tile * window_row() + vector * lanes;
-    for (std::int64_t phase = 0; phase < d; ++phase) {
-      const std::int64_t tiles = phase_tiles(band(b), phase);
-      kernel_.input(
-          {w.transposed + phase * lanes, pitch() * lanes, d * lanes, out, window_position(), window_row(), tiles});
-      out += tiles * window_row();
+      first_tile += windows_.tiles_of(windows_.band(b));
     }
   }
 }
@@ -99,7 +65,7 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std
   std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
   for (std::int64_t i = 0; i < taps(); ++i)
     for (std::int64_t j = 0; j < taps(); ++j)
-      tap_at[i * taps() + j] = map_.kernel_index(h_.original(i), w_.original(j)) * tap_size;
+      tap_at[i * taps() + j] = map_.kernel_index(windows_.h.original(i), windows_.w.original(j)) * tap_size;
   // A few channels of all vectors at a time: what they write to the 36 positions stays in L1 until its lines are full.
   const bool adjacent = map_.weight_in == elements;
   const std::int64_t begin = panel_begin(panel);
@@ -128,9 +94,10 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
                                std::int64_t panel, std::int64_t tiles) const {
   const std::int64_t parts = ceil_div(tiles, product_.rows), chunks = ceil_div(map_.in_channels, channel_chunk_);
   const ProductKernel<T>* const kernels =
-      products_[static_cast<std::size_t>(panel_begin(panel + 1) - panel_begin(panel))];
+      find_products(set_, static_cast<int>(panel_begin(panel + 1) - panel_begin(panel)));
   ProductArgs<T> a{};
   a.row = window_row();
+  a.row_step = 1;
   a.column_step = a.out_row = panel_columns();
   a.prefetch_step = packed ? ceil_div(panel_columns(), parts) : 0;
   const auto chunk_begin = [&](std::int64_t chunk) { return split_at(map_.in_channels, chunks, chunk); };
@@ -165,8 +132,9 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
 template <class T>
 void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel,
                              std::int64_t b, std::int64_t first_tile) const {
-  const std::int64_t lanes = set_.lanes, d = w_.dilation, width = band(b).x1 - band(b).x0;
-  const std::ptrdiff_t out_row = band_width() * lanes, step = v.out_stride[3] / element;
+  const Band& band = windows_.band(b);
+  const std::int64_t lanes = set_.lanes, d = windows_.w.dilation, width = band.x1 - band.x0;
+  const std::ptrdiff_t out_row = windows_.band_width() * lanes, step = v.out_stride[3] / element;
   T bias[64 / sizeof(float)];
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const std::int64_t channels = channels_of(vector, map_.out_channels);
@@ -176,17 +144,17 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_
     const T* sums = w.sums + first_tile * panel_columns() + (vector - panel_begin(panel)) * lanes;
     bool finite = true;
     for (std::int64_t phase = 0; phase < d; ++phase) {
-      const std::int64_t tiles = phase_tiles(band(b), phase);
-      finite &= kernel_.output(
-          {sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row, d * lanes, tiles});
+      const std::int64_t tiles = windows_.phase_tiles(band, phase);
+      finite &= kernel_.output({sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row,
+                                d * lanes, kernel_.outputs * d * lanes, tiles});
       sums += tiles * panel_columns();
     }
     if (!finite) {
       sum_directly(v, w, group, b, vector);
       continue;
     }
-    for (std::int64_t row = 0; row < band(b).rows; ++row) {
-      T* const out = output(v, image(b), channel, band(b), row);
+    for (std::int64_t row = 0; row < band.rows; ++row) {
+      T* const out = output(v, windows_.image(b), channel, band, row);
       const bool adjacent = step == 1 || width == 1;
       set_.pack({w.outputs + row * out_row, lanes, 1, width, width, channels, adjacent ? out : w.direct,
                  adjacent ? v.out_stride[1] / element : width});
@@ -200,28 +168,31 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_
 template <class T>
 void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
                                    std::int64_t vector) const {
-  const std::int64_t lanes = set_.lanes, line = line_size(), width = band(b).x1 - band(b).x0;
+  const Band& band = windows_.band(b);
+  const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
   Tap tap_at[winograd_most_taps * winograd_most_taps];  // in the map's order
   for (std::int64_t i = 0; i < taps(); ++i)
     for (std::int64_t j = 0; j < taps(); ++j)
-      tap_at[i * taps() + j] = {h_.original(i) * pitch() + w_.original(j) * w_.dilation, map_.kernel_index(i, j)};
+      tap_at[i * taps() + j] = {
+          windows_.h.original(i) * windows_.pitch() + windows_.w.original(j) * windows_.w.dilation,
+          map_.kernel_index(i, j)};
   constexpr std::int64_t most_rows = 8;
   GemmArgs<T> a{};
   a.taps = tap_at;
   a.tap_count = taps() * taps();
-  a.input_step = staged_channel();
+  a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
   a.partial_row = a.out_channel_stride = line;
   for (std::int64_t in_vector = 0; in_vector < in_vectors_; ++in_vector) {
-    stage(v, image(b), group, band(b), in_vector, w.staged);
     a.steps = channels_of(in_vector, map_.in_channels);
-    for (std::int64_t row = 0; row < band(b).rows; ++row)
+    windows_.stage(v, band, windows_.image(b), group * map_.in_channels + in_vector * lanes, a.steps, w.scratch);
+    for (std::int64_t row = 0; row < band.rows; ++row)
       for (std::int64_t k = 0; k < channels; k += most_rows)
         for (std::int64_t x = 0; x < width; x += lanes) {
-          a.input = w.staged + row * pitch() + x;
+          a.input = w.scratch + row * windows_.pitch() + x;
           a.weights =
               group_weights(v, group) + (vector * lanes + k) * map_.weight_out + in_vector * lanes * map_.weight_in;
           a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;
@@ -231,8 +202,8 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
               .run(a);
         }
   }
-  for (std::int64_t row = 0; row < band(b).rows; ++row)
-    set_.spread({w.direct + row * lanes * line, line, channels, width, output(v, image(b), channel, band(b), row),
+  for (std::int64_t row = 0; row < band.rows; ++row)
+    set_.spread({w.direct + row * lanes * line, line, channels, width, output(v, windows_.image(b), channel, band, row),
                  v.out_stride[1] / element, v.out_stride[3] / element});
 }
 

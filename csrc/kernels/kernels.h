@@ -222,13 +222,13 @@ struct WinogradInputArgs {
 
 // The products of one position, a plain matrix product: for row m and column n < vectors * lanes of the kernel
 //   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over s < steps of
-//                          rows[m * row + s] * columns[s * column_step + n]
+//                          rows[m * row + s * row_step] * columns[s * column_step + n]
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
 // than the whole. A cache line is fetched into L2 for each step, prefetch_step elements apart.
 template <class T>
 struct ProductArgs {
   const T* rows;
-  std::ptrdiff_t row;
+  std::ptrdiff_t row, row_step;
   const T* columns;
   std::ptrdiff_t column_step;
   std::int64_t steps;
@@ -245,15 +245,15 @@ struct ProductKernel {
   void (*run)(const ProductArgs<T>&) noexcept;
 };
 
-// The sums of a row of tiles to outputs: (y, x) of the row's outputs x outputs * tiles is the vector out + y * out_row
-// + x * out_column.
+// The sums of a row of tiles to outputs: (y, x) of tile t is the vector out + t * out_tile + y * out_row + x *
+// out_column for y, x < outputs.
 template <class T>
 struct WinogradOutputArgs {
   const T* input;
   std::ptrdiff_t input_position, input_tile;
   const T* bias;  // a vector
   T* out;
-  std::ptrdiff_t out_row, out_column;
+  std::ptrdiff_t out_row, out_column, out_tile;
   std::int64_t tiles;
 };
 

@@ -116,7 +116,7 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
       }
     }
     input += a.input_tile;
-    out += outputs * a.out_column;
+    out += a.out_tile;
   }
   T lane[lanes];
   finite.store(lane);
@@ -193,7 +193,7 @@ void product(const ProductArgs<T>& a) noexcept {
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
   const T *left = a.rows, *right = a.columns, *ahead = a.prefetch;
-  const std::ptrdiff_t row = a.row, column_step = a.column_step, ahead_step = a.prefetch_step;
+  const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step, ahead_step = a.prefetch_step;
   for (std::int64_t s = a.steps; s > 0; --s) {
     TILECONV_PREFETCH_L2(ahead);
     V column[vectors];
@@ -213,7 +213,7 @@ void product(const ProductArgs<T>& a) noexcept {
     }
     ahead += ahead_step;
     right += column_step;
-    ++left;
+    left += row_step;
   }
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {

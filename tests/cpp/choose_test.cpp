@@ -101,7 +101,7 @@ TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
           problem.pass = pass;
           const std::string measured = choices[name + ":" + pass_name(pass)][std::string(table->isa) + "_" + dtype];
           EXPECT_EQ(choose({problem, table, 1, false, {}}, "auto").algorithm->name, measured)
-              << name << ", " << problem.describe() << " on " << table->isa;
+              << name << ":" << pass_name(pass) << ", " << problem.describe() << " on " << table->isa;
         }
       }
   set_cache_sizes(own);

@@ -62,8 +62,8 @@ struct Row {
     for (std::size_t p = 0; p < positions; ++p)
       for (std::size_t i = 0; i < static_cast<std::size_t>(position); ++i)
         windows[p * static_cast<std::size_t>(position) + i] *= weights[p * lanes + i % lanes];
-    return kernel.output(
-        {windows.data(), position, set.lanes, bias.data(), out.data(), row, std::ptrdiff_t{column} * set.lanes, tiles});
+    return kernel.output({windows.data(), position, set.lanes, bias.data(), out.data(), row,
+                          std::ptrdiff_t{column} * set.lanes, std::ptrdiff_t{outputs} * column * set.lanes, tiles});
   }
 };
 
@@ -129,21 +129,25 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
       rows = kernel.rows, vectors = kernel.vectors;
       const std::ptrdiff_t columns = vectors * set.lanes, room = columns + 3;
       for (const std::int64_t steps : {1, 2, 17})
-        for (const bool accumulate : {false, true}) {
+        for (const auto& [accumulate, adjacent_rows] :
+             {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
           Random random(8);
-          const std::ptrdiff_t row = steps + 2;
-          Guarded<T> left(static_cast<std::size_t>((rows - 1) * row + steps), Edge::end),
+          // Either the steps of a row are adjacent, or the rows of a step.
+          const std::ptrdiff_t row = adjacent_rows ? 1 : steps + 2, step = adjacent_rows ? rows + 2 : 1;
+          Guarded<T> left(static_cast<std::size_t>((rows - 1) * row + (steps - 1) * step + 1), Edge::end),
               right(static_cast<std::size_t>((steps - 1) * room + columns), Edge::end),
               out(static_cast<std::size_t>((rows - 1) * room + columns), Edge::end);
           fill_integers(left, random);
           fill_integers(right, random);
           fill_integers(out, random);
           const std::vector<T> before(out.begin(), out.end());
-          kernel.run({left.data(), row, right.data(), room, steps, right.data(), 0, accumulate, out.data(), room});
+          kernel.run(
+              {left.data(), row, step, right.data(), room, steps, right.data(), 0, accumulate, out.data(), room});
           for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
             const std::ptrdiff_t m = at / room, n = at % room;
             T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
-            for (std::int64_t s = 0; s < steps && n < columns; ++s) sum += left[m * row + s] * right[s * room + n];
+            for (std::int64_t s = 0; s < steps && n < columns; ++s)
+              sum += left[m * row + s * step] * right[s * room + n];
             ASSERT_EQ(out[at], sum) << rows << " x " << vectors << ", " << steps << " steps, row " << m << ", column "
                                     << n;
           }

@@ -1,0 +1,63 @@
+// The bands of a map and their windows.
+#include "winograd_windows.h"
+
+namespace tileconv {
+
+template <class T>
+WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles)
+    : h(map.h), w(map.w), set_(set), kernel_(find_winograd(set, map.h.count)) {
+  // A band's columns are cut in blocks that hold one tile of every phase.
+  const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(w.out_size, tile_size() * w.dilation));
+  constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
+  const std::int64_t most = std::max<std::int64_t>(1, std::min(most_tiles, widest) / w.dilation);
+  band_tiles_ = w.dilation * ceil_div(blocks, ceil_div(blocks, most));
+  for (std::int64_t x0 = 0; x0 < w.out_size; x0 += band_width()) {
+    const std::int64_t x1 = std::min(w.out_size, x0 + band_width());
+    // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
+    const std::int64_t reach = x1 - x0 + (w.taps - 1) * w.dilation;
+    std::vector<StagePiece> pieces = make_pieces(w.map, x0 + w.first, reach);
+    pieces.back().length += pitch() - reach;
+    pieces_.push_back(std::move(pieces));
+    for (std::int64_t phase = 0; phase < h.phases(); ++phase) {
+      const std::int64_t rows = ceil_div(h.out_size - phase, h.dilation);
+      for (std::int64_t row = 0; row < rows; row += tile_size())
+        bands_.push_back({phase, row / tile_size(), std::min(tile_size(), rows - row), x0, x1, pieces_.size() - 1});
+    }
+  }
+}
+
+template <class T>
+void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
+                               std::int64_t channels, T* staged) const {
+  const auto& pieces = pieces_[b.pieces];
+  const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
+  for (std::int64_t i = 0; i < winograd_window_size; ++i) {
+    const std::int64_t from = i < b.rows + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
+    set_.stage({staged + i * pitch(), channel_pitch(), from < 0 ? nullptr : source + from * v.input_stride[2],
+                v.input_stride[1], v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()),
+                pitch()});
+  }
+}
+
+template <class T>
+void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t b, std::int64_t channel, std::int64_t channels,
+                                   T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
+  const std::int64_t lanes = set_.lanes, d = w.dilation;
+  T* const transposed = scratch + staged_size();
+  for (std::int64_t c = 0; c < channels; c += lanes) {
+    const std::int64_t together = std::min(lanes, channels - c);
+    stage(v, band(b), image(b), channel + c, together, scratch);
+    set_.pack({scratch, channel_pitch(), 1, together, lanes, winograd_window_size * pitch(), transposed, lanes});
+    T* to = out + c;
+    for (std::int64_t phase = 0; phase < d; ++phase) {
+      const std::int64_t tiles = phase_tiles(band(b), phase);
+      kernel_.input({transposed + phase * lanes, pitch() * lanes, d * lanes, to, out_position, out_tile, tiles});
+      to += tiles * out_tile;
+    }
+  }
+}
+
+template class WinogradWindows<float>;
+template class WinogradWindows<double>;
+
+}  // namespace tileconv

@@ -1,0 +1,115 @@
+// What Winograd's algorithm reads of a map's input: bands of tiles, their rows in scratch, their transformed windows.
+//
+// A band is m rows of outputs, `dilation` apart, which a row of tiles covers, or a part of their width. Outputs
+// `dilation` columns apart make tiles of their own, interleaved with the others. Bands are fixed by the problem alone.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "../plan.h"
+#include "../shift_map.h"
+
+namespace tileconv {
+
+template <class T>
+class WinogradWindows {
+ public:
+  // Rows phase, phase + dilation, .. of the output, the first of them tile_row tiles further; columns [x0, x1).
+  struct Band {
+    std::int64_t phase, tile_row, rows, x0, x1;
+    std::size_t pieces;  // its columns
+  };
+
+  // One axis: coordinates in ascending order, whatever the order of the map's taps is.
+  struct Axis {
+    std::int64_t out_size, taps, dilation, first;  // output t and tap i read t + first + i * dilation
+    bool reversed;                                 // tap i is the map's tap taps - 1 - i
+    AxisMap map;
+    explicit Axis(const MapAxis& axis)
+        : out_size(axis.out_size),
+          taps(axis.count),
+          dilation(axis.difference < 0 ? -axis.difference : axis.difference),
+          first(axis.tap(axis.difference < 0 ? axis.count - 1 : 0)),
+          reversed(axis.difference < 0),
+          map(axis.map) {}
+    std::int64_t phases() const { return std::min(dilation, out_size); }
+    std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
+  };
+
+  // Bands of at most most_tiles tiles.
+  WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles);
+
+  const Axis h, w;
+  std::int64_t tile_size() const { return kernel_.outputs; }
+  std::int64_t band_tiles() const { return band_tiles_; }  // of a full one
+  std::int64_t band_width() const { return band_tiles_ * tile_size(); }
+  std::int64_t bands_per_image() const { return static_cast<std::int64_t>(bands_.size()); }
+  const std::vector<Band>& bands() const { return bands_; }  // of one image
+  // Band b of the batch and its image.
+  const Band& band(std::int64_t b) const { return bands_[static_cast<std::size_t>(b % bands_per_image())]; }
+  std::int64_t image(std::int64_t b) const { return b / bands_per_image(); }
+  // The band's row i in terms of the output.
+  std::int64_t row(const Band& b, std::int64_t i) const {
+    return b.phase + h.dilation * (b.tile_row * tile_size() + i);
+  }
+  // Tiles of a band whose first output column is `phase` columns from its left end.
+  std::int64_t phase_tiles(const Band& b, std::int64_t phase) const {
+    const std::int64_t width = b.x1 - b.x0 - phase;
+    return width <= 0 ? 0 : ceil_div(width, tile_size() * w.dilation);
+  }
+  std::int64_t tiles_of(const Band& b) const {
+    std::int64_t tiles = 0;
+    for (std::int64_t phase = 0; phase < w.dilation; ++phase) tiles += phase_tiles(b, phase);
+    return tiles;
+  }
+
+  // Six rows of the band, `pitch` elements apart, for up to a vector of channels, channel_pitch apart; zeros where the
+  // band has no use for a row. `staged` has room for staged_size elements.
+  std::int64_t pitch() const { return band_width() + (w.taps - 1) * w.dilation; }
+  std::int64_t channel_pitch() const { return winograd_window_size * pitch() + set_.lanes; }
+  std::int64_t staged_size() const { return set_.lanes * (channel_pitch() + set_.lanes); }
+  void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
+             T* staged) const;
+
+  // The transformed windows of `channels` channels of band b: position p of tile t and channel c is
+  // out[p * out_position + t * out_tile + c], in whole vectors of channels.
+  std::int64_t scratch_size() const { return staged_size() + winograd_window_size * pitch() * set_.lanes; }
+  void transform(const ConvViews& v, std::int64_t b, std::int64_t channel, std::int64_t channels, T* scratch, T* out,
+                 std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
+
+ private:
+  const KernelSet<T>& set_;
+  const WinogradKernel<T>& kernel_;
+  std::int64_t band_tiles_;
+  std::vector<Band> bands_;
+  std::vector<std::vector<StagePiece>> pieces_;
+};
+
+// The kernels for so many taps.
+template <class T>
+const WinogradKernel<T>& find_winograd(const KernelSet<T>& set, std::int64_t taps) noexcept {
+  return set.winograd[taps - set.winograd->taps];
+}
+
+// Register tiles of the products with so many vectors and 1, 2, .. rows.
+template <class T>
+const ProductKernel<T>* find_products(const KernelSet<T>& set, int vectors) noexcept {
+  const ProductKernel<T>* kernel = set.product;
+  while (kernel->vectors != vectors) ++kernel;
+  return kernel;
+}
+
+// Strides keep off multiples of a page, where the 36 positions or the rows of a register tile would compete for the
+// same cache sets.
+template <class T>
+std::int64_t winograd_apart(std::int64_t size, int lanes) noexcept {
+  return size * static_cast<std::int64_t>(sizeof(T)) % 1024 == 0 ? size + lanes : size;
+}
+
+// Cycles of a register tile of the products, for a step of its sums.
+inline double product_cycles(double rows, double vectors) noexcept {
+  return std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
+}
+
+}  // namespace tileconv
