@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product, repeat
 
 import numpy as np
 import pytest
@@ -15,22 +16,24 @@ import tileconv as tc
 from cases import DTYPES, MODES, Case
 from checks import assert_accurate, assert_every_run, runs
 
-TAPS = range(2, 6)
-"""Of a kernel along an axis. A window of 6 x 6 gives 7 - taps outputs along each."""
+KERNELS = [kernel for taps in range(2, 6) for kernel in ((taps, taps), (taps, 1), (1, taps))]
+"""A window of 6 gives 7 - taps outputs along an axis. One with a single tap is not transformed."""
 
 DILATIONS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
 
 def unfinished_tiles(mode: str, dilation: tuple[int, int]) -> Iterator[tuple[Case, tuple[int, int]]]:
     """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
-    for taps in TAPS:
-        lowest = [max(1, 6 - (taps - 1) * d) for d in dilation]  # inputs have room for every mode's padding
-        for height in range(lowest[0], lowest[0] + (7 - taps) * dilation[0] + 1):
-            for width in range(lowest[1], lowest[1] + (7 - taps) * dilation[1] + 1):
-                size = height + (taps - 1) * dilation[0] - 3, width + (taps - 1) * dilation[1] - 3
-                kernel = (taps, taps)
-                case = Case("tile", 3, *size, 5, kernel, (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
-                yield case, (height, width)
+    for kernel in KERNELS:
+        sizes = []
+        for taps, d in zip(kernel, dilation):
+            lowest = max(1, 6 - (taps - 1) * d)  # inputs have room for every mode's padding
+            outputs = 7 - taps if taps > 1 else 1
+            sizes.append(range(lowest, lowest + outputs * d + 1))
+        for height, width in product(*sizes):
+            size = height + (kernel[0] - 1) * dilation[0] - 3, width + (kernel[1] - 1) * dilation[1] - 3
+            case = Case("tile", 3, *size, 5, kernel, (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
+            yield case, (height, width)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -50,10 +53,12 @@ def test_weight_gradients_of_every_unfinished_tile(mode: str, dilation: tuple[in
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize(("taps", "dilation"), [(2, 1), (3, 1), (3, 5), (4, 1), (5, 1)])
-def test_weight_gradients_of_many_strips(taps: int, dilation: int, batch: int, dtype: str, isa: str) -> None:
+@pytest.mark.parametrize(("kernel", "dilation"), [*zip(KERNELS, repeat(1)), ((3, 3), 5), ((1, 3), 7)], ids=str)
+def test_weight_gradients_of_many_strips(
+    kernel: tuple[int, int], dilation: int, batch: int, dtype: str, isa: str
+) -> None:
     """Blocks of channels, parts of the panels, strips of one image and of several; values not finite in any of them."""
-    kernel, padding = (taps, taps), (taps // 2,) * 4
+    padding = kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2
     case = Case("strips", 70, 45, 83, 99, kernel, (1, 1), padding, (dilation, dilation), batch=batch, dtype=dtype)
     operands = gradients.normals(case)
     assert_weight_gradient(case, operands)
@@ -72,7 +77,7 @@ def assert_weight_gradient(case: Case, operands: gradients.Operands) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("taps", "stride"), [(3, 2), (4, 2), (5, 2), (7, 3)])
 def test_strided_input_gradients(taps: int, stride: int, mode: str, isa: str) -> None:
-    """Residues of two taps and more along both axes are transformed, those of fewer are not: all in one gradient."""
+    """Residues of several taps along both axes, along one, along none: all in one gradient."""
     padding, strides = (1, 2, 2, 1), (stride, stride)
     case = Case("strided", 64, 83, 86, 64, (taps, taps), strides, padding, padding_mode=mode)
     operands = gradients.normals(case)

@@ -10,20 +10,22 @@
 namespace tileconv {
 namespace {
 
-// Of the vectors of channels of a tile: the transforms, and staging and transposing the pixels that are not shared with
-// the tile before.
-double transform_cycles(std::int64_t outputs, std::int64_t in_vectors, std::int64_t out_vectors) {
-  const auto m = static_cast<double>(outputs);
-  return static_cast<double>(in_vectors) * (60 + 60 * m) + static_cast<double>(out_vectors) * (140 + 10 * m * m);
+// Of the vectors of channels of a tile: the transforms, and what is copied.
+template <class T>
+double transform_cycles(const WinogradKernel<T>& kernel, std::int64_t in_vectors, std::int64_t out_vectors) {
+  const double outputs = 4.0 * kernel.positions() + 13.0 * kernel.outputs_h() * kernel.outputs_w();
+  return static_cast<double>(in_vectors) * window_cycles(kernel) + static_cast<double>(out_vectors) * outputs;
 }
 
 // Of a strip's windows and sums.
 std::int64_t most_workspace() { return std::min<std::int64_t>(3 * cache_sizes().l2, std::int64_t{3} << 20); }
 
-// What L2 holds is enough, unless the strips' passes over `weights` bytes are what takes time.
-std::int64_t best_workspace(double weights) {
-  return weights > 8 * static_cast<double>(cache_sizes().l2) ? most_workspace()
-                                                             : std::min(cache_sizes().l2, most_workspace());
+// Half of L2, if the other half holds a good part of `weights` bytes. L2 or more, the more it takes to bring the
+// weights in for each strip: from L3, or as they are transformed anew.
+std::int64_t best_workspace(double weights, bool frozen) {
+  const auto l2 = static_cast<double>(cache_sizes().l2);
+  if (weights <= 1.5 * l2) return std::min(cache_sizes().l2 / 2, most_workspace());
+  return frozen && weights <= 8 * l2 ? std::min(cache_sizes().l2, most_workspace()) : most_workspace();
 }
 
 }  // namespace
@@ -32,7 +34,7 @@ template <class T>
 WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
     : map_(map),
       set_(kernel_set<T>(*request.kernels)),
-      kernel_(find_winograd(set_, map.h.count)),
+      kernel_(*find_winograd(set_, map.h.count, map.w.count)),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
       in_vectors_(ceil_div(map.in_channels, set_.lanes)),
@@ -42,21 +44,20 @@ WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
       weights_(map, request, product_.vectors) {
   cut_strips();
   from_panels_ =
-      map_.scattered_weights() && (map_.kernel_elements > taps() * taps() || windows_.bands_per_image() > strip_bands_);
+      map_.scattered_weights() && (map_.kernel_elements > map_.taps() || windows_.bands_per_image() > strip_bands_);
   cycles_ = estimate();
   make_tasks(request.threads);
 }
 
 template <class T>
 PlanReport WinogradPlan<T>::report() const {
-  const auto square = [](int n) { return std::to_string(n) + "x" + std::to_string(n); };
-  return {"F(" + square(kernel_.outputs) + ", " + square(kernel_.taps) + "), products " +
-              std::to_string(product_.rows) + "x" + std::to_string(product_.vectors),
-          threads_,
-          {{"tiles_per_band", windows_.band_tiles()},
-           {"bands_per_strip", strip_bands_},
-           {"bands_per_image", windows_.bands_per_image()},
-           {"channels_per_chunk", channel_chunk_}}};
+  return {
+      winograd_name(kernel_) + ", products " + std::to_string(product_.rows) + "x" + std::to_string(product_.vectors),
+      threads_,
+      {{"tiles_per_band", windows_.band_tiles()},
+       {"bands_per_strip", strip_bands_},
+       {"bands_per_image", windows_.bands_per_image()},
+       {"channels_per_chunk", channel_chunk_}}};
 }
 
 // The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
@@ -80,8 +81,8 @@ const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
 // products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
 std::int64_t WinogradPlan<T>::most_tiles() const {
-  const std::int64_t tile_bytes = positions * (in_vectors_ * set_.lanes + panel_columns()) * element;
-  return std::max<std::int64_t>(4, (frozen_ ? best_workspace(weight_bytes()) : most_workspace()) / tile_bytes);
+  const std::int64_t tile_bytes = positions() * (in_vectors_ * set_.lanes + panel_columns()) * element;
+  return std::max<std::int64_t>(4, best_workspace(weight_bytes(), frozen_) / tile_bytes);
 }
 
 template <class T>
@@ -96,7 +97,8 @@ void WinogradPlan<T>::cut_strips() {
 // Of all groups, transformed.
 template <class T>
 double WinogradPlan<T>::weight_bytes() const {
-  return positions * static_cast<double>(map_.groups * in_vectors_ * out_vectors_ * set_.lanes * set_.lanes * element);
+  return static_cast<double>(positions() * map_.groups * in_vectors_ * out_vectors_ * set_.lanes * set_.lanes *
+                             element);
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
@@ -109,16 +111,16 @@ double WinogradPlan<T>::estimate() const {
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
-  const double products = product * groups * tiles * positions * static_cast<double>(map_.in_channels * out_vectors_);
-  const double transforms = groups * (tiles * transform_cycles(kernel_.outputs, in_vectors_, out_vectors_) + bands);
-  const double window_bytes = positions * static_cast<double>(in_vectors_ * set_.lanes * element);
+  const double products = product * groups * tiles * static_cast<double>(positions() * map_.in_channels * out_vectors_);
+  const double transforms = groups * (tiles * transform_cycles(kernel_, in_vectors_, out_vectors_) + bands);
+  const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
-  const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes)));
+  const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes, true)));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
-  const auto taps = static_cast<double>(kernel_.taps * kernel_.taps);
+  const auto taps = static_cast<double>(map_.taps());
   const double transformed = groups * static_cast<double>(map_.in_channels * out_vectors_) *
-                             (strips * (130 + 10 * taps) + 1.5 * taps * set_.lanes);
+                             (strips * (3.6 * static_cast<double>(positions()) + 10 * taps) + 1.5 * taps * set_.lanes);
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
   const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
   return margin * (sums + transforms + groups * 2000);
@@ -145,43 +147,50 @@ template class WinogradPlan<double>;
 
 namespace {
 
-// Whether some map of the pass has so many taps along the axis: of an input gradient, the kernel's elements are dealt
-// out to the residues of the stride.
-bool has_taps(std::int64_t taps, Pass pass, std::int64_t kernel, std::int64_t stride, std::int64_t dilation) {
-  const std::int64_t period = pass != Pass::input_gradient ? 1 : stride / std::gcd(stride, dilation);
-  return taps == kernel / period || taps == ceil_div(kernel, period);
+bool has_kernel(std::int64_t taps_h, std::int64_t taps_w) {
+  return find_winograd(kernels_baseline.f32, taps_h, taps_w) != nullptr;
+}
+
+// Whether some map of the pass has taps that there are kernels for: of an input gradient, the kernel's elements are
+// dealt out to the residues of the stride.
+bool has_kernel(const ConvProblem& p) {
+  if (p.pass != Pass::input_gradient) return has_kernel(p.kernel_h, p.kernel_w);
+  const auto period = [](std::int64_t stride, std::int64_t dilation) { return stride / std::gcd(stride, dilation); };
+  const std::int64_t period_h = period(p.stride_h, p.dilation_h), period_w = period(p.stride_w, p.dilation_w);
+  for (const std::int64_t taps_h : {p.kernel_h / period_h, ceil_div(p.kernel_h, period_h)})
+    for (const std::int64_t taps_w : {p.kernel_w / period_w, ceil_div(p.kernel_w, period_w)})
+      if (has_kernel(taps_h, taps_w)) return true;
+  return false;
 }
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass != Pass::input_gradient && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
-  std::int64_t taps = winograd_fewest_taps;
-  while (taps <= winograd_most_taps && !(has_taps(taps, p.pass, p.kernel_h, p.stride_h, p.dilation_h) &&
-                                         has_taps(taps, p.pass, p.kernel_w, p.stride_w, p.dilation_w)))
-    ++taps;
-  if (taps > winograd_most_taps) return "the kernel is not a square of 2 to 5 taps";
+  if (!has_kernel(p)) return "the kernel is neither a square of 2 to 5 taps nor one row or column of them";
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   // Not as a product, which may overflow.
-  if (p.dilation_w > most_workspace() / (channels * winograd_positions * dtype_size(p.dtype)))
+  constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;
+  if (p.dilation_w > most_workspace() / (channels * most_positions * dtype_size(p.dtype)))
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }
 
 // Products at the FMA peak and transforms of estimate(), if every tile were full; of strided and weight gradients, a
 // quarter of all sums.
+template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
+  const KernelSet<T>& set = kernel_set<T>(*request.kernels);
+  if (p.stride_h != 1 || p.stride_w != 1 || p.pass == Pass::weight_gradient)
+    return p.macs_per_image() / static_cast<double>(set.lanes) / 8;
   const bool forward = p.pass == Pass::forward;
-  const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
-  if (p.stride_h != 1 || p.stride_w != 1) return p.macs_per_image() / static_cast<double>(lanes) / 8;
-  if (p.pass == Pass::weight_gradient) return p.macs_per_image() / static_cast<double>(lanes) / 8;
-  const std::int64_t outputs = winograd_window_size + 1 - p.kernel_h;
+  const WinogradKernel<T>& kernel = *find_winograd(set, p.kernel_h, p.kernel_w);
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
-  const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), lanes);
-  const std::int64_t tiles =
-      ceil_div(forward ? p.out_h : p.in_h, outputs) * ceil_div(forward ? p.out_w : p.in_w, outputs);
-  return static_cast<double>(p.groups * tiles) * (0.5 * winograd_positions * static_cast<double>(in * out) +
-                                                  transform_cycles(outputs, ceil_div(in, lanes), out));
+  const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), set.lanes);
+  const std::int64_t tiles = ceil_div(forward ? p.out_h : p.in_h, kernel.outputs_h()) *
+                             ceil_div(forward ? p.out_w : p.in_w, kernel.outputs_w());
+  return static_cast<double>(p.groups * tiles) * (0.5 * static_cast<double>(kernel.positions() * in * out) +
+                                                  transform_cycles(kernel, ceil_div(in, set.lanes), out));
 }
 
 template <class T>
@@ -193,8 +202,7 @@ std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& requ
 template <class T>
 std::unique_ptr<Plan> make_residue_plan(const ShiftMap& map, const PlanRequest& request) {
   std::unique_ptr<Plan> direct = make_shift_gemm_plan<T>(map, request);
-  if (map.h.count != map.w.count || map.h.count < winograd_fewest_taps || map.h.count > winograd_most_taps)
-    return direct;
+  if (!has_kernel(map.h.count, map.w.count)) return direct;
   std::unique_ptr<Plan> plan = make_map_plan<T>(map, request);
   return plan->cycles() < direct->cycles() ? std::move(plan) : std::move(direct);
 }
@@ -215,7 +223,9 @@ const Algorithm winograd_algorithm = {
     "winograd",
     "error below 1e-5 (float32) and 1e-13 (float64) of the largest output",
     unsupported,
-    least_cycles,
+    [](const PlanRequest& r) {
+      return r.problem.dtype == DType::float32 ? least_cycles<float>(r) : least_cycles<double>(r);
+    },
     [](const PlanRequest& r) { return r.problem.dtype == DType::float32 ? prepare<float>(r) : prepare<double>(r); },
 };
 

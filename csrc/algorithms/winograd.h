@@ -1,5 +1,6 @@
-// winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7: a quarter to a third of the
-// multiply-adds of the direct sum (the mathematics are in kernels/winograd.inl.h).
+// winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7, a quarter to a third of the
+// multiply-adds of the direct sum; and kernels of one row or column by F(m, r), half of them (the mathematics are in
+// kernels/winograd.inl.h).
 //
 // The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
 //   stage 6 rows of a vector of channels, transpose them, transform every window     -> products[position][tile][in]
@@ -44,7 +45,7 @@ class WinogradPlan final : public Plan {
   PlanReport report() const override;
 
  private:
-  static constexpr std::int64_t window = winograd_window_size, positions = winograd_positions, element = sizeof(T);
+  static constexpr std::int64_t element = sizeof(T);
   static constexpr std::int64_t transformed_together = 4;  // in channels whose weights are transformed at a time
 
   using Band = typename WinogradWindows<T>::Band;
@@ -53,27 +54,27 @@ class WinogradPlan final : public Plan {
     const T* panels;  // of the group; nullptr if weights are not in panels
   };
 
-  std::int64_t taps() const { return kernel_.taps; }
+  std::int64_t positions() const { return kernel_.positions(); }
   std::int64_t panels() const { return ceil_div(out_vectors_, product_.vectors); }
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
   std::int64_t panel_columns() const { return product_.vectors * set_.lanes; }
   // Packed weights of a group: for each panel, position and in channel, the panel's out channels.
   std::int64_t position_size() const { return apart(map_.in_channels * panel_columns()); }
   std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
-  std::int64_t group_size() const { return panels() * positions * position_size(); }
+  std::int64_t group_size() const { return panels() * positions() * position_size(); }
 
   std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
   std::int64_t strip_tiles() const { return strip_bands_ * windows_.band_tiles(); }
   std::int64_t window_row() const { return apart(in_vectors_ * set_.lanes); }
   std::int64_t window_position() const { return apart(strip_tiles() * window_row()); }
-  std::int64_t windows_size() const { return positions * window_position(); }
+  std::int64_t windows_size() const { return positions() * window_position(); }
   std::int64_t sum_position() const { return apart(strip_tiles() * panel_columns()); }
-  std::int64_t sums_size() const { return positions * sum_position(); }
-  std::int64_t outputs_size() const { return kernel_.outputs * windows_.band_width() * set_.lanes; }
+  std::int64_t sums_size() const { return positions() * sum_position(); }
+  std::int64_t outputs_size() const { return windows_.band_rows() * windows_.band_width() * set_.lanes; }
   std::int64_t line_size() const { return ceil_div(windows_.band_width(), set_.lanes) * set_.lanes; }
-  std::int64_t direct_size() const { return kernel_.outputs * set_.lanes * line_size(); }
+  std::int64_t direct_size() const { return windows_.band_rows() * set_.lanes * line_size(); }
   std::int64_t kernel_scratch() const { return map_.kernel_elements * transformed_together * set_.lanes; }
-  std::int64_t weights_size() const { return frozen_ ? 0 : positions * chunk_position() + kernel_scratch(); }
+  std::int64_t weights_size() const { return frozen_ ? 0 : positions() * chunk_position() + kernel_scratch(); }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
   std::int64_t most_tiles() const;

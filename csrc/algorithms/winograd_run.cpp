@@ -9,7 +9,7 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
   if (!frozen_) return weights_.pack(map_, v, threads_, packed);
   const auto size = static_cast<std::size_t>(kernel_scratch() * element);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
-    T* const panel = static_cast<T*>(packed) + task * positions * position_size();
+    T* const panel = static_cast<T*>(packed) + task * positions() * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
     transform_weights(v, nullptr, task / panels(), task % panels(), 0, map_.in_channels, scratch, panel,
                       position_size());
@@ -63,10 +63,10 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std
   const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements;
   const std::int64_t tap_size = panels ? weights_.columns() : lanes;
   std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-  for (std::int64_t i = 0; i < taps(); ++i)
-    for (std::int64_t j = 0; j < taps(); ++j)
-      tap_at[i * taps() + j] = map_.kernel_index(windows_.h.original(i), windows_.w.original(j)) * tap_size;
-  // A few channels of all vectors at a time: what they write to the 36 positions stays in L1 until its lines are full.
+  for (std::int64_t i = 0; i < map_.h.count; ++i)
+    for (std::int64_t j = 0; j < map_.w.count; ++j)
+      tap_at[i * map_.w.count + j] = map_.kernel_index(windows_.h.original(i), windows_.w.original(j)) * tap_size;
+  // A few channels of all vectors at a time: what they write to the positions stays in L1 until its lines are full.
   const bool adjacent = map_.weight_in == elements;
   const std::int64_t begin = panel_begin(panel);
   for (std::int64_t first = 0; first < channels; first += transformed_together)
@@ -115,16 +115,16 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
     }
   };
   if (packed) {
-    const T* const weights = packed + panel * positions * position_size();
-    for (std::int64_t position = 0; position < positions; ++position)
+    const T* const weights = packed + panel * positions() * position_size();
+    for (std::int64_t position = 0; position < positions(); ++position)
       for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
         multiply_chunk(position, chunk, weights + position * position_size() + chunk_begin(chunk) * panel_columns());
     return;
   }
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     transform_weights(v, w.panels, group, panel, chunk_begin(chunk), chunk_begin(chunk + 1) - chunk_begin(chunk),
-                      w.weights + positions * chunk_position(), w.weights, chunk_position());
-    for (std::int64_t position = 0; position < positions; ++position)
+                      w.weights + positions() * chunk_position(), w.weights, chunk_position());
+    for (std::int64_t position = 0; position < positions(); ++position)
       multiply_chunk(position, chunk, w.weights + position * chunk_position());
   }
 }
@@ -133,7 +133,7 @@ template <class T>
 void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel,
                              std::int64_t b, std::int64_t first_tile) const {
   const Band& band = windows_.band(b);
-  const std::int64_t lanes = set_.lanes, d = windows_.w.dilation, width = band.x1 - band.x0;
+  const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes, width = band.x1 - band.x0;
   const std::ptrdiff_t out_row = windows_.band_width() * lanes, step = v.out_stride[3] / element;
   T bias[64 / sizeof(float)];
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
@@ -143,12 +143,11 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_
       bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[channel + k] : T(0);
     const T* sums = w.sums + first_tile * panel_columns() + (vector - panel_begin(panel)) * lanes;
     bool finite = true;
-    for (std::int64_t phase = 0; phase < d; ++phase) {
-      const std::int64_t tiles = windows_.phase_tiles(band, phase);
-      finite &= kernel_.output({sums, sum_position(), panel_columns(), bias, w.outputs + phase * lanes, out_row,
-                                d * lanes, kernel_.outputs * d * lanes, tiles});
+    windows_.for_each_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles) {
+      finite &= kernel_.output({sums, sum_position(), panel_columns(), bias, w.outputs + y * out_row + x * lanes,
+                                out_row, column, kernel_.outputs_w() * column, tiles});
       sums += tiles * panel_columns();
-    }
+    });
     if (!finite) {
       sum_directly(v, w, group, b, vector);
       continue;
@@ -173,15 +172,15 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
   Tap tap_at[winograd_most_taps * winograd_most_taps];  // in the map's order
-  for (std::int64_t i = 0; i < taps(); ++i)
-    for (std::int64_t j = 0; j < taps(); ++j)
-      tap_at[i * taps() + j] = {
+  for (std::int64_t i = 0; i < map_.h.count; ++i)
+    for (std::int64_t j = 0; j < map_.w.count; ++j)
+      tap_at[i * map_.w.count + j] = {
           windows_.h.original(i) * windows_.pitch() + windows_.w.original(j) * windows_.w.dilation,
           map_.kernel_index(i, j)};
   constexpr std::int64_t most_rows = 8;
   GemmArgs<T> a{};
   a.taps = tap_at;
-  a.tap_count = taps() * taps();
+  a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;

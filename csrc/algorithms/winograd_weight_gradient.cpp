@@ -1,10 +1,10 @@
 // The weight gradient of stride 1 by F(r x r, m x m), m + r = 7: in a window of the input, the m x m gradients of a
 // tile's outputs take the place of the kernel, and what comes out are sums for the r x r kernel elements. Of the tiles'
-// 36 products only the sum is transformed back, once:
+// products only the sum is transformed back, once:
 //
 //   grad_weight[k, c] = A^T [ sum over tiles of (G g G^T)[tile, k] * (B^T d B)[tile, c] ] A
 //
-// The windows are those of the forward pass; g is transformed as a kernel of m taps would be. For each of the 36
+// The windows are those of the forward pass; g is transformed as a kernel of m taps would be. For each of the
 // positions, the sum is a matrix product (in channels x tiles) by (tiles x out channels).
 //
 // A task is a block of in channels and a part of the out channels, which it takes a few panels at a time, so that their
@@ -32,7 +32,8 @@ class WinogradWeightGradientPlan final : public Plan {
   explicit WinogradWeightGradientPlan(const PlanRequest& request)
       : map_(forward_map(request.problem, request.layout)),
         set_(kernel_set<T>(*request.kernels)),
-        kernel_(find_winograd(set_, winograd_window_size + 1 - map_.h.count)),
+        kernel_(*find_winograd(set_, winograd_outputs(static_cast<int>(map_.h.count)),
+                               winograd_outputs(static_cast<int>(map_.w.count)))),
         in_vectors_(ceil_div(map_.in_channels, set_.lanes)),
         out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
         windows_(map_, set_, widest_band),
@@ -52,9 +53,7 @@ class WinogradWeightGradientPlan final : public Plan {
   double cycles() const noexcept override { return 1.1 * cycles_; }
   std::int64_t workspace_bytes() const noexcept override { return workspace_; }
   PlanReport report() const override {
-    const auto square = [](int n) { return std::to_string(n) + "x" + std::to_string(n); };
-    return {"F(" + square(kernel_.outputs) + ", " + square(kernel_.taps) + "), products " + std::to_string(cut_.rows) +
-                "x" + std::to_string(cut_.vectors),
+    return {winograd_name(kernel_) + ", products " + std::to_string(cut_.rows) + "x" + std::to_string(cut_.vectors),
             threads_,
             {{"channels_per_block", cut_.block * set_.lanes},
              {"panels_at_a_time", cut_.panels},
@@ -73,7 +72,7 @@ class WinogradWeightGradientPlan final : public Plan {
   }
 
  private:
-  static constexpr std::int64_t positions = winograd_positions, element = sizeof(T);
+  static constexpr std::int64_t element = sizeof(T);
   static constexpr std::int64_t widest_band = 16;        // tiles, of which strips are made
   static constexpr std::int64_t finished_together = 16;  // in channels whose kernels stay in L1 until they are written
 
@@ -93,14 +92,17 @@ class WinogradWeightGradientPlan final : public Plan {
     T *windows, *grads, *sums, *scratch;
   };
 
+  std::int64_t positions() const { return kernel_.positions(); }
   std::int64_t panels() const { return ceil_div(out_vectors_, cut_.vectors); }
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
   std::int64_t columns() const { return cut_.vectors * set_.lanes; }
   std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
-  // m rows of a band for a vector of channels, and then transposed.
-  std::int64_t staged_channel() const { return kernel_.taps * windows_.band_width() + set_.lanes; }
+  // The rows of a band for a vector of channels, and then transposed.
+  std::int64_t staged_channel() const { return windows_.band_rows() * windows_.band_width() + set_.lanes; }
   std::int64_t staged_size() const { return set_.lanes * (staged_channel() + set_.lanes); }
-  std::int64_t grad_scratch() const { return staged_size() + kernel_.taps * windows_.band_width() * set_.lanes; }
+  std::int64_t grad_scratch() const {
+    return staged_size() + windows_.band_rows() * windows_.band_width() * set_.lanes;
+  }
 
   Sizes sizes(const Cut& cut) const {
     Sizes s{};
@@ -109,9 +111,9 @@ class WinogradWeightGradientPlan final : public Plan {
     s.window_position = apart(tiles * s.window_tile);
     s.grad_position = apart(tiles * width);
     s.sum_position = apart(cut.block * set_.lanes * width);
-    s.windows = positions * s.window_position;
-    s.grads = positions * s.grad_position;
-    s.sums = cut.panels * positions * s.sum_position;
+    s.windows = positions() * s.window_position;
+    s.grads = positions() * s.grad_position;
+    s.sums = cut.panels * positions() * s.sum_position;
     const std::int64_t finished = finished_together * map_.taps() * width;
     s.total = s.windows + s.grads + s.sums + std::max({windows_.scratch_size(), grad_scratch(), finished});
     return s;
@@ -143,13 +145,15 @@ template <class T>
 typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choose_cut(bool many_images) const {
   std::int64_t image_tiles = 0;
   for (const auto& band : windows_.bands()) image_tiles += windows_.tiles_of(band);
-  const auto tiles = static_cast<double>(image_tiles), m = static_cast<double>(kernel_.taps);
-  const double windows = tiles * static_cast<double>(in_vectors_) * (60 + 60 * m);
-  const double grads = tiles * static_cast<double>(out_vectors_) * (60 + 45 * m);
+  const auto tiles = static_cast<double>(image_tiles);
+  const double windows =
+      tiles * static_cast<double>(in_vectors_) * window_cycles(*find_winograd(set_, map_.h.count, map_.w.count));
+  const double grads = tiles * static_cast<double>(out_vectors_) *
+                       (2 * static_cast<double>(positions()) + 13 * kernel_.taps_h * kernel_.taps_w);
   const double pairs = static_cast<double>(map_.in_channels * out_vectors_);
-  const double finished = pairs * (140 + 15 * static_cast<double>(map_.taps())) + 2000;
+  const double finished = pairs * (4 * static_cast<double>(positions()) + 15 * static_cast<double>(map_.taps())) + 2000;
   // Elements of one position: those of windows, gradients and sums in L2; those of a strip that pass through L1.
-  const std::int64_t room = std::min<std::int64_t>(cache_sizes().l2, std::int64_t{2} << 20) / element / positions;
+  const std::int64_t room = std::min<std::int64_t>(cache_sizes().l2, std::int64_t{2} << 20) / element / positions();
   const std::int64_t room_l1 = cache_sizes().l1d / 2 / element;
   constexpr std::int64_t fewest_tiles = 4, enough_tiles = 32;  // of a strip; of a strip of several images
   Cut best;
@@ -176,7 +180,8 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
         if (!many_images && 2 * used > room) sums += 6;
         cut.cycles = static_cast<double>(map_.groups) *
                      (windows * (many_images || strips > 1 ? static_cast<double>(parts) : 1) +
-                      grads * static_cast<double>(blocks) + pairs * positions * (products + sums) + finished);
+                      grads * static_cast<double>(blocks) +
+                      pairs * static_cast<double>(positions()) * (products + sums) + finished);
         if (best.cycles == 0 || cut.cycles < best.cycles) best = cut;
       }
   }
@@ -215,11 +220,11 @@ bool WinogradWeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t ba
       for (std::int64_t panel = p0; panel < p1; ++panel) {
         const std::int64_t tiles = for_each_band(
             [&](std::int64_t b, std::int64_t tile) { transform_grads(v, t, panel, b, t.grads + tile * columns()); });
-        multiply(t, panel, tiles, strip > 0, t.sums + (panel - p0) * positions * size_.sum_position);
+        multiply(t, panel, tiles, strip > 0, t.sums + (panel - p0) * positions() * size_.sum_position);
       }
     }
     for (std::int64_t panel = p0; panel < p1; ++panel)
-      finite = finish(v, t, panel, t.sums + (panel - p0) * positions * size_.sum_position) && finite;
+      finite = finish(v, t, panel, t.sums + (panel - p0) * positions() * size_.sum_position) && finite;
   }
   return finite;
 }
@@ -229,28 +234,29 @@ template <class T>
 void WinogradWeightGradientPlan<T>::transform_grads(const ConvViews& v, const Task& t, std::int64_t panel,
                                                     std::int64_t b, T* out) const {
   const auto& band = windows_.band(b);
-  const std::int64_t lanes = set_.lanes, d = windows_.w.dilation, m = kernel_.taps, pitch = windows_.band_width();
+  const std::int64_t lanes = set_.lanes, rows = windows_.band_rows(), pitch = windows_.band_width();
+  const std::int64_t d = windows_.w.dilation;
   const StagePiece piece{0, pitch, 0, band.x1 - band.x0, 0, 1};
   std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-  for (std::int64_t i = 0; i < m; ++i)
-    for (std::int64_t j = 0; j < m; ++j) tap_at[i * m + j] = (i * pitch + j * d) * lanes;
+  for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
+    for (std::int64_t j = 0; j < kernel_.taps_w; ++j) tap_at[i * kernel_.taps_w + j] = (i * pitch + j * d) * lanes;
   T* const transposed = t.scratch + staged_size();
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const std::int64_t k = vector * lanes, channels = std::min(lanes, map_.out_channels - k);
     const char* const source = v.grad_output + windows_.image(b) * v.grad_output_stride[0] +
                                (t.group * map_.out_channels + k) * v.grad_output_stride[1] +
                                band.x0 * v.grad_output_stride[3];
-    for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t i = 0; i < rows; ++i)
       set_.stage({t.scratch + i * pitch, staged_channel(),
                   i < band.rows ? source + windows_.row(band, i) * v.grad_output_stride[2] : nullptr,
                   v.grad_output_stride[1], v.grad_output_stride[3], channels, &piece, 1, pitch});
-    set_.pack({t.scratch, staged_channel(), 1, channels, lanes, m * pitch, transposed, lanes});
+    set_.pack({t.scratch, staged_channel(), 1, channels, lanes, rows * pitch, transposed, lanes});
     T* to = out + (vector - panel_begin(panel)) * lanes;
-    for (std::int64_t phase = 0; phase < d; ++phase) {
-      const std::int64_t tiles = windows_.phase_tiles(band, phase);
-      kernel_.weights({transposed + phase * lanes, tap_at, m * d * lanes, to, size_.grad_position, columns(), tiles});
+    windows_.for_each_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles) {
+      kernel_.weights({transposed + (y * pitch + x) * lanes, tap_at, kernel_.taps_w * d * lanes, to,
+                       size_.grad_position, columns(), tiles});
       to += tiles * columns();
-    }
+    });
   }
 }
 
@@ -266,7 +272,7 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
   a.column_step = a.out_row = columns();
   a.steps = tiles;
   a.accumulate = accumulate;
-  for (std::int64_t position = 0; position < positions; ++position) {
+  for (std::int64_t position = 0; position < positions(); ++position) {
     a.columns = a.prefetch = t.grads + position * size_.grad_position;
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
@@ -281,7 +287,7 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
 template <class T>
 bool WinogradWeightGradientPlan<T>::finish(const ConvViews& v, const Task& t, std::int64_t panel, const T* sums) const {
   const T no_bias[64 / sizeof(float)] = {};
-  const std::int64_t begin = panel_begin(panel), vectors = panel_begin(panel + 1) - begin, r = kernel_.outputs;
+  const std::int64_t begin = panel_begin(panel), vectors = panel_begin(panel + 1) - begin;
   const std::int64_t k = begin * set_.lanes;
   T* const out =
       reinterpret_cast<T*>(v.out) + (t.group * map_.out_channels + k) * map_.steps() + t.channel * map_.taps();
@@ -290,8 +296,8 @@ bool WinogradWeightGradientPlan<T>::finish(const ConvViews& v, const Task& t, st
     const std::int64_t together = std::min(finished_together, t.channels - c), elements = together * map_.taps();
     for (std::int64_t vector = 0; vector < vectors; ++vector)
       finite = kernel_.output({sums + c * columns() + vector * set_.lanes, size_.sum_position, columns(), no_bias,
-                               t.scratch + vector * set_.lanes, r * columns(), columns(), map_.taps() * columns(),
-                               together}) &&
+                               t.scratch + vector * set_.lanes, map_.w.count * columns(), columns(),
+                               map_.taps() * columns(), together}) &&
                finite;
     set_.pack({t.scratch, columns(), 1, elements, elements, std::min(vectors * set_.lanes, map_.out_channels - k),
                out + c * map_.taps(), map_.steps()});

@@ -5,12 +5,14 @@ namespace tileconv {
 
 template <class T>
 WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles)
-    : h(map.h), w(map.w), set_(set), kernel_(find_winograd(set, map.h.count)) {
+    : h(map.h), w(map.w), set_(set), kernel_(*find_winograd(set, map.h.count, map.w.count)) {
+  tile_rows_ = band_rows() / kernel_.outputs_h();
   // A band's columns are cut in blocks that hold one tile of every phase.
-  const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(w.out_size, tile_size() * w.dilation));
-  constexpr std::int64_t widest = 64;  // tiles, whose staged rows leave L1 otherwise
-  const std::int64_t most = std::max<std::int64_t>(1, std::min(most_tiles, widest) / w.dilation);
-  band_tiles_ = w.dilation * ceil_div(blocks, ceil_div(blocks, most));
+  const std::int64_t block = kernel_.outputs_w() * w.dilation;
+  const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(w.out_size, block));
+  constexpr std::int64_t widest = 256;  // outputs, whose staged rows leave L1 otherwise
+  const std::int64_t most = std::max<std::int64_t>(1, std::min(most_tiles / tile_rows_ / w.dilation, widest / block));
+  row_tiles_ = w.dilation * ceil_div(blocks, ceil_div(blocks, most));
   for (std::int64_t x0 = 0; x0 < w.out_size; x0 += band_width()) {
     const std::int64_t x1 = std::min(w.out_size, x0 + band_width());
     // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
@@ -20,8 +22,8 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
     pieces_.push_back(std::move(pieces));
     for (std::int64_t phase = 0; phase < h.phases(); ++phase) {
       const std::int64_t rows = ceil_div(h.out_size - phase, h.dilation);
-      for (std::int64_t row = 0; row < rows; row += tile_size())
-        bands_.push_back({phase, row / tile_size(), std::min(tile_size(), rows - row), x0, x1, pieces_.size() - 1});
+      for (std::int64_t row = 0; row < rows; row += band_rows())
+        bands_.push_back({phase + h.dilation * row, std::min(band_rows(), rows - row), x0, x1, pieces_.size() - 1});
     }
   }
 }
@@ -42,18 +44,18 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
 template <class T>
 void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t b, std::int64_t channel, std::int64_t channels,
                                    T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
-  const std::int64_t lanes = set_.lanes, d = w.dilation;
+  const std::int64_t lanes = set_.lanes;
   T* const transposed = scratch + staged_size();
   for (std::int64_t c = 0; c < channels; c += lanes) {
     const std::int64_t together = std::min(lanes, channels - c);
     stage(v, band(b), image(b), channel + c, together, scratch);
     set_.pack({scratch, channel_pitch(), 1, together, lanes, winograd_window_size * pitch(), transposed, lanes});
     T* to = out + c;
-    for (std::int64_t phase = 0; phase < d; ++phase) {
-      const std::int64_t tiles = phase_tiles(band(b), phase);
-      kernel_.input({transposed + phase * lanes, pitch() * lanes, d * lanes, to, out_position, out_tile, tiles});
+    for_each_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t tiles) {
+      const T* const from = transposed + (row * pitch() + column) * lanes;
+      kernel_.input({from, pitch() * lanes, w.dilation * lanes, to, out_position, out_tile, tiles});
       to += tiles * out_tile;
-    }
+    });
   }
 }
 

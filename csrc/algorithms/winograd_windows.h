@@ -1,10 +1,12 @@
 // What Winograd's algorithm reads of a map's input: bands of tiles, their rows in scratch, their transformed windows.
 //
-// A band is m rows of outputs, `dilation` apart, which a row of tiles covers, or a part of their width. Outputs
-// `dilation` columns apart make tiles of their own, interleaved with the others. Bands are fixed by the problem alone.
+// A band is what six rows of the input give: 7 - taps rows of outputs, `dilation` apart, or a part of their width. A
+// row of tiles covers them; a row for each of the six, where the kernel has a single row. Outputs `dilation` columns
+// apart make tiles of their own, interleaved with the others. Bands are fixed by the problem alone.
 #pragma once
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "../plan.h"
@@ -15,9 +17,9 @@ namespace tileconv {
 template <class T>
 class WinogradWindows {
  public:
-  // Rows phase, phase + dilation, .. of the output, the first of them tile_row tiles further; columns [x0, x1).
+  // Rows first, first + dilation, .. of the output; columns [x0, x1).
   struct Band {
-    std::int64_t phase, tile_row, rows, x0, x1;
+    std::int64_t first, rows, x0, x1;
     std::size_t pieces;  // its columns
   };
 
@@ -37,31 +39,32 @@ class WinogradWindows {
     std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
   };
 
-  // Bands of at most most_tiles tiles.
+  // Bands with at most most_tiles tiles.
   WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles);
 
   const Axis h, w;
-  std::int64_t tile_size() const { return kernel_.outputs; }
-  std::int64_t band_tiles() const { return band_tiles_; }  // of a full one
-  std::int64_t band_width() const { return band_tiles_ * tile_size(); }
+  std::int64_t band_rows() const { return winograd_window_size + 1 - h.taps; }
+  std::int64_t band_tiles() const { return tile_rows_ * row_tiles_; }  // of a full one
+  std::int64_t band_width() const { return row_tiles_ * kernel_.outputs_w(); }
   std::int64_t bands_per_image() const { return static_cast<std::int64_t>(bands_.size()); }
   const std::vector<Band>& bands() const { return bands_; }  // of one image
   // Band b of the batch and its image.
   const Band& band(std::int64_t b) const { return bands_[static_cast<std::size_t>(b % bands_per_image())]; }
   std::int64_t image(std::int64_t b) const { return b / bands_per_image(); }
   // The band's row i in terms of the output.
-  std::int64_t row(const Band& b, std::int64_t i) const {
-    return b.phase + h.dilation * (b.tile_row * tile_size() + i);
-  }
-  // Tiles of a band whose first output column is `phase` columns from its left end.
-  std::int64_t phase_tiles(const Band& b, std::int64_t phase) const {
-    const std::int64_t width = b.x1 - b.x0 - phase;
-    return width <= 0 ? 0 : ceil_div(width, tile_size() * w.dilation);
+  std::int64_t row(const Band& b, std::int64_t i) const { return b.first + h.dilation * i; }
+  // f(row, column, tiles) for the rows of adjacent tiles of a band, in their order: where the first output of the first
+  // tile lies in the band, and how many they are. Their outputs lie w.dilation columns apart.
+  template <class F>
+  void for_each_row(const Band& b, F f) const {
+    for (std::int64_t row = 0; row < b.rows; row += kernel_.outputs_h())
+      for (std::int64_t phase = 0; phase < std::min(w.dilation, b.x1 - b.x0); ++phase)
+        f(row, phase, ceil_div(b.x1 - b.x0 - phase, kernel_.outputs_w() * w.dilation));
   }
   std::int64_t tiles_of(const Band& b) const {
-    std::int64_t tiles = 0;
-    for (std::int64_t phase = 0; phase < w.dilation; ++phase) tiles += phase_tiles(b, phase);
-    return tiles;
+    std::int64_t all = 0;
+    for_each_row(b, [&](std::int64_t, std::int64_t, std::int64_t tiles) { all += tiles; });
+    return all;
   }
 
   // Six rows of the band, `pitch` elements apart, for up to a vector of channels, channel_pitch apart; zeros where the
@@ -81,15 +84,24 @@ class WinogradWindows {
  private:
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
-  std::int64_t band_tiles_;
+  std::int64_t tile_rows_, row_tiles_;
   std::vector<Band> bands_;
   std::vector<std::vector<StagePiece>> pieces_;
 };
 
-// The kernels for so many taps.
+// The kernels for so many taps; nullptr if there are none.
 template <class T>
-const WinogradKernel<T>& find_winograd(const KernelSet<T>& set, std::int64_t taps) noexcept {
-  return set.winograd[taps - set.winograd->taps];
+const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t taps_h, std::int64_t taps_w) noexcept {
+  for (int i = 0; i < set.winograd_count; ++i)
+    if (set.winograd[i].taps_h == taps_h && set.winograd[i].taps_w == taps_w) return set.winograd + i;
+  return nullptr;
+}
+
+// F(4x4, 3x3), say.
+template <class T>
+std::string winograd_name(const WinogradKernel<T>& kernel) {
+  const auto size = [](int h, int w) { return std::to_string(h) + "x" + std::to_string(w); };
+  return "F(" + size(kernel.outputs_h(), kernel.outputs_w()) + ", " + size(kernel.taps_h, kernel.taps_w) + ")";
 }
 
 // Register tiles of the products with so many vectors and 1, 2, .. rows.
@@ -100,11 +112,18 @@ const ProductKernel<T>* find_products(const KernelSet<T>& set, int vectors) noex
   return kernel;
 }
 
-// Strides keep off multiples of a page, where the 36 positions or the rows of a register tile would compete for the
+// Strides keep off multiples of a page, where the positions or the rows of a register tile would compete for the
 // same cache sets.
 template <class T>
 std::int64_t winograd_apart(std::int64_t size, int lanes) noexcept {
   return size * static_cast<std::int64_t>(sizeof(T)) % 1024 == 0 ? size + lanes : size;
+}
+
+// Cycles of the windows of a tile, for a vector of channels: the transform, and staging and transposing what is not
+// shared with the tile before.
+template <class T>
+double window_cycles(const WinogradKernel<T>& kernel) noexcept {
+  return 2.0 * kernel.positions() + 13.0 * kernel.window_h() * kernel.outputs_w();
 }
 
 // Cycles of a register tile of the products, for a step of its sums.

@@ -205,11 +205,14 @@ struct ChannelProductArgs {
   T* out;
 };
 
-// Winograd's algorithm on 6 x 6 windows, one vector of channels at a time (the transforms are in winograd.inl.h). A
-// kernel of `taps` x `taps` gives `outputs` x `outputs` of a window, outputs = 7 - taps. Of the 36 products of a tile,
-// position p = 6 * row + column lies p * ..._position elements from the first.
-constexpr int winograd_window_size = 6, winograd_positions = winograd_window_size * winograd_window_size;
-constexpr int winograd_fewest_taps = 2, winograd_most_taps = 5;
+// Winograd's algorithm on windows of 6 x 6, or of 6 along the one axis on which the kernel has more than one tap; one
+// vector of channels at a time (the transforms are in winograd.inl.h). Of the products of a tile, position p = row *
+// window_w + column lies p * ..._position elements from the first.
+constexpr int winograd_window_size = 6;
+constexpr int winograd_fewest_taps = 2, winograd_most_taps = 5;  // along an axis that is transformed
+// Along one axis.
+constexpr int winograd_window(int taps) noexcept { return taps == 1 ? 1 : winograd_window_size; }
+constexpr int winograd_outputs(int taps) noexcept { return taps == 1 ? 1 : winograd_window_size + 1 - taps; }
 
 template <class T>
 struct WinogradInputArgs {
@@ -246,7 +249,7 @@ struct ProductKernel {
 };
 
 // The sums of a row of tiles to outputs: (y, x) of tile t is the vector out + t * out_tile + y * out_row + x *
-// out_column for y, x < outputs.
+// out_column for y < outputs_h, x < outputs_w.
 template <class T>
 struct WinogradOutputArgs {
   const T* input;
@@ -258,7 +261,7 @@ struct WinogradOutputArgs {
 };
 
 // Kernels of `channels` in channels, for a vector of out channels: element (i, j) of the first is the vector
-// weights + tap_at[taps * i + j].
+// weights + tap_at[taps_w * i + j].
 template <class T>
 struct WinogradWeightArgs {
   const T* weights;
@@ -271,10 +274,15 @@ struct WinogradWeightArgs {
 
 template <class T>
 struct WinogradKernel {
-  int taps, outputs;
+  int taps_h, taps_w;
   void (*input)(const WinogradInputArgs<T>&) noexcept;
   bool (*output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
   void (*weights)(const WinogradWeightArgs<T>&) noexcept;
+  int outputs_h() const noexcept { return winograd_outputs(taps_h); }
+  int outputs_w() const noexcept { return winograd_outputs(taps_w); }
+  int window_h() const noexcept { return winograd_window(taps_h); }
+  int window_w() const noexcept { return winograd_window(taps_w); }
+  int positions() const noexcept { return window_h() * window_w(); }
 };
 
 // The Fourier transforms of the columns in panels [panel_begin, panel_end) of a complex n x n matrix, in place; n is a
@@ -331,7 +339,7 @@ struct KernelSet {
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;
   const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
   int product_count;
-  const WinogradKernel<T>* winograd;  // by taps, from 2 on
+  const WinogradKernel<T>* winograd;  // r x r, r x 1 and 1 x r taps, r = 2, 3, 4, 5
   int winograd_count;
   void (*fft_forward)(const FftArgs<T>&) noexcept;
   void (*fft_backward)(const FftArgs<T>&) noexcept;

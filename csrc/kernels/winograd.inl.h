@@ -4,6 +4,8 @@
 //
 //   out = A^T [ (G g G^T) * (B^T d B) ] A
 //
+// Of kernels with a single tap along an axis only the other axis is transformed, F(m, r): 6 products for 12 or 10.
+//
 // The interpolation points are 0, 1, -1, 1/2, -2 and infinity: mixing a point with the negative reciprocal keeps the
 // coefficients small, and the error at a third of that of 0, +-1, +-2 (B. Barabasz, A. Anderson, K. Soodhalter, D.
 // Gregg, "Error analysis and improving the accuracy of Winograd convolution for deep neural networks", ACM TOMS 46,
@@ -23,8 +25,8 @@
 
 // to[0 .. 6 * step) = B^T from[0 .. 6): the rows by their common parts d3 - d1 and d4 - d2.
 template <class T>
-TILECONV_INLINE void winograd_window(const Vec<T>& d0, const Vec<T>& d1, const Vec<T>& d2, const Vec<T>& d3,
-                                     const Vec<T>& d4, const Vec<T>& d5, Vec<T>* to, int step) {
+TILECONV_INLINE void window_sums(const Vec<T>& d0, const Vec<T>& d1, const Vec<T>& d2, const Vec<T>& d3,
+                                 const Vec<T>& d4, const Vec<T>& d5, Vec<T>* to, int step) {
   using V = Vec<T>;
   const V three_halves = V::broadcast(T(1.5)), two = V::broadcast(T(2)), minus_half = V::broadcast(T(-0.5));
   const V t = d3 - d1, s = d4 - d2;
@@ -36,17 +38,21 @@ TILECONV_INLINE void winograd_window(const Vec<T>& d0, const Vec<T>& d1, const V
   to[5 * step] = V::fma(three_halves, s, (d5 - d3) - t);
 }
 
-// Neighbouring windows share 6 - outputs columns.
-template <class T, int outputs>
+// Neighbouring windows share columns.
+template <class T, int taps_h, int taps_w>
 void winograd_input(const WinogradInputArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int shared = 6 - outputs;
-  V half[6][6];  // B^T d, a column for each column of the window
+  constexpr int height = winograd_window(taps_h), width = winograd_window(taps_w), outputs = winograd_outputs(taps_w);
+  constexpr int shared = width - outputs;
+  V half[height][width];  // B^T d, a column for each column of the window
   const auto column = [&](const T* from, int j) {
-    V d[6];
+    V d[height];
     TILECONV_UNROLL
-    for (int i = 0; i < 6; ++i) d[i] = V::load(from + i * a.input_row);
-    winograd_window<T>(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], 6);
+    for (int i = 0; i < height; ++i) d[i] = V::load(from + i * a.input_row);
+    if constexpr (taps_h > 1)
+      window_sums<T>(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], width);
+    else
+      half[0][j] = d[0];
   };
   TILECONV_UNROLL
   for (int j = 0; j < shared; ++j) column(a.input + j * a.input_column, outputs + j);
@@ -54,62 +60,72 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
   T* out = a.out;
   for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
     TILECONV_UNROLL
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < height; ++i) {
       TILECONV_UNROLL
       for (int j = 0; j < shared; ++j) half[i][j] = half[i][outputs + j];
     }
     TILECONV_UNROLL
-    for (int j = shared; j < 6; ++j) column(input + j * a.input_column, j);
+    for (int j = shared; j < width; ++j) column(input + j * a.input_column, j);
     TILECONV_UNROLL
-    for (int i = 0; i < 6; ++i) {
-      V row[6];
-      winograd_window<T>(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], row, 1);
+    for (int i = 0; i < height; ++i) {
+      V row[width];
+      if constexpr (taps_w > 1)
+        window_sums<T>(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], row, 1);
+      else
+        row[0] = half[i][0];
       TILECONV_UNROLL
-      for (int j = 0; j < 6; ++j) row[j].store(out + (i * 6 + j) * a.out_position);
+      for (int j = 0; j < width; ++j) row[j].store(out + (i * width + j) * a.out_position);
     }
     input += outputs * a.input_column;
     out += a.out_tile;
   }
 }
 
-// to[0 .. outputs * step) = A^T from[0 .. 6).
-template <class T, int outputs>
-TILECONV_INLINE void winograd_outputs(const Vec<T>& m0, const Vec<T>& m1, const Vec<T>& m2, const Vec<T>& m3,
-                                      const Vec<T>& m4, const Vec<T>& m5, Vec<T>* to, int step) {
+// to[0 .. outputs * step) = A^T from[0 .. window), of so many taps.
+template <class T, int taps>
+TILECONV_INLINE void output_sums(const Vec<T>* from, int from_step, Vec<T>* to, int step) {
   using V = Vec<T>;
-  const V sum = m1 + m2, difference = m1 - m2;
-  to[0] = (m0 + sum) + (m3 + m4);
-  TILECONV_UNROLL
-  for (int i = 1; i < outputs; ++i) {
-    const T power = T(1 << i);
-    const V even = i % 2 ? difference : sum, rest = i == outputs - 1 ? even + m5 : even;
-    to[i * step] = V::fma(V::broadcast(i % 2 ? -power : power), m4, V::fma(V::broadcast(1 / power), m3, rest));
+  if constexpr (taps == 1) {
+    to[0] = from[0];
+  } else {
+    constexpr int outputs = winograd_outputs(taps);
+    const V m0 = from[0], m1 = from[from_step], m2 = from[2 * from_step], m3 = from[3 * from_step],
+            m4 = from[4 * from_step], m5 = from[5 * from_step];
+    const V sum = m1 + m2, difference = m1 - m2;
+    to[0] = (m0 + sum) + (m3 + m4);
+    TILECONV_UNROLL
+    for (int i = 1; i < outputs; ++i) {
+      const T power = T(1 << i);
+      const V even = i % 2 ? difference : sum, rest = i == outputs - 1 ? even + m5 : even;
+      to[i * step] = V::fma(V::broadcast(i % 2 ? -power : power), m4, V::fma(V::broadcast(1 / power), m3, rest));
+    }
   }
 }
 
-template <class T, int outputs>
+template <class T, int taps_h, int taps_w>
 bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int lanes = V::lanes;
+  constexpr int lanes = V::lanes, height = winograd_window(taps_h), width = winograd_window(taps_w);
+  constexpr int rows = winograd_outputs(taps_h), columns = winograd_outputs(taps_w);
   const V bias = V::load(a.bias), zero = V::broadcast(T(0));
   V finite = zero;  // stays 0 as long as every output is finite
   const T* input = a.input;
   T* out = a.out;
   for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
-    V half[6][outputs];
+    V half[height][columns];
     TILECONV_UNROLL
-    for (int i = 0; i < 6; ++i) {
-      V m[6];
+    for (int i = 0; i < height; ++i) {
+      V m[width];
       TILECONV_UNROLL
-      for (int j = 0; j < 6; ++j) m[j] = V::load(input + (i * 6 + j) * a.input_position);
-      winograd_outputs<T, outputs>(m[0], m[1], m[2], m[3], m[4], m[5], half[i], 1);
+      for (int j = 0; j < width; ++j) m[j] = V::load(input + (i * width + j) * a.input_position);
+      output_sums<T, taps_w>(m, 1, half[i], 1);
     }
     TILECONV_UNROLL
-    for (int x = 0; x < outputs; ++x) {
-      V y[outputs];
-      winograd_outputs<T, outputs>(half[0][x], half[1][x], half[2][x], half[3][x], half[4][x], half[5][x], y, 1);
+    for (int x = 0; x < columns; ++x) {
+      V y[rows];
+      output_sums<T, taps_h>(&half[0][x], columns, y, 1);
       TILECONV_UNROLL
-      for (int i = 0; i < outputs; ++i) {
+      for (int i = 0; i < rows; ++i) {
         y[i] = y[i] + bias;
         finite = V::fma(y[i], zero, finite);
         y[i].store(out + i * a.out_row + x * a.out_column);
@@ -125,63 +141,68 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   return all;
 }
 
-// to[0 .. 6 * step) = G from[0 .. taps).
+// to[0 .. window * step) = G from[0 .. taps).
 template <class T, int taps>
-TILECONV_INLINE void winograd_taps(const Vec<T> (&from)[taps], Vec<T>* to, int step) {
+TILECONV_INLINE void tap_sums(const Vec<T> (&from)[taps], Vec<T>* to, int step) {
   using V = Vec<T>;
-  const V third = V::broadcast(T(1) / T(3));
-  V even = from[0], odd = from[1];
-  V at_half = from[taps - 1], at_minus_two = from[0];  // the former times 2^(taps - 1)
-  TILECONV_UNROLL
-  for (int j = 2; j < taps; ++j) (j % 2 ? odd : even) = (j % 2 ? odd : even) + from[j];
-  TILECONV_UNROLL
-  for (int j = taps - 2; j >= 0; --j) {
-    at_half = V::fma(V::broadcast(T(1 << (taps - 1 - j))), from[j], at_half);
-  }
-  TILECONV_UNROLL
-  for (int j = 1; j < taps; ++j)
-    at_minus_two = V::fma(V::broadcast(T(j % 2 ? -(1 << j) : 1 << j)), from[j], at_minus_two);
   to[0] = from[0];
-  to[step] = third * (even + odd);
-  to[2 * step] = third * (odd - even);
-  to[3 * step] = V::broadcast(T(-16) / T(15) / T(1 << (taps - 1))) * at_half;
-  to[4 * step] = V::broadcast(T(1) / T(15)) * at_minus_two;
-  to[5 * step] = from[taps - 1];
+  if constexpr (taps > 1) {
+    const V third = V::broadcast(T(1) / T(3));
+    V even = from[0], odd = from[1];
+    V at_half = from[taps - 1], at_minus_two = from[0];  // the former times 2^(taps - 1)
+    TILECONV_UNROLL
+    for (int j = 2; j < taps; ++j) (j % 2 ? odd : even) = (j % 2 ? odd : even) + from[j];
+    TILECONV_UNROLL
+    for (int j = taps - 2; j >= 0; --j) {
+      at_half = V::fma(V::broadcast(T(1 << (taps - 1 - j))), from[j], at_half);
+    }
+    TILECONV_UNROLL
+    for (int j = 1; j < taps; ++j)
+      at_minus_two = V::fma(V::broadcast(T(j % 2 ? -(1 << j) : 1 << j)), from[j], at_minus_two);
+    to[step] = third * (even + odd);
+    to[2 * step] = third * (odd - even);
+    to[3 * step] = V::broadcast(T(-16) / T(15) / T(1 << (taps - 1))) * at_half;
+    to[4 * step] = V::broadcast(T(1) / T(15)) * at_minus_two;
+    to[5 * step] = from[taps - 1];
+  }
 }
 
-template <class T, int taps>
+template <class T, int taps_h, int taps_w>
 void winograd_weights(const WinogradWeightArgs<T>& a) noexcept {
   using V = Vec<T>;
+  constexpr int height = winograd_window(taps_h), width = winograd_window(taps_w);
   const T* from = a.weights;
   T* out = a.out;
   for (std::int64_t c = 0; c < a.channels; ++c) {
-    V half[6][taps];
+    V half[height][taps_w];
     TILECONV_UNROLL
-    for (int j = 0; j < taps; ++j) {
-      V column[taps];
+    for (int j = 0; j < taps_w; ++j) {
+      V column[taps_h];
       TILECONV_UNROLL
-      for (int i = 0; i < taps; ++i) column[i] = V::load(from + a.tap_at[i * taps + j]);
-      winograd_taps<T, taps>(column, &half[0][j], taps);
+      for (int i = 0; i < taps_h; ++i) column[i] = V::load(from + a.tap_at[i * taps_w + j]);
+      tap_sums<T, taps_h>(column, &half[0][j], taps_w);
     }
     TILECONV_UNROLL
-    for (int i = 0; i < 6; ++i) {
-      V row[6];
-      winograd_taps<T, taps>(half[i], row, 1);
+    for (int i = 0; i < height; ++i) {
+      V row[width];
+      tap_sums<T, taps_w>(half[i], row, 1);
       TILECONV_UNROLL
-      for (int j = 0; j < 6; ++j) row[j].store(out + (i * 6 + j) * a.out_position);
+      for (int j = 0; j < width; ++j) row[j].store(out + (i * width + j) * a.out_position);
     }
     from += a.weight_channel;
     out += a.out_channel;
   }
 }
 
-template <class T, int taps>
-constexpr WinogradKernel<T> winograd_row = {taps, 7 - taps, winograd_input<T, 7 - taps>, winograd_output<T, 7 - taps>,
-                                            winograd_weights<T, taps>};
+template <class T, int taps_h, int taps_w>
+constexpr WinogradKernel<T> winograd_row = {taps_h, taps_w, winograd_input<T, taps_h, taps_w>,
+                                            winograd_output<T, taps_h, taps_w>, winograd_weights<T, taps_h, taps_w>};
 template <class T>
-constexpr WinogradKernel<T> winograd_table[] = {winograd_row<T, 2>, winograd_row<T, 3>, winograd_row<T, 4>,
-                                                winograd_row<T, 5>};
-constexpr int winograd_table_size = 4;
+constexpr WinogradKernel<T> winograd_table[] = {winograd_row<T, 2, 2>, winograd_row<T, 3, 3>, winograd_row<T, 4, 4>,
+                                                winograd_row<T, 5, 5>, winograd_row<T, 2, 1>, winograd_row<T, 3, 1>,
+                                                winograd_row<T, 4, 1>, winograd_row<T, 5, 1>, winograd_row<T, 1, 2>,
+                                                winograd_row<T, 1, 3>, winograd_row<T, 1, 4>, winograd_row<T, 1, 5>};
+constexpr int winograd_table_size = sizeof winograd_table<float> / sizeof *winograd_table<float>;
 
 template <class T, int rows, int vectors>
 void product(const ProductArgs<T>& a) noexcept {

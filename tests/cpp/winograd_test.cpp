@@ -14,8 +14,6 @@ class Winograd : public testing::Test {};
 using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(Winograd, Elements, );
 
-constexpr int window = winograd_window_size, positions = winograd_positions;
-
 // One in channel and one out channel in every lane: a row of tiles is a convolution of that lane's image with its
 // kernel.
 template <class T>
@@ -23,23 +21,24 @@ struct Row {
   const KernelSet<T>& set;
   const WinogradKernel<T>& kernel;
   int tiles, column;  // pixels lie `column` vectors apart
-  int taps = kernel.taps, outputs = kernel.outputs;
-  int width = tiles * outputs + taps - 1;
+  int taps_h = kernel.taps_h, taps_w = kernel.taps_w, outputs_h = kernel.outputs_h(), outputs_w = kernel.outputs_w();
+  int width = tiles * outputs_w + taps_w - 1;
   std::int64_t row = std::int64_t{width} * column * set.lanes;
-  Guarded<T> image{static_cast<std::size_t>((window - 1) * row + ((width - 1) * column + 1) * set.lanes), Edge::end};
-  Guarded<T> kernels{static_cast<std::size_t>(taps * taps * set.lanes), Edge::end};
+  Guarded<T> image{static_cast<std::size_t>((kernel.window_h() - 1) * row + ((width - 1) * column + 1) * set.lanes),
+                   Edge::end};
+  Guarded<T> kernels{static_cast<std::size_t>(taps_h * taps_w * set.lanes), Edge::end};
   Guarded<T> bias{static_cast<std::size_t>(set.lanes), Edge::end};
-  std::vector<T> out = std::vector<T>(static_cast<std::size_t>(outputs * row), nan<T>);
+  std::vector<T> out = std::vector<T>(static_cast<std::size_t>(outputs_h * row), nan<T>);
 
   T pixel(int y, int x, int lane) { return image[y * row + (x * column) * set.lanes + lane]; }
-  T tap(int i, int j, int lane) { return kernels[(i * taps + j) * set.lanes + lane]; }
+  T tap(int i, int j, int lane) { return kernels[(i * taps_w + j) * set.lanes + lane]; }
   T output(int y, int x, int lane) const {
     return out[static_cast<std::size_t>(y * row + (x * column) * set.lanes + lane)];
   }
   double expected(int y, int x, int lane) {
     double sum = bias[lane];
-    for (int i = 0; i < taps; ++i)
-      for (int j = 0; j < taps; ++j) sum += double(pixel(y + i, x + j, lane)) * double(tap(i, j, lane));
+    for (int i = 0; i < taps_h; ++i)
+      for (int j = 0; j < taps_w; ++j) sum += double(pixel(y + i, x + j, lane)) * double(tap(i, j, lane));
     return sum;
   }
 
@@ -51,9 +50,9 @@ struct Row {
   }
   // Whether all outputs came out finite.
   bool run() {
-    const auto lanes = static_cast<std::size_t>(set.lanes);
+    const auto lanes = static_cast<std::size_t>(set.lanes), positions = static_cast<std::size_t>(kernel.positions());
     std::vector<T> weights(positions * lanes, nan<T>);
-    std::vector<std::ptrdiff_t> tap_at(static_cast<std::size_t>(taps * taps));
+    std::vector<std::ptrdiff_t> tap_at(static_cast<std::size_t>(taps_h * taps_w));
     for (std::size_t i = 0; i < tap_at.size(); ++i) tap_at[i] = static_cast<std::ptrdiff_t>(i * lanes);
     kernel.weights({kernels.data(), tap_at.data(), 0, weights.data(), set.lanes, 0, 1});
     const std::ptrdiff_t position = tiles * set.lanes;
@@ -63,17 +62,18 @@ struct Row {
       for (std::size_t i = 0; i < static_cast<std::size_t>(position); ++i)
         windows[p * static_cast<std::size_t>(position) + i] *= weights[p * lanes + i % lanes];
     return kernel.output({windows.data(), position, set.lanes, bias.data(), out.data(), row,
-                          std::ptrdiff_t{column} * set.lanes, std::ptrdiff_t{outputs} * column * set.lanes, tiles});
+                          std::ptrdiff_t{column} * set.lanes, std::ptrdiff_t{outputs_w} * column * set.lanes, tiles});
   }
 };
 
 template <class T, class F>
 void for_each_kernel(F f) {
   for_each_set<T>([&](const KernelSet<T>& set) {
-    ASSERT_EQ(set.winograd_count, 4);
+    ASSERT_EQ(set.winograd_count, 12);
     for (int i = 0; i < set.winograd_count; ++i) {
-      ASSERT_EQ(set.winograd[i].taps, 2 + i);
-      ASSERT_EQ(set.winograd[i].outputs + set.winograd[i].taps, window + 1);
+      const WinogradKernel<T>& kernel = set.winograd[i];
+      ASSERT_EQ(kernel.outputs_h() + kernel.taps_h, kernel.window_h() + 1);
+      ASSERT_EQ(kernel.outputs_w() + kernel.taps_w, kernel.window_w() + 1);
       f(set, set.winograd[i]);
     }
   });
@@ -87,11 +87,12 @@ TYPED_TEST(Winograd, TransformsGiveTheDirectSum) {
         row.fill();
         EXPECT_TRUE(row.run());
         const double bound = sizeof(TypeParam) == 4 ? 2e-5 : 4e-14;
-        for (int y = 0; y < row.outputs; ++y)
-          for (int x = 0; x < tiles * row.outputs; ++x)
+        for (int y = 0; y < row.outputs_h; ++y)
+          for (int x = 0; x < tiles * row.outputs_w; ++x)
             for (int lane = 0; lane < set.lanes; ++lane)
               ASSERT_NEAR(row.output(y, x, lane), row.expected(y, x, lane), bound)
-                  << row.taps << " taps, row " << y << ", column " << x << " of " << tiles << " tiles, lane " << lane;
+                  << row.taps_h << " x " << row.taps_w << " taps, row " << y << ", column " << x << " of " << tiles
+                  << " tiles, lane " << lane;
       }
   });
 }
@@ -101,18 +102,18 @@ TYPED_TEST(Winograd, OutputsTellWhatIsNotFinite) {
   for_each_kernel<TypeParam>([](const KernelSet<TypeParam>& set, const WinogradKernel<TypeParam>& kernel) {
     constexpr TypeParam infinity = std::numeric_limits<TypeParam>::infinity();
     for (const TypeParam value : {nan<TypeParam>, infinity, -infinity})
-      for (int y = 0; y < window; ++y)
-        for (int x = 0; x < window; ++x) {
+      for (int y = 0; y < kernel.window_h(); ++y)
+        for (int x = 0; x < kernel.window_w(); ++x) {
           Row<TypeParam> row{set, kernel, 1, 1};
           row.fill();
-          const int lane = (y * window + x) % set.lanes;
+          const int lane = (y * kernel.window_w() + x) % set.lanes;
           row.image[y * row.row + x * set.lanes + lane] = value;
-          EXPECT_FALSE(row.run()) << row.taps << " taps: " << y << ", " << x;
+          EXPECT_FALSE(row.run()) << row.taps_h << " x " << row.taps_w << " taps: " << y << ", " << x;
           // A pixel is tap (y - i, x - j) of output (i, j).
-          for (int i = std::max(0, y - row.taps + 1); i <= std::min(y, row.outputs - 1); ++i)
-            for (int j = std::max(0, x - row.taps + 1); j <= std::min(x, row.outputs - 1); ++j)
+          for (int i = std::max(0, y - row.taps_h + 1); i <= std::min(y, row.outputs_h - 1); ++i)
+            for (int j = std::max(0, x - row.taps_w + 1); j <= std::min(x, row.outputs_w - 1); ++j)
               EXPECT_FALSE(std::isfinite(row.output(i, j, lane)))
-                  << row.taps << " taps: " << y << ", " << x << " at " << i << ", " << j;
+                  << row.taps_h << " x " << row.taps_w << " taps: " << y << ", " << x << " at " << i << ", " << j;
         }
   });
 }
