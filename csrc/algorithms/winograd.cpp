@@ -28,23 +28,46 @@ std::int64_t best_workspace(double weights, bool frozen) {
   return frozen && weights <= 8 * l2 ? std::min(cache_sizes().l2, most_workspace()) : most_workspace();
 }
 
+// The outputs of all axes, in a grid that begins where the first of them does.
+MapAxis common_axis(const std::vector<MapAxis>& axes) {
+  MapAxis common = axes.front();
+  std::int64_t begin = common.lowest(), end = begin + common.out_size;
+  for (const MapAxis& axis : axes)
+    begin = std::min(begin, axis.lowest()), end = std::max(end, axis.lowest() + axis.out_size);
+  common.first += begin - common.lowest();
+  common.out_size = end - begin;
+  return common;
+}
+
+ShiftMap common_map(const InterleavedMap& maps) {
+  ShiftMap map = maps.any;
+  map.h = common_axis(maps.rows);
+  map.w = common_axis(maps.columns);
+  return map;
+}
+
 }  // namespace
 
 template <class T>
-WinogradPlan<T>::WinogradPlan(const ShiftMap& map, const PlanRequest& request)
-    : map_(map),
+WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& request)
+    : map_(common_map(maps)),
+      rows_(static_cast<std::int64_t>(maps.rows.size())),
+      columns_(static_cast<std::int64_t>(maps.columns.size())),
       set_(kernel_set<T>(*request.kernels)),
-      kernel_(*find_winograd(set_, map.h.count, map.w.count)),
+      kernel_(*find_winograd(set_, map_.h.count, map_.w.count)),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
-      in_vectors_(ceil_div(map.in_channels, set_.lanes)),
-      out_vectors_(ceil_div(map.out_channels, set_.lanes)),
+      in_vectors_(ceil_div(map_.in_channels, set_.lanes)),
+      out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
-      windows_(map, set_, most_tiles()),
-      weights_(map, request, product_.vectors) {
+      windows_(map_, set_, most_tiles(1)),
+      weights_(map_, request, product_.vectors) {
+  for (std::int64_t i = 0; i < rows_; ++i)
+    for (std::int64_t j = 0; j < columns_; ++j) {
+      const MapAxis &h = maps.rows[static_cast<std::size_t>(i)], &w = maps.columns[static_cast<std::size_t>(j)];
+      residues_.push_back({h, w, h.lowest() - map_.h.lowest(), w.lowest() - map_.w.lowest(), i, j});
+    }
   cut_strips();
-  from_panels_ =
-      map_.scattered_weights() && (map_.kernel_elements > map_.taps() || windows_.bands_per_image() > strip_bands_);
   cycles_ = estimate();
   make_tasks(request.threads);
 }
@@ -80,14 +103,22 @@ const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
 // How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
 // products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
-std::int64_t WinogradPlan<T>::most_tiles() const {
-  const std::int64_t tile_bytes = positions() * (in_vectors_ * set_.lanes + panel_columns()) * element;
+std::int64_t WinogradPlan<T>::most_tiles(std::int64_t together) const {
+  const std::int64_t tile_bytes = positions() * (in_vectors_ * set_.lanes + together * panel_columns()) * element;
   return std::max<std::int64_t>(4, best_workspace(weight_bytes(), frozen_) / tile_bytes);
 }
 
 template <class T>
 void WinogradPlan<T>::cut_strips() {
-  strip_bands_ = std::max<std::int64_t>(1, most_tiles() / windows_.band_tiles());
+  const auto bands = [&](std::int64_t together) {
+    return std::max<std::int64_t>(1, most_tiles(together) / windows_.band_tiles());
+  };
+  // All residues at a time, if that makes no strips.
+  together_ = static_cast<std::int64_t>(residues_.size());
+  if (bands(together_) < windows_.bands_per_image()) together_ = 1;
+  strip_bands_ = bands(together_);
+  from_panels_ = map_.scattered_weights() &&
+                 (map_.kernel_elements > together_ * map_.taps() || windows_.bands_per_image() > strip_bands_);
   // Chunks show in the bits, so there is one size for all plans. A chunk of a packed panel stays in L1 while all tiles
   // of a position pass; one that is transformed on the way stays in L2 while all positions do.
   constexpr std::int64_t most_channels = 64;
@@ -97,8 +128,8 @@ void WinogradPlan<T>::cut_strips() {
 // Of all groups, transformed.
 template <class T>
 double WinogradPlan<T>::weight_bytes() const {
-  return static_cast<double>(positions() * map_.groups * in_vectors_ * out_vectors_ * set_.lanes * set_.lanes *
-                             element);
+  return residues() * static_cast<double>(positions() * map_.groups * in_vectors_ * out_vectors_ * set_.lanes *
+                                          set_.lanes * element);
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
@@ -107,19 +138,24 @@ template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0;
   for (const Band& b : windows_.bands()) tiles += static_cast<double>(windows_.tiles_of(b));
-  const auto groups = static_cast<double>(map_.groups), vectors = static_cast<double>(in_vectors_ + out_vectors_);
+  const auto groups = static_cast<double>(map_.groups);
+  const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
-  const double products = product * groups * tiles * static_cast<double>(positions() * map_.in_channels * out_vectors_);
-  const double transforms = groups * (tiles * transform_cycles(kernel_, in_vectors_, out_vectors_) + bands);
+  const double products =
+      residues() * product * groups * tiles * static_cast<double>(positions() * map_.in_channels * out_vectors_);
+  const double transforms =
+      groups *
+      (tiles * transform_cycles(kernel_, in_vectors_, out_vectors_ * static_cast<std::int64_t>(residues_.size())) +
+       bands);
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes, true)));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
-  const double transformed = groups * static_cast<double>(map_.in_channels * out_vectors_) *
+  const double transformed = residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
                              (strips * (3.6 * static_cast<double>(positions()) + 10 * taps) + 1.5 * taps * set_.lanes);
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
   const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
@@ -195,7 +231,32 @@ double least_cycles(const PlanRequest& request) {
 
 template <class T>
 std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& request) {
-  return std::make_unique<WinogradPlan<T>>(map, request);
+  return std::make_unique<WinogradPlan<T>>(InterleavedMap(map), request);
+}
+
+template <class T>
+std::unique_ptr<Plan> make_shared_plan(const InterleavedMap& maps, const PlanRequest& request) {
+  return std::make_unique<WinogradPlan<T>>(maps, request);
+}
+
+// Whether one plan serves all residues of the input: kernels that the stride divides, as those of most upsampling
+// layers are.
+bool shares_windows(const ConvProblem& p) {
+  if (p.padding_mode != PaddingMode::zeros || is_block_gradient(p)) return false;
+  const InterleavedMap maps = input_gradient_maps(p, {0, p.in_h}, {0, p.in_w});
+  constexpr std::size_t most_residues = 4;  // whose sums and kernels L2 holds
+  if (maps.rows.size() * maps.columns.size() > most_residues) return false;
+  const auto alike = [](const std::vector<MapAxis>& axes) {
+    std::int64_t shift = 0;
+    for (const MapAxis& axis : axes) {
+      if (axis.count != axes.front().count || axis.difference != axes.front().difference) return false;
+      shift = std::max(shift, std::abs(axis.lowest() - axes.front().lowest()));
+    }
+    return shift <
+           winograd_outputs(static_cast<int>(std::clamp<std::int64_t>(axes.front().count, 1, winograd_most_taps)));
+  };
+  return !maps.rows.empty() && !maps.columns.empty() && alike(maps.rows) && alike(maps.columns) &&
+         has_kernel(maps.rows.front().count, maps.columns.front().count);
 }
 
 // A residue of a strided gradient: those of few taps are left to the direct sum.
@@ -212,7 +273,8 @@ std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const bool strided = p.stride_h != 1 || p.stride_w != 1;
   if (p.pass == Pass::input_gradient)
-    return make_input_gradient_plan<T>(request, {strided ? make_residue_plan<T> : make_map_plan<T>});
+    return make_input_gradient_plan<T>(request, {strided ? make_residue_plan<T> : make_map_plan<T>, false,
+                                                 strided && shares_windows(p) ? make_shared_plan<T> : nullptr});
   if (p.pass == Pass::weight_gradient) return make_winograd_weight_gradient_plan<T>(request);
   return make_map_plan<T>(forward_map(p, request.layout), request);
 }

@@ -6,6 +6,9 @@
 //   stage 6 rows of a vector of channels, transpose them, transform every window     -> products[position][tile][in]
 //   for each panel of out channels, for each position: a plain matrix product        -> sums[position][tile][out]
 //   transform the sums, transpose them into rows of the output
+// The residues of a strided gradient whose kernels are all alike are one plan: they share the windows, and a chunk of
+// weights that is brought in once. Output t of a residue lies at t + shift in the grid that the bands cut.
+//
 // Outputs that come out not finite are computed again by the direct sum: a NaN, an infinity or an overflow within the
 // transforms reaches the whole tile, but must show only where the direct sum has it.
 #pragma once
@@ -24,7 +27,8 @@ namespace tileconv {
 template <class T>
 class WinogradPlan final : public Plan {
  public:
-  WinogradPlan(const ShiftMap& map, const PlanRequest& request);
+  // Maps whose taps are equally many and equally far apart, and begin within a tile of each other.
+  WinogradPlan(const InterleavedMap& maps, const PlanRequest& request);
 
   double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
@@ -32,8 +36,8 @@ class WinogradPlan final : public Plan {
            element;
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
-  // that they never leave L2. Those of an input gradient, which are scattered, are brought into panels before if
-  // several residues or strips read them.
+  // that they never leave L2. Those of an input gradient, which are scattered, are brought into panels before: a chunk
+  // of them at a time, or all, if several plans or strips read them.
   std::int64_t packed_bytes() const noexcept override {
     return frozen_ ? map_.groups * group_size() * element : from_panels_ ? weights_.bytes() : 0;
   }
@@ -49,8 +53,13 @@ class WinogradPlan final : public Plan {
   static constexpr std::int64_t transformed_together = 4;  // in channels whose weights are transformed at a time
 
   using Band = typename WinogradWindows<T>::Band;
+  struct Residue {
+    MapAxis h, w;
+    std::int64_t shift_h, shift_w;  // in the grid of the windows
+    std::int64_t row, column;       // in the result, which takes turns among the residues
+  };
   struct Workspace {
-    T *windows, *sums, *scratch, *outputs, *direct, *weights;
+    T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
     const T* panels;  // of the group; nullptr if weights are not in panels
   };
 
@@ -69,16 +78,22 @@ class WinogradPlan final : public Plan {
   std::int64_t window_position() const { return apart(strip_tiles() * window_row()); }
   std::int64_t windows_size() const { return positions() * window_position(); }
   std::int64_t sum_position() const { return apart(strip_tiles() * panel_columns()); }
-  std::int64_t sums_size() const { return positions() * sum_position(); }
+  std::int64_t residue_sums() const { return positions() * sum_position(); }
+  std::int64_t sums_size() const { return together_ * residue_sums(); }
   std::int64_t outputs_size() const { return windows_.band_rows() * windows_.band_width() * set_.lanes; }
   std::int64_t line_size() const { return ceil_div(windows_.band_width(), set_.lanes) * set_.lanes; }
   std::int64_t direct_size() const { return windows_.band_rows() * set_.lanes * line_size(); }
-  std::int64_t kernel_scratch() const { return map_.kernel_elements * transformed_together * set_.lanes; }
-  std::int64_t weights_size() const { return frozen_ ? 0 : positions() * chunk_position() + kernel_scratch(); }
+  // Untransformed weights on their way: a few kernels of a vector, or the panel of a chunk.
+  std::int64_t kernels_size() const {
+    return map_.scattered_weights() ? (from_panels_ ? 0 : channel_chunk_ * weights_.channel_size())
+                                    : transformed_together * map_.kernel_elements * set_.lanes;
+  }
+  std::int64_t weights_size() const { return frozen_ ? 0 : positions() * chunk_position() + kernels_size(); }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
-  std::int64_t most_tiles() const;
+  std::int64_t most_tiles(std::int64_t together) const;
   void cut_strips();
+  double residues() const { return static_cast<double>(residues_.size()); }
   double weight_bytes() const;
   double estimate() const;
   void make_tasks(int threads);
@@ -86,9 +101,19 @@ class WinogradPlan final : public Plan {
   std::int64_t channels_of(std::int64_t vector, std::int64_t channels) const {
     return std::min<std::int64_t>(set_.lanes, channels - vector * set_.lanes);
   }
-  T* output(const ConvViews& v, std::int64_t n, std::int64_t channel, const Band& b, std::int64_t row) const {
-    return reinterpret_cast<T*>(v.out + n * v.out_stride[0] + channel * v.out_stride[1] +
-                                windows_.row(b, row) * v.out_stride[2] + b.x0 * v.out_stride[3]);
+  // f(row, column, width, out) for the rows of a band that are outputs of the residue: where `width` of them begin in
+  // the band, and in the result.
+  template <class F>
+  void for_each_output_row(const ConvViews& v, const Residue& r, std::int64_t b, std::int64_t channel, F f) const {
+    const Band& band = windows_.band(b);
+    const std::int64_t x0 = std::max(band.x0, r.shift_w), x1 = std::min(band.x1, r.shift_w + r.w.out_size);
+    char* const out = v.out + windows_.image(b) * v.out_stride[0] + channel * v.out_stride[1] +
+                      ((x0 - r.shift_w) * columns_ + r.column) * v.out_stride[3];
+    for (std::int64_t row = 0; row < band.rows && x0 < x1; ++row) {
+      const std::int64_t y = windows_.row(band, row) - r.shift_h;
+      if (y >= 0 && y < r.h.out_size)
+        f(row, x0 - band.x0, x1 - x0, reinterpret_cast<T*>(out + (y * rows_ + r.row) * v.out_stride[2]));
+    }
   }
   const T* group_weights(const ConvViews& v, std::int64_t group) const {
     return reinterpret_cast<const T*>(v.weight) + group * map_.out_channels * map_.in_channels * map_.kernel_elements;
@@ -96,16 +121,22 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
-  void transform_weights(const ConvViews& v, const T* panels, std::int64_t group, std::int64_t panel, std::int64_t c,
+  void find_taps(const Residue& r, std::ptrdiff_t size, std::ptrdiff_t* tap_at) const;
+  void transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel, std::int64_t c,
                          std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
+  void transform_panel(const Residue& r, const T* panel, std::int64_t vectors, std::int64_t channels, T* out) const;
+  const T* chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel, std::int64_t c,
+                       std::int64_t channels) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
-                std::int64_t tiles) const;
-  void finish(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel, std::int64_t b,
-              std::int64_t first_tile) const;
-  void sum_directly(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
+                std::int64_t tiles, std::int64_t first_residue) const;
+  void finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums, std::int64_t group,
+              std::int64_t panel, std::int64_t b) const;
+  void sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group, std::int64_t b,
                     std::int64_t vector) const;
 
-  ShiftMap map_;
+  ShiftMap map_;  // of the windows: what the maps have in common, over all of their outputs
+  std::vector<Residue> residues_;
+  std::int64_t rows_, columns_;  // of residues
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
   std::string isa_;
@@ -115,6 +146,7 @@ class WinogradPlan final : public Plan {
   WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
   bool from_panels_ = false;
+  std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;
   double cycles_ = 0;
   std::int64_t splits_ = 1;  // of the panels, for more tasks

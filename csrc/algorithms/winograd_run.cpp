@@ -7,11 +7,11 @@ namespace tileconv {
 template <class T>
 void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
   if (!frozen_) return weights_.pack(map_, v, threads_, packed);
-  const auto size = static_cast<std::size_t>(kernel_scratch() * element);
+  const auto size = static_cast<std::size_t>(kernels_size() * element);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
     T* const panel = static_cast<T*>(packed) + task * positions() * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
-    transform_weights(v, nullptr, task / panels(), task % panels(), 0, map_.in_channels, scratch, panel,
+    transform_weights(v, residues_.front(), task / panels(), task % panels(), 0, map_.in_channels, scratch, panel,
                       position_size());
   });
 }
@@ -36,6 +36,7 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.outputs = w.scratch + windows_.scratch_size();
   w.direct = w.outputs + outputs_size();
   w.weights = w.direct + direct_size();
+  w.kernels = w.weights + positions() * chunk_position();
   w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   std::int64_t tiles = 0;
@@ -44,46 +45,72 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
                        window_position(), window_row());
     tiles += windows_.tiles_of(windows_.band(b));
   }
-  for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
-    multiply(v, w, transformed, group, panel, tiles);
-    std::int64_t first_tile = 0;
-    for (std::int64_t b = begin; b < end; ++b) {
-      finish(v, w, group, panel, b, first_tile);
-      first_tile += windows_.tiles_of(windows_.band(b));
+  const auto residues = static_cast<std::int64_t>(residues_.size());
+  for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
+    for (std::int64_t first = 0; first < residues; first += together_) {
+      multiply(v, w, transformed, group, panel, tiles, first);
+      for (std::int64_t r = first; r < first + together_; ++r) {
+        const T* sums = w.sums + (r - first) * residue_sums();
+        for (std::int64_t b = begin; b < end; ++b) {
+          finish(v, w, residues_[static_cast<std::size_t>(r)], sums, group, panel, b);
+          sums += windows_.tiles_of(windows_.band(b)) * panel_columns();
+        }
+      }
     }
-  }
 }
 
-// The kernels of `channels` in channels, from c on, for a panel: from packed panels, or brought there a vector at a
-// time. Elements of one kernel are adjacent, and those of the next in channel mostly follow.
+// Where the residue's taps lie among a kernel's elements, `size` apart, in ascending order of coordinates.
 template <class T>
-void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std::int64_t group, std::int64_t panel,
-                                        std::int64_t c, std::int64_t channels, T* scratch, T* out,
-                                        std::ptrdiff_t out_position) const {
-  const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements;
-  const std::int64_t tap_size = panels ? weights_.columns() : lanes;
-  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
+void WinogradPlan<T>::find_taps(const Residue& r, std::ptrdiff_t size, std::ptrdiff_t* tap_at) const {
   for (std::int64_t i = 0; i < map_.h.count; ++i)
     for (std::int64_t j = 0; j < map_.w.count; ++j)
-      tap_at[i * map_.w.count + j] = map_.kernel_index(windows_.h.original(i), windows_.w.original(j)) * tap_size;
+      *tap_at++ = size * (r.h.kernel(windows_.h.original(i)) * map_.kernel_w + r.w.kernel(windows_.w.original(j)));
+}
+
+// The kernels of `channels` in channels, from c on, for a panel. Elements of one kernel are adjacent, and those of the
+// next in channel follow.
+template <class T>
+void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel,
+                                        std::int64_t c, std::int64_t channels, T* scratch, T* out,
+                                        std::ptrdiff_t out_position) const {
+  const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements, begin = panel_begin(panel);
+  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
+  find_taps(r, lanes, tap_at);
   // A few channels of all vectors at a time: what they write to the positions stays in L1 until its lines are full.
-  const bool adjacent = map_.weight_in == elements;
-  const std::int64_t begin = panel_begin(panel);
   for (std::int64_t first = 0; first < channels; first += transformed_together)
     for (std::int64_t vector = begin; vector < panel_begin(panel + 1); ++vector) {
-      const std::int64_t count = std::min(transformed_together, channels - first), channel = c + first;
-      const T* from = scratch;
-      if (panels)
-        from = panels + panel * weights_.panel_size() + weights_.columns() + channel * weights_.channel_size() +
-               (vector - begin) * lanes;
-      else
-        for (std::int64_t i = 0; i < count; i += adjacent ? count : 1)
-          set_.pack({group_weights(v, group) + vector * lanes * map_.weight_out + (channel + i) * map_.weight_in,
-                     map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes,
-                     elements * (adjacent ? count : 1), scratch + i * elements * lanes, lanes});
-      kernel_.weights({from, tap_at, elements * tap_size, out + first * panel_columns() + (vector - begin) * lanes,
+      const std::int64_t count = std::min(transformed_together, channels - first);
+      set_.pack({group_weights(v, group) + vector * lanes * map_.weight_out + (c + first) * map_.weight_in,
+                 map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes, elements * count, scratch, lanes});
+      kernel_.weights({scratch, tap_at, elements * lanes, out + first * panel_columns() + (vector - begin) * lanes,
                        out_position, panel_columns(), count});
     }
+}
+
+// The same for a residue, of kernels that are in a panel.
+template <class T>
+void WinogradPlan<T>::transform_panel(const Residue& r, const T* panel, std::int64_t vectors, std::int64_t channels,
+                                      T* out) const {
+  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
+  find_taps(r, weights_.columns(), tap_at);
+  for (std::int64_t first = 0; first < channels; first += transformed_together)
+    for (std::int64_t vector = 0; vector < vectors; ++vector)
+      kernel_.weights({panel + first * weights_.channel_size() + vector * set_.lanes, tap_at, weights_.channel_size(),
+                       out + first * panel_columns() + vector * set_.lanes, chunk_position(), panel_columns(),
+                       std::min(transformed_together, channels - first)});
+}
+
+// Scattered kernels of a chunk, in a panel: from those that were packed before, or as they are brought there now.
+template <class T>
+const T* WinogradPlan<T>::chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel,
+                                      std::int64_t c, std::int64_t channels) const {
+  if (w.panels) return w.panels + panel * weights_.panel_size() + weights_.columns() + c * weights_.channel_size();
+  const std::int64_t k = panel_begin(panel) * set_.lanes, padded = panel_begin(panel + 1) * set_.lanes - k;
+  for (std::int64_t i = 0; i < channels; ++i)
+    set_.pack({group_weights(v, group) + k * map_.weight_out + (c + i) * map_.weight_in, map_.weight_out, 1,
+               std::min(padded, map_.out_channels - k), padded, map_.kernel_elements,
+               w.kernels + i * weights_.channel_size(), weights_.columns()});
+  return w.kernels;
 }
 
 // The products of a panel. Tiles are the rows of the register tile and are broadcast; out channels are its vectors.
@@ -91,17 +118,17 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const T* panels, std
 // part for each register tile.
 template <class T>
 void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
-                               std::int64_t panel, std::int64_t tiles) const {
+                               std::int64_t panel, std::int64_t tiles, std::int64_t first_residue) const {
   const std::int64_t parts = ceil_div(tiles, product_.rows), chunks = ceil_div(map_.in_channels, channel_chunk_);
-  const ProductKernel<T>* const kernels =
-      find_products(set_, static_cast<int>(panel_begin(panel + 1) - panel_begin(panel)));
+  const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
+  const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
   ProductArgs<T> a{};
   a.row = window_row();
   a.row_step = 1;
   a.column_step = a.out_row = panel_columns();
   a.prefetch_step = packed ? ceil_div(panel_columns(), parts) : 0;
   const auto chunk_begin = [&](std::int64_t chunk) { return split_at(map_.in_channels, chunks, chunk); };
-  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights) {
+  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
     a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
     a.columns = weights;
     a.accumulate = chunk > 0;
@@ -109,7 +136,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t tile = split_at(tiles, parts, part), rows = split_at(tiles, parts, part + 1) - tile;
       a.rows = w.windows + position * window_position() + tile * window_row() + chunk_begin(chunk);
-      a.out = w.sums + position * sum_position() + tile * panel_columns();
+      a.out = sums + position * sum_position() + tile * panel_columns();
       a.prefetch = weights + size + size * part / parts;
       kernels[rows - 1].run(a);
     }
@@ -118,55 +145,62 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
     const T* const weights = packed + panel * positions() * position_size();
     for (std::int64_t position = 0; position < positions(); ++position)
       for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
-        multiply_chunk(position, chunk, weights + position * position_size() + chunk_begin(chunk) * panel_columns());
+        multiply_chunk(position, chunk, weights + position * position_size() + chunk_begin(chunk) * panel_columns(),
+                       w.sums);
     return;
   }
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-    transform_weights(v, w.panels, group, panel, chunk_begin(chunk), chunk_begin(chunk + 1) - chunk_begin(chunk),
-                      w.weights + positions() * chunk_position(), w.weights, chunk_position());
-    for (std::int64_t position = 0; position < positions(); ++position)
-      multiply_chunk(position, chunk, w.weights + position * chunk_position());
+    const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
+    const T* const packed_panel = map_.scattered_weights() ? chunk_panel(v, w, group, panel, c, channels) : nullptr;
+    for (std::int64_t r = 0; r < together_; ++r) {
+      const Residue& residue = residues_[static_cast<std::size_t>(first_residue + r)];
+      if (packed_panel)
+        transform_panel(residue, packed_panel, vectors, channels, w.weights);
+      else
+        transform_weights(v, residue, group, panel, c, channels, w.kernels, w.weights, chunk_position());
+      for (std::int64_t position = 0; position < positions(); ++position)
+        multiply_chunk(position, chunk, w.weights + position * chunk_position(), w.sums + r * residue_sums());
+    }
   }
 }
 
 template <class T>
-void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel,
-                             std::int64_t b, std::int64_t first_tile) const {
+void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums,
+                             std::int64_t group, std::int64_t panel, std::int64_t b) const {
   const Band& band = windows_.band(b);
-  const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes, width = band.x1 - band.x0;
-  const std::ptrdiff_t out_row = windows_.band_width() * lanes, step = v.out_stride[3] / element;
+  const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes;
+  const std::ptrdiff_t out_row = windows_.band_width() * lanes, step = columns_ * v.out_stride[3] / element;
   T bias[64 / sizeof(float)];
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const std::int64_t channels = channels_of(vector, map_.out_channels);
     const std::int64_t channel = group * map_.out_channels + vector * lanes;
     for (std::int64_t k = 0; k < lanes; ++k)
       bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[channel + k] : T(0);
-    const T* sums = w.sums + first_tile * panel_columns() + (vector - panel_begin(panel)) * lanes;
+    const T* from = sums + (vector - panel_begin(panel)) * lanes;
     bool finite = true;
     windows_.for_each_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles) {
-      finite &= kernel_.output({sums, sum_position(), panel_columns(), bias, w.outputs + y * out_row + x * lanes,
+      finite &= kernel_.output({from, sum_position(), panel_columns(), bias, w.outputs + y * out_row + x * lanes,
                                 out_row, column, kernel_.outputs_w() * column, tiles});
-      sums += tiles * panel_columns();
+      from += tiles * panel_columns();
     });
     if (!finite) {
-      sum_directly(v, w, group, b, vector);
+      sum_directly(v, w, r, group, b, vector);
       continue;
     }
-    for (std::int64_t row = 0; row < band.rows; ++row) {
-      T* const out = output(v, windows_.image(b), channel, band, row);
+    for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t width, T* out) {
       const bool adjacent = step == 1 || width == 1;
-      set_.pack({w.outputs + row * out_row, lanes, 1, width, width, channels, adjacent ? out : w.direct,
+      set_.pack({w.outputs + row * out_row + x * lanes, lanes, 1, width, width, channels, adjacent ? out : w.direct,
                  adjacent ? v.out_stride[1] / element : width});
       if (!adjacent) set_.spread({w.direct, width, channels, width, out, v.out_stride[1] / element, step});
-    }
+    });
   }
 }
 
 // The band's outputs of a vector of channels by the direct sum, one running sum over (channel, row, column) as
 // shift_gemm computes it. Vectors run over pixels, on into the next staged row, where their values are dropped.
 template <class T>
-void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t b,
-                                   std::int64_t vector) const {
+void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group,
+                                   std::int64_t b, std::int64_t vector) const {
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
@@ -176,7 +210,7 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
     for (std::int64_t j = 0; j < map_.w.count; ++j)
       tap_at[i * map_.w.count + j] = {
           windows_.h.original(i) * windows_.pitch() + windows_.w.original(j) * windows_.w.dilation,
-          map_.kernel_index(i, j)};
+          r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)};
   constexpr std::int64_t most_rows = 8;
   GemmArgs<T> a{};
   a.taps = tap_at;
@@ -201,9 +235,10 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, std::
               .run(a);
         }
   }
-  for (std::int64_t row = 0; row < band.rows; ++row)
-    set_.spread({w.direct + row * lanes * line, line, channels, width, output(v, windows_.image(b), channel, band, row),
-                 v.out_stride[1] / element, v.out_stride[3] / element});
+  for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t count, T* out) {
+    set_.spread({w.direct + row * lanes * line + x, line, channels, count, out, v.out_stride[1] / element,
+                 columns_ * v.out_stride[3] / element});
+  });
 }
 
 template class WinogradPlan<float>;
