@@ -93,7 +93,8 @@ def test_every_algorithm(problem: Any) -> None:
         except ValueError:
             assert algorithm not in ("shift_gemm", "reference"), "refuses nothing"
         else:
-            assert_exact(y, expected, f"{algorithm} {x.shape} {w.shape} {options}")
+            assert_like = assert_accurate if algorithm in ("winograd", "fft") else assert_exact
+            assert_like(y, expected, f"{algorithm} {x.shape} {w.shape} {options}")
 
 
 @settings(max_examples=150)
