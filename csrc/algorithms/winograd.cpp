@@ -13,7 +13,7 @@ namespace {
 // Of the vectors of channels of a tile: the transforms, and what is copied.
 template <class T>
 double transform_cycles(const WinogradKernel<T>& kernel, std::int64_t in_vectors, std::int64_t out_vectors) {
-  const double outputs = 4.0 * kernel.positions() + 13.0 * kernel.outputs_h() * kernel.outputs_w();
+  const double outputs = 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
   return static_cast<double>(in_vectors) * window_cycles(kernel) + static_cast<double>(out_vectors) * outputs;
 }
 

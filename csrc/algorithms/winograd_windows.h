@@ -123,7 +123,7 @@ std::int64_t winograd_apart(std::int64_t size, int lanes) noexcept {
 // shared with the tile before.
 template <class T>
 double window_cycles(const WinogradKernel<T>& kernel) noexcept {
-  return 2.0 * kernel.positions() + 13.0 * kernel.window_h() * kernel.outputs_w();
+  return 2.0 * kernel.positions() + 12.0 * kernel.window_h() * kernel.outputs_w();
 }
 
 // Cycles of a register tile of the products, for a step of its sums.
