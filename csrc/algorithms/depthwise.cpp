@@ -57,7 +57,7 @@ class DepthwisePlan final : public Plan {
     threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
     // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads.
     if (in_place_ && out_rows_ && map_.out_channels == 1)
-      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_), 1, 16);
+      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, 16);
     plane_blocks_ = ceil_div(map_.groups, planes_);
   }
 
@@ -69,7 +69,8 @@ class DepthwisePlan final : public Plan {
     const PlaneKernel<T>* in_place = zeros_mode_ ? find_kernel(map_.w.step) : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : *find_kernel(1);
     const double tap = kernel.stride_h == 0 ? 1.2 : kernel.stride_w == 2 ? 1.5 : kernel.kernel_w > 0 ? 0.6 : 0.7;
-    const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * static_cast<double>(map_.out_channels);
+    const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
+    const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
     const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
     const double copied = weights_in_place() ? 0 : 4.0 * static_cast<double>(map_.out_channels * map_.taps());
     return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + copied + 35);
@@ -79,8 +80,8 @@ class DepthwisePlan final : public Plan {
   }
   PlanReport report() const override {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
-    return {"planes, " + height + " kernel rows, " + std::to_string(set_.plane_rows) + " rows at once" +
-                (in_place_ ? ", input in place" : ""),
+    return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " +
+                std::to_string(set_.plane_rows) + " rows at once" + (in_place_ ? ", input in place" : ""),
             threads_,
             {{"tile_h", tile_h_}, {"planes", planes_}}};
   }
@@ -112,7 +113,7 @@ class DepthwisePlan final : public Plan {
       const PlaneKernel<T>& k = set_.plane[i];
       if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
-          k.stride_w == stride_w)
+          k.stride_w == stride_w && (k.most_width == 0 || map_.w.out_size <= k.most_width))
         return &k;
     }
     return nullptr;
@@ -164,7 +165,7 @@ class DepthwisePlan final : public Plan {
   // Where the output's elements are not adjacent.
   std::int64_t spill_size() const { return out_rows_ ? 0 : tile_h_ * whole(map_.w.out_size); }
   std::int64_t table_bytes() const {
-    return (2 * most_grid_rows() + tile_h_) * static_cast<std::int64_t>(sizeof(std::ptrdiff_t));
+    return (5 * most_grid_rows() + tile_h_) * static_cast<std::int64_t>(sizeof(std::ptrdiff_t));
   }
   std::int64_t weights_size() const { return weights_in_place() ? 0 : planes_ * map_.out_channels * map_.taps(); }
   bool weights_in_place() const {

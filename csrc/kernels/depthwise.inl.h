@@ -218,16 +218,81 @@ void planes(const PlaneArgs<T>& a) noexcept {
   }
 }
 
+#if defined(__AVX512F__)
+// Two planes in the halves of a vector, for images that would leave more than half of it empty. Rows are loaded for
+// every column of the kernel: in images this small no load is of whole vectors.
+template <class T, int kernel_h>
+void paired_planes(const PlaneArgs<T>& a) noexcept {
+  using V = Vec<T>;
+  using Mask = typename V::Mask;
+  constexpr int half = V::lanes / 2;
+  const Mask halves = V::first(half);
+  const T* const zeros = a.zeros;
+  const T** const pointers = a.pointers;
+  const std::ptrdiff_t* const offsets = a.rows;
+  const std::int64_t row_count = a.row_count, kernel_w = a.kernel_w;
+  const std::int64_t last = a.height > plane_rows ? a.height - plane_rows : 0;
+  const Mask columns = V::first(a.width);
+  const auto other_of = [&](std::int64_t p) { return p + 1 < a.planes ? p + 1 : p; };  // one without another is both
+  const auto set_pointers = [&](std::int64_t p, const T** to) {
+    const T *const low = a.input + p * a.input_plane, *const high = a.input + other_of(p) * a.input_plane;
+    for (std::int64_t q = 0; q < row_count; ++q) {
+      to[2 * q] = offsets[q] == no_row ? zeros : low + offsets[q];
+      to[2 * q + 1] = offsets[q] == no_row ? zeros : high + offsets[q];
+    }
+  };
+  set_pointers(0, pointers);
+  for (std::int64_t p = 0; p < a.planes; p += 2) {
+    // The pointers of the next pair are stored while this one is computed: read at once they would be waited for.
+    const T** const own = pointers + p % 4 * row_count;
+    if (p + 2 < a.planes) set_pointers(p + 2, pointers + (p + 2) % 4 * row_count);
+    const std::int64_t other = other_of(p);
+    const T *const low = a.weights + p * kernel_h * kernel_w, *const high = a.weights + other * kernel_h * kernel_w;
+    T *const out = a.out + p * a.out_plane, *const other_out = a.out + other * a.out_plane;
+    const V bias = a.bias ? V::broadcast_halves(a.bias[p], a.bias[other]) : V::broadcast(T(0));
+    for (std::int64_t y = 0; y < a.height; y += plane_rows) {
+      const std::int64_t from = y < last ? y : last, height = a.height - from;
+      const T* const* rows = own + 2 * from;
+      V sum[plane_rows];
+      TILECONV_UNROLL
+      for (int r = 0; r < plane_rows; ++r) sum[r] = bias;
+      for (std::int64_t j = 0; j < kernel_w; ++j) {
+        TILECONV_OPAQUE(rows);
+        const Mask mask = static_cast<Mask>(V::mask_of(a.lanes[j]) & halves);
+        const std::ptrdiff_t column = a.columns[j];
+        V weight[kernel_h];
+        TILECONV_UNROLL
+        for (int i = 0; i < kernel_h; ++i)
+          weight[i] = V::broadcast_halves(low[i * kernel_w + j], high[i * kernel_w + j]);
+        TILECONV_UNROLL
+        for (int q = 0; q < plane_rows - 1 + kernel_h; ++q) {
+          const V value = V::load_halves(rows[2 * q] + column, rows[2 * q + 1] + column, mask);
+          TILECONV_UNROLL
+          for (int r = 0; r < plane_rows; ++r)
+            if (q - r >= 0 && q - r < kernel_h) sum[r] = V::fma(weight[q - r], value, sum[r]);
+        }
+      }
+      const std::ptrdiff_t* const out_rows = a.out_rows + from;
+      TILECONV_UNROLL
+      for (int r = 0; r < plane_rows; ++r)
+        if (r < height) sum[r].store_halves(out + out_rows[r], other_out + out_rows[r], columns);
+    }
+  }
+}
+#endif
+
 // In order of preference. Small heights with stride 1 are also what a strided layer's input gradient is made of. The
 // last one takes any height and stride.
 #define TILECONV_COLUMNS(kernel_h, stride_h, stride_w) \
-  {kernel_h, 0, stride_h, stride_w, planes<T, ColumnByColumn<T, kernel_h, stride_h, stride_w>, stride_h, stride_w>}
+  {kernel_h, 0, stride_h, stride_w, 0, planes<T, ColumnByColumn<T, kernel_h, stride_h, stride_w>, stride_h, stride_w>}
 #define TILECONV_SHIFTED(kernel_h, kernel_w, stride) \
-  {kernel_h, kernel_w, stride, stride, planes<T, ShiftedRows<T, kernel_h, kernel_w, stride>, stride, stride>}
+  {kernel_h, kernel_w, stride, stride, 0, planes<T, ShiftedRows<T, kernel_h, kernel_w, stride>, stride, stride>}
+#define TILECONV_PAIRED(kernel_h) {kernel_h, 0, 1, 1, Vec<T>::lanes / 2, paired_planes<T, kernel_h>}
 template <class T>
 constexpr PlaneKernel<T> plane_table[] = {
 #if defined(__AVX512F__)
-    TILECONV_SHIFTED(3, 3, 1), TILECONV_SHIFTED(3, 3, 2), TILECONV_SHIFTED(5, 5, 2),
+    TILECONV_PAIRED(3),        TILECONV_PAIRED(5),        TILECONV_PAIRED(7),        TILECONV_SHIFTED(3, 3, 1),
+    TILECONV_SHIFTED(3, 3, 2), TILECONV_SHIFTED(5, 5, 2),
 #endif
     TILECONV_COLUMNS(1, 1, 1), TILECONV_COLUMNS(2, 1, 1), TILECONV_COLUMNS(3, 1, 1), TILECONV_COLUMNS(4, 1, 1),
     TILECONV_COLUMNS(5, 1, 1), TILECONV_COLUMNS(7, 1, 1), TILECONV_COLUMNS(3, 2, 2), TILECONV_COLUMNS(5, 2, 2),

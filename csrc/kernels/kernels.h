@@ -95,7 +95,7 @@ struct DotKernel {
 // that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin, inner_end) find all of
 // these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l] there; the rest counts as
 // zero, and its memory is not touched. Output rows do not overlap. `rows` has row_count entries, as many as plane_rows
-// outputs read even if there are fewer; so many find room in `pointers`.
+// outputs read even if there are fewer; four times as many find room in `pointers`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -122,6 +122,7 @@ template <class T>
 struct PlaneKernel {
   int kernel_h, kernel_w, stride_h;  // 0: any
   int stride_w;
+  int most_width;  // of the output: then two planes go into a vector; 0: any
   void (*run)(const PlaneArgs<T>&) noexcept;
 };
 

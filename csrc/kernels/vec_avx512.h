@@ -17,6 +17,21 @@ struct Vec<float> {
   }
   static TILECONV_INLINE Mask mask_of(LaneBits bits) { return static_cast<Mask>(bits); }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
+  // What the mask's lower half says of both halves of the vector, which are loaded and stored by themselves: few loads
+  // of 32 bytes cross a cache line, most of 64 do, whatever their mask is.
+  static TILECONV_INLINE Vec load_halves(const float* low, const float* high, Mask mask) {
+    const auto half = static_cast<__mmask8>(mask);
+    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_maskz_loadu_ps(half, low)),
+                               _mm256_maskz_loadu_ps(half, high), 1)};
+  }
+  static TILECONV_INLINE Vec broadcast_halves(float low, float high) {
+    return {_mm512_mask_blend_ps(static_cast<Mask>(~first(lanes / 2)), _mm512_set1_ps(low), _mm512_set1_ps(high))};
+  }
+  TILECONV_INLINE void store_halves(float* low, float* high, Mask mask) const {
+    const auto half = static_cast<__mmask8>(mask);
+    _mm256_mask_storeu_ps(low, half, _mm512_castps512_ps256(v));
+    _mm256_mask_storeu_ps(high, half, _mm512_extractf32x8_ps(v, 1));
+  }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
     return {_mm512_permutex2var_ps(a.v, index, b.v)};
@@ -92,6 +107,19 @@ struct Vec<double> {
   }
   static TILECONV_INLINE Mask mask_of(LaneBits bits) { return static_cast<Mask>(bits); }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm512_maskz_loadu_pd(mask, p)}; }
+  static TILECONV_INLINE Vec load_halves(const double* low, const double* high, Mask mask) {
+    const auto half = static_cast<__mmask8>(mask);
+    return {_mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_maskz_loadu_pd(half, low)),
+                               _mm256_maskz_loadu_pd(half, high), 1)};
+  }
+  static TILECONV_INLINE Vec broadcast_halves(double low, double high) {
+    return {_mm512_mask_blend_pd(static_cast<Mask>(~first(lanes / 2)), _mm512_set1_pd(low), _mm512_set1_pd(high))};
+  }
+  TILECONV_INLINE void store_halves(double* low, double* high, Mask mask) const {
+    const auto half = static_cast<__mmask8>(mask);
+    _mm256_mask_storeu_pd(low, half, _mm512_castpd512_pd256(v));
+    _mm256_mask_storeu_pd(high, half, _mm512_extractf64x4_pd(v, 1));
+  }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
     return {_mm512_permutex2var_pd(a.v, index, b.v)};
