@@ -18,6 +18,7 @@
 #define TILECONV_NOINLINE __declspec(noinline)
 #define TILECONV_UNROLL
 #define TILECONV_OPAQUE(pointer) static_cast<void>(pointer)
+#define TILECONV_OPAQUE_VECTOR(vector) static_cast<void>(vector)
 #define TILECONV_PREFETCH(address) static_cast<void>(address)
 #define TILECONV_PREFETCH_L2(address) static_cast<void>(address)
 #else
@@ -27,6 +28,8 @@
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")
 // What was loaded through the pointer is loaded again.
 #define TILECONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+// What made the vector is an instruction of its own.
+#define TILECONV_OPAQUE_VECTOR(vector) __asm__("" : "+v"(vector))
 #define TILECONV_PREFETCH(address) __builtin_prefetch(address)
 #define TILECONV_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
 #endif

@@ -28,9 +28,12 @@ struct Vec<float> {
     return {_mm512_mask_blend_ps(static_cast<Mask>(~first(lanes / 2)), _mm512_set1_ps(low), _mm512_set1_ps(high))};
   }
   TILECONV_INLINE void store_halves(float* low, float* high, Mask mask) const {
-    const auto half = static_cast<__mmask8>(mask);
-    _mm256_mask_storeu_ps(low, half, _mm512_castps512_ps256(v));
-    _mm256_mask_storeu_ps(high, half, _mm512_extractf32x8_ps(v, 1));
+    // A masked extract to memory, as compilers make one of both steps, touches what the mask leaves out.
+    __m256 lower = _mm512_castps512_ps256(v), upper = _mm512_extractf32x8_ps(v, 1);
+    TILECONV_OPAQUE_VECTOR(lower);
+    TILECONV_OPAQUE_VECTOR(upper);
+    _mm256_mask_storeu_ps(low, static_cast<__mmask8>(mask), lower);
+    _mm256_mask_storeu_ps(high, static_cast<__mmask8>(mask), upper);
   }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
@@ -116,9 +119,12 @@ struct Vec<double> {
     return {_mm512_mask_blend_pd(static_cast<Mask>(~first(lanes / 2)), _mm512_set1_pd(low), _mm512_set1_pd(high))};
   }
   TILECONV_INLINE void store_halves(double* low, double* high, Mask mask) const {
-    const auto half = static_cast<__mmask8>(mask);
-    _mm256_mask_storeu_pd(low, half, _mm512_castpd512_pd256(v));
-    _mm256_mask_storeu_pd(high, half, _mm512_extractf64x4_pd(v, 1));
+    // A masked extract to memory, as compilers make one of both steps, touches what the mask leaves out.
+    __m256d lower = _mm512_castpd512_pd256(v), upper = _mm512_extractf64x4_pd(v, 1);
+    TILECONV_OPAQUE_VECTOR(lower);
+    TILECONV_OPAQUE_VECTOR(upper);
+    _mm256_mask_storeu_pd(low, static_cast<__mmask8>(mask), lower);
+    _mm256_mask_storeu_pd(high, static_cast<__mmask8>(mask), upper);
   }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
