@@ -8,7 +8,7 @@ namespace tileconv {
 extern const Algorithm shift_gemm_algorithm;          // the general one
 extern const Algorithm depthwise_algorithm;           // one plane in, one plane out
 extern const Algorithm depthwise_channels_algorithm;  // the same, channels in the lanes
-extern const Algorithm winograd_algorithm;            // 3x3 of stride 1 with a quarter of the multiply-adds
+extern const Algorithm winograd_algorithm;            // small kernels of stride 1 with fewer multiply-adds
 extern const Algorithm fft_algorithm;                 // large kernels of one plane, by Fourier transforms
 extern const Algorithm reference_algorithm;           // plain loops: what all others are an equivalent of
 

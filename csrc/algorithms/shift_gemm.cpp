@@ -53,6 +53,18 @@ void ShiftGemmPlan<T>::make_panels() {
   for (std::int64_t p = 0; p <= count; ++p) panel_begin_.push_back(split_at(total, count, p));
 }
 
+// Between these columns of a tile its runs are cut evenly: at its ends, and where a tap enters or leaves the padding if
+// that leaves half a register tile on either side.
+template <class T>
+std::vector<std::int64_t> ShiftGemmPlan<T>::cut_runs(std::int64_t x0, std::int64_t x1) const {
+  std::vector<std::int64_t> cuts{x0};
+  const std::int64_t least = block_.rows / 2;
+  for (std::int64_t x = x0 + least; x <= x1 - least; ++x)
+    if (x - cuts.back() >= least && used_columns(x - 1, x) != used_columns(x, x + 1)) cuts.push_back(x);
+  cuts.push_back(x1);
+  return cuts;
+}
+
 template <class T>
 void ShiftGemmPlan<T>::make_columns() {
   column_ranges_.emplace_back(0, map_.w.count);
@@ -66,15 +78,17 @@ void ShiftGemmPlan<T>::make_columns() {
     if (!block_.in_place) pieces_.push_back(make_pieces(map_.w, staged_w_, block_.tile_w, x0, x1));
     if (!block_.channel_lanes) continue;
     std::vector<Run> runs;
-    const std::int64_t count = ceil_div(x1 - x0, block_.rows);
-    for (std::int64_t r = 0; r < count; ++r) {
-      const std::int64_t from = x0 + split_at(x1 - x0, count, r), to = x0 + split_at(x1 - x0, count, r + 1);
-      std::pair<std::int64_t, std::int64_t> range;
-      map_.w.used_taps(from, to, range.first, range.second);
-      std::size_t table = 0;
-      while (table < column_ranges_.size() && column_ranges_[table] != range) ++table;
-      if (table == column_ranges_.size()) column_ranges_.push_back(range);
-      runs.push_back({from, to - from, static_cast<std::int64_t>(table), range.second - range.first});
+    const std::vector<std::int64_t> cuts = cut_runs(x0, x1);
+    for (std::size_t cut = 0; cut + 1 < cuts.size(); ++cut) {
+      const std::int64_t begin = cuts[cut], width = cuts[cut + 1] - begin, count = ceil_div(width, block_.rows);
+      for (std::int64_t r = 0; r < count; ++r) {
+        const std::int64_t from = begin + split_at(width, count, r), to = begin + split_at(width, count, r + 1);
+        const auto range = used_columns(from, to);
+        std::size_t table = 0;
+        while (table < column_ranges_.size() && column_ranges_[table] != range) ++table;
+        if (table == column_ranges_.size()) column_ranges_.push_back(range);
+        runs.push_back({from, to - from, static_cast<std::int64_t>(table), range.second - range.first});
+      }
     }
     runs_.push_back(std::move(runs));
   }

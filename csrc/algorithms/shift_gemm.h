@@ -121,6 +121,13 @@ class ShiftGemmPlan final : public Plan {
     const std::int64_t unit = block_.channel_lanes ? 1 : set_.lanes;
     return std::min(map_.w.out_size, split_at(ceil_div(map_.w.out_size, unit), tiles_w_, t) * unit);
   }
+  // Taps of the columns [from, to) that are not all in zero padding.
+  std::pair<std::int64_t, std::int64_t> used_columns(std::int64_t from, std::int64_t to) const {
+    std::pair<std::int64_t, std::int64_t> range;
+    map_.w.used_taps(from, to, range.first, range.second);
+    return range;
+  }
+  std::vector<std::int64_t> cut_runs(std::int64_t x0, std::int64_t x1) const;
   void make_panels();
   void make_columns();
   void make_splits(int threads);
