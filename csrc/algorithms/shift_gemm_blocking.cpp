@@ -83,7 +83,7 @@ class Model {
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(cache_sizes().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (tile_cycles(p * v, loads) + streamed) + 40 + 3.5 * set_.lanes * transposed;
+          return used_steps * (tile_cycles(p * v, loads) + streamed) + 60 + 5.0 * set_.lanes * transposed;
         });
       });
     };
