@@ -72,6 +72,14 @@ def test_same_bits_of_every_algorithm(name: str, dtype: str, isa: str) -> None:
 
 
 @dtypes
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_same_bits_of_strided_planes(kernel: int, dtype: str, isa: str) -> None:
+    """In place rows of stride 2 have kernels of their own; staged ones take the kernel for any stride."""
+    case = replace(Case.parse(f"ic5 ih23 iw37 oc5 kh{kernel} s2 p{kernel // 2} g5"), dtype=dtype)
+    assert_same_bits_however_asked(case, ["depthwise"])
+
+
+@dtypes
 def test_same_bits_from_broadcast_channels(dtype: str, isa: str) -> None:
     case = replace(Case.parse(SPLIT[0]), dtype=dtype)
     x, w, b = case.normals()

@@ -81,11 +81,14 @@ def test_strided_input_gradients(taps: int, stride: int, mode: str, isa: str) ->
     padding, strides = (1, 2, 2, 1), (stride, stride)
     case = Case("strided", 64, 83, 86, 64, (taps, taps), strides, padding, padding_mode=mode)
     operands = gradients.normals(case)
-    expected = operands.expected("input_gradient", case.options)
-    for label, found, run in gradients.gradient_runs(case, "input_gradient", operands, ["winograd"]):
-        assert re.search(r"F\(\dx\d, \dx\d\)", found.kernel), f"{label}: {found.kernel}"
-        out = np.full(expected.shape, np.nan, operands.x.dtype)
-        assert_accurate(run(out), expected, label)
+    for value in (None, np.nan):
+        if value is not None:
+            operands.g[0, 5, 7, 11] = operands.g[0, 63, 0, 0] = value
+        expected = operands.expected("input_gradient", case.options)
+        for label, found, run in gradients.gradient_runs(case, "input_gradient", operands, ["winograd"]):
+            assert re.search(r"F\(\dx\d, \dx\d\)", found.kernel), f"{label}: {found.kernel}"
+            out = np.full(expected.shape, np.nan, operands.x.dtype)
+            assert_accurate(run(out), expected, label)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -125,3 +128,28 @@ def test_bits_beside_values_that_are_not_finite(threads: int, isa: str) -> None:
         np.testing.assert_array_equal(tc.conv2d(input, w, padding=1, algorithm="winograd"), expected)
     for n in range(3):
         np.testing.assert_array_equal(tc.conv2d(x[n], w, padding=1, algorithm="winograd"), expected[n])
+
+
+@pytest.mark.parametrize("channels", [64, 256])
+def test_bits_of_frozen_layers_beside_values_that_are_not_finite(channels: int, isa: str) -> None:
+    case = Case("frozen", channels, 9, 300, channels, (3, 3), padding=(1, 1, 1, 1))
+    x, w, _ = case.normals()
+    x[0, 3, 4, 0] = np.nan
+    found = [run(x) for _, _, run in runs(case, w, None, ["winograd"])]
+    assert len(found) > 1
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation"), [((1, 3), (2**62, 2)), ((3, 1), (2, 10**9)), ((1, 5), (40, 1))], ids=str
+)
+def test_dilation_of_a_single_tap_means_nothing(kernel: tuple[int, int], dilation: tuple[int, int], isa: str) -> None:
+    case = Case("single", 20, 31, 33, 18, kernel, padding=(2, 2, 2, 2), dilation=dilation)
+    plain = replace(case, dilation=tuple(1 if taps == 1 else d for taps, d in zip(kernel, dilation)))
+    x, w, _ = case.normals()
+    expected = reference.conv2d(x, w, **plain.options)
+    found = list(runs(case, w, None, ["winograd"]))
+    assert found
+    for label, _, run in found:
+        assert_accurate(run(x), expected, label)

@@ -43,6 +43,7 @@ class DepthwisePlan final : public Plan {
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
         in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && find_kernel(map.w.step) != nullptr),
         out_rows_(request.layout.out_rows),
+        columns_first_(find_kernel(map.w.step) && find_kernel(map.w.step)->kernel_w == 0),
         kernel_(*find_kernel(in_place_ ? map.w.step : 1)),
         tile_h_(tile_height()) {
     tiles_ = ceil_div(map_.h.out_size, tile_h_);
@@ -113,7 +114,8 @@ class DepthwisePlan final : public Plan {
       const PlaneKernel<T>& k = set_.plane[i];
       if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
-          k.stride_w == stride_w && (k.most_width == 0 || map_.w.out_size <= k.most_width))
+          k.stride_w == stride_w &&
+          (k.most_width == 0 || (map_.w.out_size <= k.most_width && map_.groups * map_.out_channels > 1)))
         return &k;
     }
     return nullptr;
@@ -193,6 +195,7 @@ class DepthwisePlan final : public Plan {
     a.out_rows = out_rows;
     a.width = map_.w.out_size;
     a.kernel_h = map_.h.count, a.kernel_w = map_.w.count, a.stride_h = grid_.stride;
+    a.columns_first = columns_first_;
     a.inner_begin = inner_begin_, a.inner_end = inner_end_;
     a.lanes = lanes_.data();
     a.loads = loads_;
@@ -257,6 +260,7 @@ class DepthwisePlan final : public Plan {
   AxisTaps taps_h_, taps_w_;
   RowGrid grid_;
   bool zeros_mode_, in_place_, out_rows_;
+  bool columns_first_;  // as the kernel for an input in place sums, wherever the input is
   const PlaneKernel<T>& kernel_;
   std::int64_t tile_h_, tiles_ = 1, planes_ = 1, plane_blocks_ = 1;
   StagedAxis staged_w_;

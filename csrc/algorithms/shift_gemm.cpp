@@ -57,10 +57,16 @@ void ShiftGemmPlan<T>::make_panels() {
 // that leaves half a register tile on either side.
 template <class T>
 std::vector<std::int64_t> ShiftGemmPlan<T>::cut_runs(std::int64_t x0, std::int64_t x1) const {
-  std::vector<std::int64_t> cuts{x0};
-  const std::int64_t least = block_.rows / 2;
-  for (std::int64_t x = x0 + least; x <= x1 - least; ++x)
-    if (x - cuts.back() >= least && used_columns(x - 1, x) != used_columns(x, x + 1)) cuts.push_back(x);
+  std::vector<std::int64_t> edges, cuts{x0};
+  for (std::int64_t j = 0; j < map_.w.count; ++j) {
+    std::int64_t begin = 0, end = 0;
+    map_.w.used_outputs(j, begin, end);
+    edges.insert(edges.end(), {begin, end});
+  }
+  std::sort(edges.begin(), edges.end());
+  const std::int64_t least = std::max(1, block_.rows / 2);
+  for (const std::int64_t x : edges)
+    if (x - cuts.back() >= least && x1 - x >= least) cuts.push_back(x);
   cuts.push_back(x1);
   return cuts;
 }

@@ -57,7 +57,9 @@ double WeightGradientPlan<T>::cycles() const noexcept {
   if (channel_lanes_) {
     // At seven tenths of the FMA peak.
     const double used = skips_ ? map_.h.used_share() * map_.w.used_share() : 1;
-    const std::int64_t vectors = ceil_div(map_.out_channels, set_.lanes) * map_.steps();
+    const std::int64_t in = swapped_ ? map_.out_channels : map_.in_channels,
+                       out = swapped_ ? map_.in_channels : map_.out_channels;
+    const std::int64_t vectors = ceil_div(out, set_.lanes) * in * map_.taps();
     return 0.7 * used * static_cast<double>(map_.groups * vectors) *
            static_cast<double>(map_.h.out_size * map_.w.out_size);
   }

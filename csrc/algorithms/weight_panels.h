@@ -19,7 +19,6 @@ class WeightPanels {
  public:
   WeightPanels(const ShiftMap& map, const PlanRequest& request, int vectors);
 
-  std::int64_t panels() const noexcept { return panels_; }
   // Where panel p begins, in vectors.
   std::int64_t begin(std::int64_t p) const noexcept { return split_at(out_vectors_, panels_, p); }
   std::int64_t columns() const noexcept { return columns_; }

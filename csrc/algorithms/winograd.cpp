@@ -60,7 +60,7 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       in_vectors_(ceil_div(map_.in_channels, set_.lanes)),
       out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
-      windows_(map_, set_, most_tiles(1)),
+      windows_(map_, set_, most_tiles(1, choose_product(false).vectors, false)),
       weights_(map_, request, product_.vectors) {
   for (std::int64_t i = 0; i < rows_; ++i)
     for (std::int64_t j = 0; j < columns_; ++j) {
@@ -103,15 +103,15 @@ const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
 // How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
 // products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
 template <class T>
-std::int64_t WinogradPlan<T>::most_tiles(std::int64_t together) const {
-  const std::int64_t tile_bytes = positions() * (in_vectors_ * set_.lanes + together * panel_columns()) * element;
-  return std::max<std::int64_t>(4, best_workspace(weight_bytes(), frozen_) / tile_bytes);
+std::int64_t WinogradPlan<T>::most_tiles(std::int64_t together, int vectors, bool frozen) const {
+  const std::int64_t tile_bytes = positions() * (in_vectors_ + together * vectors) * set_.lanes * element;
+  return std::max<std::int64_t>(4, best_workspace(weight_bytes(), frozen) / tile_bytes);
 }
 
 template <class T>
 void WinogradPlan<T>::cut_strips() {
   const auto bands = [&](std::int64_t together) {
-    return std::max<std::int64_t>(1, most_tiles(together) / windows_.band_tiles());
+    return std::max<std::int64_t>(1, most_tiles(together, product_.vectors, frozen_) / windows_.band_tiles());
   };
   // All residues at a time, if that makes no strips.
   together_ = static_cast<std::int64_t>(residues_.size());
@@ -204,9 +204,11 @@ const char* unsupported(const PlanRequest& request) {
   if (p.pass != Pass::input_gradient && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
   if (!has_kernel(p)) return "the kernel is neither a square of 2 to 5 taps nor one row or column of them";
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
-  // Not as a product, which may overflow.
+  const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;
-  if (p.dilation_w > most_workspace() / (channels * most_positions * dtype_size(p.dtype)))
+  const std::int64_t tile_bytes = most_positions * (ceil_div(channels, lanes) + 2) * lanes * dtype_size(p.dtype);
+  // Not as a product, which may overflow.
+  if (p.kernel_w > 1 && p.dilation_w > std::max<std::int64_t>(1, most_workspace() / tile_bytes))
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }
@@ -217,8 +219,15 @@ template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const KernelSet<T>& set = kernel_set<T>(*request.kernels);
-  if (p.stride_h != 1 || p.stride_w != 1 || p.pass == Pass::weight_gradient)
-    return p.macs_per_image() / static_cast<double>(set.lanes) / 8;
+  if (p.pass == Pass::weight_gradient) return p.macs_per_image() / static_cast<double>(set.lanes) / 8;
+  if (p.stride_h != 1 || p.stride_w != 1) {
+    // Of a gradient, whose outputs may be fewer than those that padding makes of the forward pass.
+    const double pixels = static_cast<double>(p.in_h) * static_cast<double>(p.in_w) /
+                          (static_cast<double>(p.stride_h) * static_cast<double>(p.stride_w));
+    const double sums = pixels * static_cast<double>(p.groups * p.group_in_channels() * p.group_out_channels()) *
+                        static_cast<double>(p.taps());
+    return std::min(p.macs_per_image(), sums) / static_cast<double>(set.lanes) / 8;
+  }
   const bool forward = p.pass == Pass::forward;
   const WinogradKernel<T>& kernel = *find_winograd(set, p.kernel_h, p.kernel_w);
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();

@@ -3,7 +3,7 @@
 // kernels/winograd.inl.h).
 //
 // The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
-//   stage 6 rows of a vector of channels, transpose them, transform every window     -> products[position][tile][in]
+//   stage 6 rows of a vector of channels, transpose them, transform every window     -> windows[position][tile][in]
 //   for each panel of out channels, for each position: a plain matrix product        -> sums[position][tile][out]
 //   transform the sums, transpose them into rows of the output
 // The residues of a strided gradient whose kernels are all alike are one plan: they share the windows, and a chunk of
@@ -91,9 +91,9 @@ class WinogradPlan final : public Plan {
   std::int64_t weights_size() const { return frozen_ ? 0 : positions() * chunk_position() + kernels_size(); }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
-  std::int64_t most_tiles(std::int64_t together) const;
+  std::int64_t most_tiles(std::int64_t together, int vectors, bool frozen) const;
   void cut_strips();
-  double residues() const { return static_cast<double>(residues_.size()); }
+  double residues() const { return static_cast<double>(rows_ * columns_); }
   double weight_bytes() const;
   double estimate() const;
   void make_tasks(int threads);

@@ -158,12 +158,17 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
   constexpr std::int64_t fewest_tiles = 4, enough_tiles = 32;  // of a strip; of a strip of several images
   Cut best;
   for (int i = 0; i < set_.product_count; ++i) {
-    const auto [rows, vectors, run] = set_.product[i];
+    const int rows = set_.product[i].rows, vectors = set_.product[i].vectors;
     const bool tallest = i + 1 == set_.product_count || set_.product[i + 1].vectors != vectors;
     if (!tallest || vectors > out_vectors_) continue;
     const std::int64_t all_panels = ceil_div(out_vectors_, vectors), width = vectors * set_.lanes;
+    // Block sizes that one more block does not change are tried once.
+    const auto changes = [](std::int64_t total, std::int64_t parts) {
+      return parts == 1 || ceil_div(total, parts) != ceil_div(total, parts - 1);
+    };
     for (std::int64_t blocks = 1; blocks <= in_vectors_; ++blocks)
-      for (std::int64_t parts = 1; parts <= all_panels; ++parts) {
+      for (std::int64_t parts = 1; parts <= all_panels && changes(in_vectors_, blocks); ++parts) {
+        if (!changes(all_panels, parts)) continue;
         Cut cut{rows, vectors, ceil_div(in_vectors_, blocks), ceil_div(all_panels, parts)};
         const std::int64_t channels = cut.block * set_.lanes, strip = channels + width;
         const std::int64_t most = std::min({(room - channels * width * cut.panels) / strip, room_l1 / strip,

@@ -6,11 +6,11 @@
 #pragma once
 
 #include <algorithm>
-#include <string>
 #include <vector>
 
 #include "../plan.h"
 #include "../shift_map.h"
+#include "winograd_common.h"
 
 namespace tileconv {
 
@@ -25,13 +25,15 @@ class WinogradWindows {
 
   // One axis: coordinates in ascending order, whatever the order of the map's taps is.
   struct Axis {
-    std::int64_t out_size, taps, dilation, first;  // output t and tap i read t + first + i * dilation
+    std::int64_t out_size, taps, dilation, first;  // output t and tap i read t + first + i * dilation; of one tap: 1
     bool reversed;                                 // tap i is the map's tap taps - 1 - i
     AxisMap map;
     explicit Axis(const MapAxis& axis)
         : out_size(axis.out_size),
           taps(axis.count),
-          dilation(axis.difference < 0 ? -axis.difference : axis.difference),
+          dilation(axis.count == 1       ? 1
+                   : axis.difference < 0 ? -axis.difference
+                                         : axis.difference),
           first(axis.tap(axis.difference < 0 ? axis.count - 1 : 0)),
           reversed(axis.difference < 0),
           map(axis.map) {}
@@ -88,47 +90,5 @@ class WinogradWindows {
   std::vector<Band> bands_;
   std::vector<std::vector<StagePiece>> pieces_;
 };
-
-// The kernels for so many taps; nullptr if there are none.
-template <class T>
-const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t taps_h, std::int64_t taps_w) noexcept {
-  for (int i = 0; i < set.winograd_count; ++i)
-    if (set.winograd[i].taps_h == taps_h && set.winograd[i].taps_w == taps_w) return set.winograd + i;
-  return nullptr;
-}
-
-// F(4x4, 3x3), say.
-template <class T>
-std::string winograd_name(const WinogradKernel<T>& kernel) {
-  const auto size = [](int h, int w) { return std::to_string(h) + "x" + std::to_string(w); };
-  return "F(" + size(kernel.outputs_h(), kernel.outputs_w()) + ", " + size(kernel.taps_h, kernel.taps_w) + ")";
-}
-
-// Register tiles of the products with so many vectors and 1, 2, .. rows.
-template <class T>
-const ProductKernel<T>* find_products(const KernelSet<T>& set, int vectors) noexcept {
-  const ProductKernel<T>* kernel = set.product;
-  while (kernel->vectors != vectors) ++kernel;
-  return kernel;
-}
-
-// Strides keep off multiples of a page, where the positions or the rows of a register tile would compete for the
-// same cache sets.
-template <class T>
-std::int64_t winograd_apart(std::int64_t size, int lanes) noexcept {
-  return size * static_cast<std::int64_t>(sizeof(T)) % 1024 == 0 ? size + lanes : size;
-}
-
-// Cycles of the windows of a tile, for a vector of channels: the transform, and staging and transposing what is not
-// shared with the tile before.
-template <class T>
-double window_cycles(const WinogradKernel<T>& kernel) noexcept {
-  return 2.0 * kernel.positions() + 12.0 * kernel.window_h() * kernel.outputs_w();
-}
-
-// Cycles of a register tile of the products, for a step of its sums.
-inline double product_cycles(double rows, double vectors) noexcept {
-  return std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
-}
 
 }  // namespace tileconv

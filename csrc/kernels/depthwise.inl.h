@@ -97,8 +97,11 @@ struct ColumnByColumn {
     } else {
       // Any stride: a load for each multiply-add.
       using V = Vec<T>;
-      for (std::int64_t i = 0; i < a.kernel_h; ++i)
-        for (std::int64_t j = 0; j < a.kernel_w; ++j) {
+      const std::int64_t outer = a.columns_first ? a.kernel_w : a.kernel_h,
+                         inner = a.columns_first ? a.kernel_h : a.kernel_w;
+      for (std::int64_t o = 0; o < outer; ++o)
+        for (std::int64_t n = 0; n < inner; ++n) {
+          const std::int64_t i = a.columns_first ? n : o, j = a.columns_first ? o : n;
           const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
           const V weight = V::broadcast(weights[i * a.kernel_w + j]);
           TILECONV_UNROLL

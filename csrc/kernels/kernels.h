@@ -86,8 +86,7 @@ struct DotKernel {
 };
 
 // Planes of input to planes of output, all alike. For p < planes, y < height, x < width
-//   out[p * out_plane + out_rows[y] + x] = bias[p] + sum over j < kernel_w, i < kernel_h (j outside, one running sum)
-//   of
+//   out[p * out_plane + out_rows[y] + x] = bias[p] + sum over j < kernel_w, i < kernel_h (one running sum) of
 //       weights[(p * kernel_h + i) * kernel_w + j] * row(p, y * stride_h + i)[x * stride_w + columns[j]]
 //   row(p, q) = rows[q] == no_row ? zeros : input + p * input_plane + rows[q]
 // A kernel with a width of its own reads adjacent columns, with stride_w + 1 adjacent loads from columns[0] on for each
@@ -112,6 +111,7 @@ struct PlaneArgs {
   const std::ptrdiff_t* out_rows;
   std::int64_t planes, height, width;
   std::int64_t kernel_h, kernel_w, stride_h;
+  bool columns_first;  // the order of a sum, for kernels that take any stride: j outside, or i
   std::int64_t inner_begin, inner_end;
   const LaneBits* lanes;
   std::int64_t loads;
@@ -210,7 +210,7 @@ struct ChannelProductArgs {
 // vector of channels at a time (the transforms are in winograd.inl.h). Of the products of a tile, position p = row *
 // window_w + column lies p * ..._position elements from the first.
 constexpr int winograd_window_size = 6;
-constexpr int winograd_fewest_taps = 2, winograd_most_taps = 5;  // along an axis that is transformed
+constexpr int winograd_most_taps = 5;
 // Along one axis.
 constexpr int winograd_window(int taps) noexcept { return taps == 1 ? 1 : winograd_window_size; }
 constexpr int winograd_outputs(int taps) noexcept { return taps == 1 ? 1 : winograd_window_size + 1 - taps; }
