@@ -42,6 +42,11 @@ int threads_for(double cycles, int threads) noexcept {
   return static_cast<int>(std::clamp(cycles / least_cycles, 1.0, static_cast<double>(threads)));
 }
 
+std::int64_t splits_for(std::int64_t tasks, std::int64_t most, int threads) noexcept {
+  const std::int64_t wanted = std::int64_t{4} * threads;
+  return threads == 1 || tasks >= wanted ? 1 : std::min(most, (wanted + tasks - 1) / tasks);
+}
+
 Choice choose(const PlanRequest& request, const std::string& name, bool reasons) {
   Choice choice;
   std::string names;

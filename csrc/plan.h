@@ -76,6 +76,8 @@ class Plan {
 // Threads for that many cycles of work, `threads` at the most: as long as each has some 10 us to do, which is what it
 // costs to wake a worker.
 int threads_for(double cycles, int threads) noexcept;
+// Into how many parts, `most` at the most, a task is split so that each thread gets a few.
+std::int64_t splits_for(std::int64_t tasks, std::int64_t most, int threads) noexcept;
 
 // An entry of the table of algorithms.
 struct Algorithm {
@@ -113,6 +115,20 @@ const DotKernel<T>& find_dot(const KernelSet<T>& set, int rows, int columns) noe
   int i = 0;
   while (i + 1 < set.dot_count && (set.dot[i].rows != rows || set.dot[i].columns != columns)) ++i;
   return set.dot[i];
+}
+
+// Register tiles of the products with so many vectors and 1, 2, .. rows.
+template <class T>
+const ProductKernel<T>* find_products(const KernelSet<T>& set, int vectors) noexcept {
+  const ProductKernel<T>* kernel = set.product;
+  while (kernel->vectors != vectors) ++kernel;
+  return kernel;
+}
+
+// Whether kernel i of a table has the most rows of those with its count of vectors.
+template <class Kernel>
+bool is_tallest(const Kernel* table, int count, int i) noexcept {
+  return i + 1 == count || table[i + 1].vectors != table[i].vectors;
 }
 
 }  // namespace tileconv

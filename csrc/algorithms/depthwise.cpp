@@ -41,10 +41,10 @@ class DepthwisePlan final : public Plan {
         taps_w_(ascending(map.w)),
         grid_(taps_h_),
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
-        in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && find_kernel(map.w.step) != nullptr),
+        own_(find_kernel(map.w.step)),
+        in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && own_ != nullptr),
         out_rows_(request.layout.out_rows),
-        columns_first_(find_kernel(map.w.step) && find_kernel(map.w.step)->kernel_w == 0),
-        kernel_(*find_kernel(in_place_ ? map.w.step : 1)),
+        kernel_(in_place_ ? *own_ : *find_kernel(1)),
         tile_h_(tile_height()) {
     tiles_ = ceil_div(map_.h.out_size, tile_h_);
     if (!in_place_) {
@@ -67,7 +67,7 @@ class DepthwisePlan final : public Plan {
     const double passes = static_cast<double>(ceil_div(ceil_div(map_.h.out_size, grid_.period), set_.plane_rows) *
                                               grid_.period * set_.plane_rows);
     const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * passes;
-    const PlaneKernel<T>* in_place = zeros_mode_ ? find_kernel(map_.w.step) : nullptr;
+    const PlaneKernel<T>* in_place = zeros_mode_ ? own_ : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : *find_kernel(1);
     const double tap = kernel.stride_h == 0 ? 1.2 : kernel.stride_w == 2 ? 1.5 : kernel.kernel_w > 0 ? 0.6 : 0.7;
     const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
@@ -195,7 +195,7 @@ class DepthwisePlan final : public Plan {
     a.out_rows = out_rows;
     a.width = map_.w.out_size;
     a.kernel_h = map_.h.count, a.kernel_w = map_.w.count, a.stride_h = grid_.stride;
-    a.columns_first = columns_first_;
+    a.columns_first = own_ != nullptr && own_->kernel_w == 0;  // as in place, wherever the input is
     a.inner_begin = inner_begin_, a.inner_end = inner_end_;
     a.lanes = lanes_.data();
     a.loads = loads_;
@@ -259,8 +259,9 @@ class DepthwisePlan final : public Plan {
   const KernelSet<T>& set_;
   AxisTaps taps_h_, taps_w_;
   RowGrid grid_;
-  bool zeros_mode_, in_place_, out_rows_;
-  bool columns_first_;  // as the kernel for an input in place sums, wherever the input is
+  bool zeros_mode_;
+  const PlaneKernel<T>* own_;  // for rows in place; nullptr if none has the stride
+  bool in_place_, out_rows_;
   const PlaneKernel<T>& kernel_;
   std::int64_t tile_h_, tiles_ = 1, planes_ = 1, plane_blocks_ = 1;
   StagedAxis staged_w_;

@@ -42,19 +42,15 @@ class Model {
       if (best.cycles == 0 || b.cycles < best.cycles) best = b;
     };
     for (int i = 0; i < set_.channel_lanes_count; ++i)
-      if (largest(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
+      if (is_tallest(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
     for (int i = 0; i < set_.pixel_lanes_count; ++i)
-      if (largest(set_.pixel_lanes, set_.pixel_lanes_count, i))
+      if (is_tallest(set_.pixel_lanes, set_.pixel_lanes_count, i))
         for (const bool flat : {false, map_.taps() > 0}) consider(pixel_lanes(set_.pixel_lanes[i], flat));
     best.channel_lanes ? cut_channel_lanes(best) : cut_pixel_lanes(best);
     return best;
   }
 
  private:
-  static bool largest(const GemmKernel<T>* table, int count, int i) {
-    return i + 1 == count || table[i + 1].vectors != table[i].vectors;
-  }
-
   static constexpr double group_cycles = 300;  // setting out on a tile
   double stage_cycles(bool in_place) const {
     return in_place ? 0.0 : 2.0 * static_cast<double>(map_.in_channels * staged_w_ * staged_h_) / set_.lanes;
@@ -163,8 +159,8 @@ class Model {
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
-    constexpr std::int64_t most_staged = 384
-                                         << 10;  // more gains nothing, and is slower where L2 takes longer to answer
+    // More gains nothing, and is slower where L2 takes longer to answer.
+    constexpr std::int64_t most_staged = 384 << 10;
     const std::int64_t l2 = cache_sizes().l2, budget = b.in_place ? l2 / 2 : std::min(l2 * 3 / 8, most_staged);
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;

@@ -76,11 +76,10 @@ double WeightGradientPlan<T>::cycles() const noexcept {
 
 template <class T>
 PlanReport WeightGradientPlan<T>::report() const {
-  const std::string kernel = in_place_ ? "products " + std::to_string(rows_) + "x" + std::to_string(vectors_)
-                             : channel_lanes_
-                                 ? "channel_lanes " + std::to_string(rows_) + "x" + std::to_string(vectors_)
-                                 : "dot " + std::to_string(rows_) + "x" + std::to_string(vectors_);
-  return {kernel, threads_, {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}}};
+  const std::string kernel = in_place_ ? "products " : channel_lanes_ ? "channel_lanes " : "dot ";
+  return {kernel + std::to_string(rows_) + "x" + std::to_string(vectors_),
+          threads_,
+          {{"tile_h", tile_h_}, {"tile_w", tile_w_}, {"channels_per_block", block_}}};
 }
 
 // The register tile, of a table that has all smaller ones too, by the cycles that all of them take. Few rows leave room
@@ -118,9 +117,6 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
 template <class T>
 void WeightGradientPlan<T>::cut_in_place() {
   choose_tile(set_.product, set_.product_count, map_.in_channels);
-  products_.push_back(nullptr);
-  for (int i = 0; i < set_.product_count; ++i)
-    if (set_.product[i].vectors == vectors_ && set_.product[i].rows <= rows_) products_.push_back(set_.product + i);
   block_ = map_.in_channels;
   most_panels_ = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
   cut_tile(std::min(map_.out_channels, most_panels_ * panel_columns()));
@@ -161,8 +157,7 @@ void WeightGradientPlan<T>::find_skips() {
 template <class T>
 void WeightGradientPlan<T>::split_work(int threads) {
   threads_ = threads_for(cycles() * static_cast<double>(batch_), threads);
-  const std::int64_t tasks = map_.groups * blocks_;
-  if (threads_ > 1 && tasks < 4 * threads_) splits_ = std::min(panels(), ceil_div(4 * threads_, tasks));
+  splits_ = splits_for(map_.groups * blocks_, panels(), threads_);
   if (channel_lanes_) splits_ = std::max(splits_, ceil_div(panels(), most_panels_));
 }
 

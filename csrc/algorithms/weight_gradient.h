@@ -129,10 +129,9 @@ class WeightGradientPlan final : public Plan {
   std::int64_t panels_ = 1;       // of out channels: panel_columns() each, or rows_ at the most
   std::int64_t block_ = 1, blocks_ = 1, tile_h_ = 1, tile_w_ = 1, tiles_h_ = 1, tiles_w_ = 1, plane_ = 0, splits_ = 1;
   StagedAxis staged_h_, staged_w_;
-  std::vector<std::vector<StagePiece>> pieces_;    // of each tile column
-  std::vector<Tap> pixels_;                        // of one row, as the steps of the sum
-  std::vector<const ProductKernel<T>*> products_;  // in place: of 0, 1, .. rows
-  std::vector<std::ptrdiff_t> offsets_;            // dot: of every (in channel, tap) in the staged tile
+  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
+  std::vector<Tap> pixels_;                      // of one row, as the steps of the sum
+  std::vector<std::ptrdiff_t> offsets_;          // dot: of every (in channel, tap) in the staged tile
   bool skips_ = false;
   int threads_ = 1;
 };

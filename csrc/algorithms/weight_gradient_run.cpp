@@ -191,6 +191,7 @@ void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) co
   const std::ptrdiff_t plane = v.input_stride[1] / element;
   const T* const input = reinterpret_cast<const T*>(v.input + t.n * v.input_stride[0]) +
                          (t.group * map_.in_channels + t.c0) * plane + t.x0;
+  const ProductKernel<T>* const kernels = find_products(set_, vectors_);
   ProductArgs<T> a{};
   a.row = plane;
   a.row_step = 1;
@@ -204,7 +205,7 @@ void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) co
       a.rows = input + c * plane;
       a.out = t.sums + (panel - t.panel_begin) * panel_sums() + c * columns;
       a.out_row = columns;
-      products_[static_cast<std::size_t>(rows)]->run(a);
+      kernels[rows - 1].run(a);
     }
   }
 }

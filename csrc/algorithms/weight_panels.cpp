@@ -19,6 +19,15 @@ WeightPanels<T>::WeightPanels(const ShiftMap& map, const PlanRequest& request, i
       panels_(ceil_div(out_vectors_, vectors)),
       columns_(vectors * set_.lanes) {}
 
+template <class T>
+void WeightPanels<T>::pack_columns(const ShiftMap& map, const T* weight, std::int64_t g, std::int64_t panel,
+                                   std::int64_t c, std::int64_t elements, T* to) const {
+  const std::int64_t from = begin(panel) * set_.lanes, padded = begin(panel + 1) * set_.lanes - from;
+  weight += g * map.out_channels * in_channels_ * kernel_elements_ + from * map.weight_out + c * map.weight_in;
+  set_.pack({weight, map.weight_out, kernel_elements_ == 1 ? map.weight_in : 1,
+             std::min(padded, map.out_channels - from), padded, elements, to, columns_});
+}
+
 // A panel takes in channels in one piece where they follow one another, one element each or whole kernels. Else a stack
 // of kernels lies between them (input gradients): a few are read in order and dealt out to all panels. Whether weights
 // are finite is asked of those that were just read; not of single elements, which hardly ever fall into padding.
@@ -43,8 +52,7 @@ void WeightPanels<T>::pack(const ShiftMap& map, const ConvViews& v, int threads,
         for (std::int64_t k = 0; k < padded && c == 0; ++k)
           to[k] = bias && k < channels ? bias[(g * map.out_channels + from + k) / (map.block_h * map.block_w)] : T(0);
         const std::int64_t columns = whole ? rows : kernel_elements_;
-        set_.pack({source, map.weight_out, kernel_elements_ == 1 ? map.weight_in : 1, channels, padded, columns,
-                   to + columns_ + c * channel_size(), columns_});
+        pack_columns(map, weight, g, panel, c, columns, to + columns_ + c * channel_size());
         const std::int64_t joined = map.weight_out == columns ? channels : 1;
         for (std::int64_t k = 0; k < channels && kernel_elements_ > 1; k += joined)
           if (!set_.finite(reinterpret_cast<const char*>(source + k * map.weight_out), joined * columns))

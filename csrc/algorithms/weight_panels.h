@@ -19,6 +19,7 @@ class WeightPanels {
  public:
   WeightPanels(const ShiftMap& map, const PlanRequest& request, int vectors);
 
+  std::int64_t panels() const noexcept { return panels_; }
   // Where panel p begins, in vectors.
   std::int64_t begin(std::int64_t p) const noexcept { return split_at(out_vectors_, panels_, p); }
   std::int64_t columns() const noexcept { return columns_; }
@@ -30,6 +31,9 @@ class WeightPanels {
   }
   std::string key() const { return std::string(isa_) + ":panels:" + std::to_string(columns_); }
 
+  // Packs `elements` adjacent columns of a panel, from in channel c of the group on.
+  void pack_columns(const ShiftMap& map, const T* weight, std::int64_t g, std::int64_t panel, std::int64_t c,
+                    std::int64_t elements, T* to) const;
   // Packs the weights and biases of all groups, on that many threads.
   void pack(const ShiftMap& map, const ConvViews& v, int threads, void* packed) const;
 

@@ -64,9 +64,9 @@ class WinogradPlan final : public Plan {
   };
 
   std::int64_t positions() const { return kernel_.positions(); }
-  std::int64_t panels() const { return ceil_div(out_vectors_, product_.vectors); }
-  std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
-  std::int64_t panel_columns() const { return product_.vectors * set_.lanes; }
+  std::int64_t panels() const { return weights_.panels(); }
+  std::int64_t panel_begin(std::int64_t p) const { return weights_.begin(p); }  // in vectors
+  std::int64_t panel_columns() const { return weights_.columns(); }
   // Packed weights of a group: for each panel, position and in channel, the panel's out channels.
   std::int64_t position_size() const { return apart(map_.in_channels * panel_columns()); }
   std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
@@ -121,10 +121,11 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
-  void find_taps(const Residue& r, std::ptrdiff_t size, std::ptrdiff_t* tap_at) const;
+  template <class From>
+  void transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel, std::int64_t channels, T* out,
+                         std::ptrdiff_t out_position, From from) const;
   void transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel, std::int64_t c,
                          std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
-  void transform_panel(const Residue& r, const T* panel, std::int64_t vectors, std::int64_t channels, T* out) const;
   const T* chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel, std::int64_t c,
                        std::int64_t channels) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,

@@ -23,14 +23,6 @@ std::string winograd_name(const WinogradKernel<T>& kernel) {
   return "F(" + size(kernel.outputs_h(), kernel.outputs_w()) + ", " + size(kernel.taps_h, kernel.taps_w) + ")";
 }
 
-// Register tiles of the products with so many vectors and 1, 2, .. rows.
-template <class T>
-const ProductKernel<T>* find_products(const KernelSet<T>& set, int vectors) noexcept {
-  const ProductKernel<T>* kernel = set.product;
-  while (kernel->vectors != vectors) ++kernel;
-  return kernel;
-}
-
 // Strides keep off multiples of a page, where the positions or the rows of a register tile would compete for the
 // same cache sets.
 template <class T>

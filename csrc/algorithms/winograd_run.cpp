@@ -59,45 +59,40 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
     }
 }
 
-// Where the residue's taps lie among a kernel's elements, `size` apart, in ascending order of coordinates.
+// Kernels of a residue, for a panel: from(first, count, vector) is where those of `count` in channels lie, the taps of
+// a vector of out channels tap_size apart. A few channels of all vectors at a time: what they write to the positions
+// stays in L1 until its lines are full.
 template <class T>
-void WinogradPlan<T>::find_taps(const Residue& r, std::ptrdiff_t size, std::ptrdiff_t* tap_at) const {
+template <class From>
+void WinogradPlan<T>::transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel,
+                                        std::int64_t channels, T* out, std::ptrdiff_t out_position, From from) const {
+  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
   for (std::int64_t i = 0; i < map_.h.count; ++i)
     for (std::int64_t j = 0; j < map_.w.count; ++j)
-      *tap_at++ = size * (r.h.kernel(windows_.h.original(i)) * map_.kernel_w + r.w.kernel(windows_.w.original(j)));
+      tap_at[i * map_.w.count + j] =
+          tap_size * (r.h.kernel(windows_.h.original(i)) * map_.kernel_w + r.w.kernel(windows_.w.original(j)));
+  for (std::int64_t first = 0; first < channels; first += transformed_together)
+    for (std::int64_t vector = 0; vector < panel_begin(panel + 1) - panel_begin(panel); ++vector) {
+      const std::int64_t count = std::min(transformed_together, channels - first);
+      kernel_.weights({from(first, count, vector), tap_at, map_.kernel_elements * tap_size,
+                       out + first * panel_columns() + vector * set_.lanes, out_position, panel_columns(), count});
+    }
 }
 
-// The kernels of `channels` in channels, from c on, for a panel. Elements of one kernel are adjacent, and those of the
-// next in channel follow.
+// Those of `channels` in channels, from c on, from where the caller has them: elements of one kernel are adjacent, and
+// those of the next in channel follow.
 template <class T>
 void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel,
                                         std::int64_t c, std::int64_t channels, T* scratch, T* out,
                                         std::ptrdiff_t out_position) const {
-  const std::int64_t lanes = set_.lanes, elements = map_.kernel_elements, begin = panel_begin(panel);
-  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-  find_taps(r, lanes, tap_at);
-  // A few channels of all vectors at a time: what they write to the positions stays in L1 until its lines are full.
-  for (std::int64_t first = 0; first < channels; first += transformed_together)
-    for (std::int64_t vector = begin; vector < panel_begin(panel + 1); ++vector) {
-      const std::int64_t count = std::min(transformed_together, channels - first);
-      set_.pack({group_weights(v, group) + vector * lanes * map_.weight_out + (c + first) * map_.weight_in,
-                 map_.weight_out, 1, channels_of(vector, map_.out_channels), lanes, elements * count, scratch, lanes});
-      kernel_.weights({scratch, tap_at, elements * lanes, out + first * panel_columns() + (vector - begin) * lanes,
-                       out_position, panel_columns(), count});
-    }
-}
-
-// The same for a residue, of kernels that are in a panel.
-template <class T>
-void WinogradPlan<T>::transform_panel(const Residue& r, const T* panel, std::int64_t vectors, std::int64_t channels,
-                                      T* out) const {
-  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-  find_taps(r, weights_.columns(), tap_at);
-  for (std::int64_t first = 0; first < channels; first += transformed_together)
-    for (std::int64_t vector = 0; vector < vectors; ++vector)
-      kernel_.weights({panel + first * weights_.channel_size() + vector * set_.lanes, tap_at, weights_.channel_size(),
-                       out + first * panel_columns() + vector * set_.lanes, chunk_position(), panel_columns(),
-                       std::min(transformed_together, channels - first)});
+  const std::int64_t lanes = set_.lanes, begin = panel_begin(panel);
+  transform_kernels(
+      r, lanes, panel, channels, out, out_position, [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
+        set_.pack({group_weights(v, group) + (begin + vector) * lanes * map_.weight_out + (c + first) * map_.weight_in,
+                   map_.weight_out, 1, channels_of(begin + vector, map_.out_channels), lanes,
+                   map_.kernel_elements * count, scratch, lanes});
+        return scratch;
+      });
 }
 
 // Scattered kernels of a chunk, in a panel: from those that were packed before, or as they are brought there now.
@@ -105,11 +100,9 @@ template <class T>
 const T* WinogradPlan<T>::chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel,
                                       std::int64_t c, std::int64_t channels) const {
   if (w.panels) return w.panels + panel * weights_.panel_size() + weights_.columns() + c * weights_.channel_size();
-  const std::int64_t k = panel_begin(panel) * set_.lanes, padded = panel_begin(panel + 1) * set_.lanes - k;
   for (std::int64_t i = 0; i < channels; ++i)
-    set_.pack({group_weights(v, group) + k * map_.weight_out + (c + i) * map_.weight_in, map_.weight_out, 1,
-               std::min(padded, map_.out_channels - k), padded, map_.kernel_elements,
-               w.kernels + i * weights_.channel_size(), weights_.columns()});
+    weights_.pack_columns(map_, reinterpret_cast<const T*>(v.weight), group, panel, c + i, map_.kernel_elements,
+                          w.kernels + i * weights_.channel_size());
   return w.kernels;
 }
 
@@ -155,7 +148,10 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
     for (std::int64_t r = 0; r < together_; ++r) {
       const Residue& residue = residues_[static_cast<std::size_t>(first_residue + r)];
       if (packed_panel)
-        transform_panel(residue, packed_panel, vectors, channels, w.weights);
+        transform_kernels(residue, weights_.columns(), panel, channels, w.weights, chunk_position(),
+                          [&](std::int64_t first, std::int64_t, std::int64_t vector) {
+                            return packed_panel + first * weights_.channel_size() + vector * set_.lanes;
+                          });
       else
         transform_weights(v, residue, group, panel, c, channels, w.kernels, w.weights, chunk_position());
       for (std::int64_t position = 0; position < positions(); ++position)

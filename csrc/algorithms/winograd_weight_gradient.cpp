@@ -45,8 +45,7 @@ class WinogradWeightGradientPlan final : public Plan {
     workspace_ = std::max({direct_->workspace_bytes(), sizes(one).total * element, sizes(many).total * element});
     blocks_ = ceil_div(in_vectors_, cut_.block);
     threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
-    const std::int64_t tasks = map_.groups * blocks_;
-    if (threads_ > 1 && tasks < 4 * threads_) splits_ = std::min(panels(), ceil_div(4 * threads_, tasks));
+    splits_ = splits_for(map_.groups * blocks_, panels(), threads_);
   }
 
   // For little gain the exact sum is preferred.
@@ -159,8 +158,7 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
   Cut best;
   for (int i = 0; i < set_.product_count; ++i) {
     const int rows = set_.product[i].rows, vectors = set_.product[i].vectors;
-    const bool tallest = i + 1 == set_.product_count || set_.product[i + 1].vectors != vectors;
-    if (!tallest || vectors > out_vectors_) continue;
+    if (!is_tallest(set_.product, set_.product_count, i) || vectors > out_vectors_) continue;
     const std::int64_t all_panels = ceil_div(out_vectors_, vectors), width = vectors * set_.lanes;
     // Block sizes that one more block does not change are tried once.
     const auto changes = [](std::int64_t total, std::int64_t parts) {
