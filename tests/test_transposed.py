@@ -53,6 +53,24 @@ def layer_of(weight: Array, bias: Array | None, options: Options) -> tc.ConvTran
     return layer
 
 
+@pytest.mark.parametrize("width", [5, 16, 33], ids="width{}".format)
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1), (3, 1), (2, 2), (2, 3), (4, 4)], ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize("isa", tc._core.isas())
+def test_kernels_side_by_side(stride: tuple[int, int], width: int, isa: str) -> None:
+    """A kernel as large as its stride, whose elements are written as blocks of pixels, in guarded memory."""
+    rng = np.random.default_rng(0)
+    for channels in (1, 8, 20):
+        x, w = rng.integers(-4, 5, (2, 3, 4, width)), rng.integers(-4, 5, (3, channels, *stride))
+        x, w = x.astype(np.float32), w.astype(np.float32)
+        expected = reference.conv_transpose2d(x, w, None, stride=stride)
+        backing = np.full(expected.size + 512, SENTINEL, np.float32)
+        out = backing[256:-256].reshape(expected.shape)
+        with forced_isa(isa):
+            tc.conv_transpose2d(x, w, stride=stride, out=out)
+        assert_exact(out, expected, f"{channels} channels")
+        assert (backing[:256] == SENTINEL).all() and (backing[-256:] == SENTINEL).all()
+
+
 @settings(max_examples=200)
 @given(
     problem=problems(),

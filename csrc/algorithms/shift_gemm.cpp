@@ -21,11 +21,15 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
       tiles_h_(ceil_div(map_.h.out_size, block_.tile_h)),
       tiles_w_(ceil_div(map_.w.out_size, block_.tile_w)),
       chunks_(ceil_div(map_.in_channels, block_.chunk)),
-      out_rows_(request.layout.out_rows && map.block_w == 1) {
+      out_rows_(request.layout.out_rows && blocks() == 1) {
+  if (block_.row_vectors) row_padding_ = ceil_div(staged_w_.length, set_.lanes) * set_.lanes - staged_w_.length;
+  staged_w_.length += row_padding_;
   // A vector's room behind each channel: rows are staged and pixel lanes read in whole vectors. The stride keeps off
-  // multiples of the page size, where every channel would compete for the same cache set.
+  // multiples of the page size, where every channel would compete for the same cache set. With pixel lanes it is an odd
+  // number of vectors: a single tap's are aligned, and the same pixels of all channels find different sets.
   channel_stride_ = staged_h_.length * staged_w_.length + set_.lanes * (block_.vectors + 1);
-  if (channel_stride_ * element_ % 4096 < 256) channel_stride_ += 256 / element_;
+  if (!block_.channel_lanes) channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
+  if (block_.channel_lanes && channel_stride_ * element_ % 4096 < 256) channel_stride_ += 256 / element_;
   make_panels();
   make_columns();
   make_taps();
@@ -35,7 +39,10 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
 template <class T>
 PlanReport ShiftGemmPlan<T>::report() const {
   const std::string kernel = (block_.channel_lanes ? "channel_lanes " : "pixel_lanes ") + std::to_string(block_.rows) +
-                             "x" + std::to_string(block_.vectors) + (block_.flat ? ", rows run on" : "") +
+                             "x" + std::to_string(block_.vectors) +
+                             (block_.row_vectors ? ", rows of whole vectors run on"
+                              : block_.flat      ? ", rows run on"
+                                                 : "") +
                              (block_.in_place ? ", input in place" : "") + (map_.collapsed ? ", image as one row" : "");
   return {kernel,
           threads_,
@@ -81,7 +88,10 @@ void ShiftGemmPlan<T>::make_columns() {
   }
   for (std::int64_t t = 0; t < tiles_w_; ++t) {
     const std::int64_t x0 = tile_column(t), x1 = tile_column(t + 1);
-    if (!block_.in_place) pieces_.push_back(make_pieces(map_.w, staged_w_, block_.tile_w, x0, x1));
+    if (!block_.in_place) {
+      pieces_.push_back(make_pieces(map_.w, staged_w_, block_.tile_w, x0, x1));
+      if (row_padding_ > 0) pieces_.back().back().length += row_padding_;
+    }
     if (!block_.channel_lanes) continue;
     std::vector<Run> runs;
     const std::vector<std::int64_t> cuts = cut_runs(x0, x1);

@@ -24,6 +24,7 @@ struct Blocking {
   std::int64_t tile_h = 1, tile_w = 1, chunk = 1;  // of the output; of input channels
   bool paired = false;                             // channel lanes: a register tile takes the pixels of two narrow rows
   bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
+  bool row_vectors = false;   // flat: staged rows are whole vectors, so that none belongs to two rows
   bool panels_outer = false;  // all pixels (of a line: pixel lanes) with a panel of weights, then the next panel
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
@@ -116,9 +117,10 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
   std::int64_t spill_size() const { return panel_columns() * (block_.channel_lanes ? spill_row() : block_.rows); }
 
-  // Where tile column t begins. Pixel lanes are cut in whole vectors: in place, nothing behind a row may be read.
+  // Where tile column t begins. Pixel lanes are cut in whole register tiles: in place, nothing behind a row may be
+  // read.
   std::int64_t tile_column(std::int64_t t) const {
-    const std::int64_t unit = block_.channel_lanes ? 1 : set_.lanes;
+    const std::int64_t unit = block_.channel_lanes ? 1 : block_.vectors * set_.lanes;
     return std::min(map_.w.out_size, split_at(ceil_div(map_.w.out_size, unit), tiles_w_, t) * unit);
   }
   // Taps of the columns [from, to) that are not all in zero padding.
@@ -170,6 +172,7 @@ class ShiftGemmPlan final : public Plan {
   StagedAxis staged_h_, staged_w_;
   std::int64_t tiles_h_, tiles_w_, chunks_;
   bool out_rows_;
+  std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
   std::vector<std::int64_t> panel_begin_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column

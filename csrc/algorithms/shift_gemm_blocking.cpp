@@ -30,6 +30,7 @@ class Model {
         set_(kernel_set<T>(*request.kernels)),
         frozen_(request.frozen),
         in_place_(request.layout.input_planes && map.w.step == 1 && map.h.inside() && map.w.inside()),
+        dense_(request.layout.out_planes),
         beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > cache_sizes().l2 / 2),
         steps_(static_cast<double>(map.steps())),
         staged_w_(map.w.staged_length(map.w.out_size)),
@@ -43,9 +44,22 @@ class Model {
     };
     for (int i = 0; i < set_.channel_lanes_count; ++i)
       if (is_tallest(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
-    for (int i = 0; i < set_.pixel_lanes_count; ++i)
-      if (is_tallest(set_.pixel_lanes, set_.pixel_lanes_count, i))
-        for (const bool flat : {false, map_.taps() > 0}) consider(pixel_lanes(set_.pixel_lanes[i], flat));
+    const bool whole = map_.w.out_size % set_.lanes == 0;
+    const bool rows_fill_vectors = whole_vectors(staged_w_) - map_.w.out_size < set_.lanes;
+    for (int i = 0; i < set_.pixel_lanes_count; ++i) {
+      if (!is_tallest(set_.pixel_lanes, set_.pixel_lanes_count, i)) continue;
+      Blocking b;
+      b.vectors = set_.pixel_lanes[i].vectors;
+      b.rows = set_.pixel_lanes[i].rows;
+      consider(pixel_lanes(b));
+      b.in_place = true;
+      if (in_place_ && whole) consider(pixel_lanes(b));
+      b.in_place = false;
+      b.flat = true;
+      if (map_.taps() > 0) consider(pixel_lanes(b));
+      b.row_vectors = true;
+      if (map_.taps() > 0 && rows_fill_vectors) consider(pixel_lanes(b));
+    }
     best.channel_lanes ? cut_channel_lanes(best) : cut_pixel_lanes(best);
     return best;
   }
@@ -53,7 +67,7 @@ class Model {
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
   double stage_cycles(bool in_place) const {
-    return in_place ? 0.0 : 2.0 * static_cast<double>(map_.in_channels * staged_w_ * staged_h_) / set_.lanes;
+    return in_place ? 0.0 : 6.0 * static_cast<double>(map_.in_channels * staged_w_ * staged_h_) / set_.lanes;
   }
 
   Blocking channel_lanes(const GemmKernel<T>& kernel) const {
@@ -93,23 +107,22 @@ class Model {
     return b;
   }
 
-  Blocking pixel_lanes(const GemmKernel<T>& kernel, bool flat) const {
-    Blocking b;
-    b.flat = flat;
-    b.in_place = in_place_ && !flat && map_.w.out_size % set_.lanes == 0;
-    b.rows = static_cast<int>(ceil_div(map_.out_channels, ceil_div(map_.out_channels, kernel.rows)));
-    b.vectors = kernel.vectors;
-    const std::int64_t pixels = flat ? (map_.h.out_size - 1) * staged_w_ + map_.w.out_size : map_.w.out_size;
-    const bool spills = flat || map_.w.out_size % set_.lanes != 0;
-    const double line = sum_parts(ceil_div(pixels, set_.lanes), kernel.vectors, [&](std::int64_t vectors) {
+  Blocking pixel_lanes(Blocking b) const {
+    b.rows = static_cast<int>(ceil_div(map_.out_channels, ceil_div(map_.out_channels, b.rows)));
+    const std::int64_t width = map_.w.out_size, pitch = staged_row(b, width);
+    const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
+    // What a vector writes behind its row may be overwritten by the next.
+    const bool spills = !dense_ ? b.flat || width % set_.lanes != 0 : b.flat && !b.row_vectors && pitch != width;
+    const double line = sum_parts(ceil_div(pixels, set_.lanes), b.vectors, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, b.rows, [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
-        // Unaligned loads touch two cache lines; with a single tap each of them is new to L1.
-        const double fresh = map_.taps() > 1 ? 0 : (b.in_place && beyond_l2_ ? 1 : 0.25) * v;
-        return steps_ * (tile_cycles(m * v, m + 2 * v + 1) + fresh) + 40 + (spills ? 3 : 0.75) * m * v;
+        // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
+        const bool aligned = map_.taps() == 1 && !b.in_place;
+        const double fresh = map_.taps() > 1 ? 0 : !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
+        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + fresh) + 80 + (spills ? 8 : 0.75) * m * v;
       });
     });
-    const double lines = flat ? 1.0 : static_cast<double>(map_.h.out_size);
+    const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one.
     const double gathered =
         map_.weight_in == map_.kernel_elements ? 0 : 3 * static_cast<double>(map_.out_channels) * steps_;
@@ -117,11 +130,17 @@ class Model {
     return b;
   }
 
+  std::int64_t whole_vectors(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes; }
+  std::int64_t staged_row(const Blocking& b, std::int64_t width) const {
+    const std::int64_t length = map_.w.staged_length(width);
+    return b.row_vectors ? whole_vectors(length) : length;
+  }
+
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
   std::int64_t tile_bytes(const Blocking& b) const { return b.vectors * set_.lanes * element; }
   // What a tile of h x w outputs reads of a chunk.
   std::int64_t read_bytes(const Blocking& b, std::int64_t h, std::int64_t w) const {
-    return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * map_.w.staged_length(w));
+    return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * staged_row(b, w));
   }
 
   // A chunk's panel of weights stays in L1 while the register tiles of the image pass, if there are several of them and
@@ -147,7 +166,7 @@ class Model {
     cut_tile(b, b.vectors * set_.lanes);
     // What a line of pixels reads stays in L1: then each out channel is written along the whole line, not a block here
     // and there, a plane apart, where caches have few places.
-    const std::int64_t line = b.chunk * map_.h.count * map_.w.staged_length(b.tile_w) * element;
+    const std::int64_t line = b.chunk * map_.h.count * staged_row(b, b.tile_w) * element;
     b.panels_outer = !b.flat && line <= cache_sizes().l1d / 2;
   }
 
@@ -161,10 +180,12 @@ class Model {
   void cut_tile(Blocking& b, std::int64_t unit) const {
     // More gains nothing, and is slower where L2 takes longer to answer.
     constexpr std::int64_t most_staged = 384 << 10;
-    const std::int64_t l2 = cache_sizes().l2, budget = b.in_place ? l2 / 2 : std::min(l2 * 3 / 8, most_staged);
+    const std::int64_t l2 = cache_sizes().l2, kept = b.in_place ? l2 / 2 : std::min(l2 * 3 / 8, most_staged);
+    // A single tap with pixel lanes is staged to be read from L1, where few pages are better.
+    const std::int64_t budget = !b.channel_lanes && !b.in_place && map_.taps() == 1 ? 2 * cache_sizes().l1d : kept;
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;
-      return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= budget);
+      return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= kept);
     };
     b.tile_w = map_.w.out_size;
     while (!fits(1, b.tile_w) && b.tile_w > unit) b.tile_w = ceil_div(ceil_div(b.tile_w, 2), unit) * unit;
@@ -183,6 +204,7 @@ class Model {
   const ShiftMap& map_;
   const KernelSet<T>& set_;
   bool frozen_, in_place_;
+  bool dense_;      // rows of the output are adjacent
   bool beyond_l2_;  // the input
   double steps_;
   std::int64_t staged_w_, staged_h_;  // of the whole image

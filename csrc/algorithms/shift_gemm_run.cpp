@@ -175,21 +175,51 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
 }
 
 // A line of pixels is a row of the tile, or all its rows with the halo's columns between them, which are computed and
-// dropped.
+// dropped: vectors that may write them go straight to the output, to be overwritten by the row that lies there, the
+// others by way of the spill.
 template <class T>
 void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) const {
   const std::int64_t lines = block_.flat ? 1 : t.height(), pitch = block_.flat ? staged_w_.length : t.width();
   const std::int64_t pixels = block_.flat ? (t.height() - 1) * pitch + t.width() : t.width();
   const std::int64_t vectors = ceil_div(pixels, set_.lanes), blocks = ceil_div(vectors, block_.vectors);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
-  const bool adjacent = out_rows_ && (!block_.flat || (pitch == t.width() && v.out_stride[2] == pitch * element_));
+  const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
+  // The tile's rows are adjacent in the output: what is written behind one of them is in the next.
+  const bool dense = out_rows_ && out_row == t.width() && t.width() == map_.w.out_size;
+  const bool run_on = block_.flat && dense && pitch == t.width();               // vectors lie across rows in both
+  const bool one_row = out_rows_ && (!block_.flat || pitch % set_.lanes == 0);  // vectors lie in one row each
+  const auto row_end = [&](std::int64_t y) { return dense ? (t.height() - y) * out_row : t.width(); };
+  std::ptrdiff_t adjacent[most_pixel_vectors], places[most_pixel_vectors];
+  for (int i = 0; i < most_pixel_vectors; ++i) adjacent[i] = i * set_.lanes;
+
+  struct Block {
+    std::int64_t begin, width;  // vectors of the line
+    std::int64_t y, x;          // of the tile
+  };
+  // Fills `places`, where its vectors lie from the first of them on.
+  const auto lies_in_rows = [&](const Block& b) {
+    bool fits = true;
+    std::int64_t y = b.y, x = b.x;
+    for (std::int64_t i = 0; i < b.width; ++i, x += set_.lanes) {
+      if (x == pitch) x = 0, ++y;
+      places[i] = (y - b.y) * out_row + (x - b.x);
+      fits = fits && x + set_.lanes <= row_end(y);
+    }
+    return fits;
+  };
   GemmArgs<T> a = tile_args(v, t);
-  const auto run_block = [&](std::int64_t line, std::int64_t block, std::int64_t panel_begin, std::int64_t panel_end) {
-    const std::int64_t begin = split_at(vectors, blocks, block), width = split_at(vectors, blocks, block + 1) - begin;
-    const std::int64_t from = begin * set_.lanes, to = from + width * set_.lanes;
-    const bool spill = !adjacent || to > pixels;
-    const std::int64_t first_y = spill ? from / pitch : 0, first_x = from - first_y * pitch;
+  const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t panel_begin, std::int64_t panel_end) {
+    const std::int64_t from = b.begin * set_.lanes, size = b.width * set_.lanes;
+    const bool in_rows = one_row && block_.flat;
+    const bool spill = in_rows  ? !lies_in_rows(b)
+                       : run_on ? from + size > pixels
+                                : !one_row || b.x + size > row_end(b.y);
     a.input = t.input + line * t.input_row + from;
+    a.out_vectors = in_rows && !spill ? places : adjacent;
+    a.out_channel_stride = spill ? size : out_channel;
+    a.partial_row = size;
+    T* const out = spill ? t.spill : output(v, t, 0, t.y0 + b.y, t.x0 + b.x);
+    const GemmKernel<T>* const kernels = kernels_[static_cast<std::size_t>(b.width)];
     for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const std::int64_t k = panel_at(panel), channels = panel_at(panel + 1) - k;
       a.weights = gathers() ? t.gathered + panel * gathered_panel()
@@ -198,25 +228,32 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
       a.partial_in = first ? nullptr : partial;
       a.partial_out = last ? nullptr : partial;
-      a.partial_row = to - from;
-      a.out = spill ? t.spill : output(v, t, k, t.y0 + line, t.x0) + from;
-      a.out_channel_stride = spill ? to - from : v.out_stride[1] / element_;
-      kernels_[static_cast<std::size_t>(width)][channels - 1].run(a);
+      a.out = spill ? out : out + k * out_channel;
+      kernels[channels - 1].run(a);
       if (!spill || !last) continue;
-      std::int64_t y = line + first_y, x = first_x;
-      for (std::int64_t p = from, end = std::min(to, pixels); p < end; p += pitch - x, x = 0, ++y) {
+      std::int64_t y = b.y, x = b.x;
+      for (std::int64_t p = from, end = std::min(from + size, pixels); p < end; p += pitch - x, x = 0, ++y) {
         const std::int64_t left = std::min(t.width() - x, end - p);
-        if (left > 0)
-          copy_pixels(v, t, t.spill + (p - from), a.out_channel_stride, left, k, channels, t.y0 + y, t.x0 + x);
+        if (left > 0) copy_pixels(v, t, out + (p - from), size, left, k, channels, t.y0 + y, t.x0 + x);
       }
+    }
+  };
+  const std::int64_t small = vectors / blocks, larger = vectors % blocks;
+  const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
+    Block b{0, 0, line, 0};
+    for (std::int64_t i = 0; i < blocks; ++i) {
+      b.width = small + (i < larger ? 1 : 0);
+      run_block(line, b, panel_begin, panel_end);
+      b.begin += b.width;
+      b.x += b.width * set_.lanes;
+      while (block_.flat && b.x >= pitch) b.x -= pitch, ++b.y;
     }
   };
   for (std::int64_t line = 0; line < lines; ++line) {
     if (block_.panels_outer) {
-      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel)
-        for (std::int64_t block = 0; block < blocks; ++block) run_block(line, block, panel, panel + 1);
+      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) run_line(line, panel, panel + 1);
     } else {
-      for (std::int64_t block = 0; block < blocks; ++block) run_block(line, block, t.panel_begin, t.panel_end);
+      run_line(line, t.panel_begin, t.panel_end);
     }
   }
 }

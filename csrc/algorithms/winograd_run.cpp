@@ -208,12 +208,14 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
           windows_.h.original(i) * windows_.pitch() + windows_.w.original(j) * windows_.w.dilation,
           r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)};
   constexpr std::int64_t most_rows = 8;
+  constexpr std::ptrdiff_t single = 0;
   GemmArgs<T> a{};
   a.taps = tap_at;
   a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
+  a.out_vectors = &single;
   a.partial_row = a.out_channel_stride = line;
   for (std::int64_t in_vector = 0; in_vector < in_vectors_; ++in_vector) {
     a.steps = channels_of(in_vector, map_.in_channels);

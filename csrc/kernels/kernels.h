@@ -27,8 +27,10 @@ struct Tap {
 //     broadcast. The output is transposed in registers on the way out.
 //   pixel lanes: vectors run over pixels. weight(m) = weights + m * weight_row (any layout: read in place), weights are
 //     broadcast.
-// start is `partial_in` if set, else bias[m], else 0. The sums go to `partial_out` if set, else to `out`. Partial sums
-// are kept as the vectors come, row m at m * partial_row (at least all vectors of a row); they may be updated in place.
+// start is `partial_in` if set, else bias[m], else 0. The sums go to `partial_out` if set, else to `out`; with pixel
+// lanes vector by vector in ascending order, so that what one writes too much may be overwritten by the next. Partial
+// sums are kept as the vectors come, row m at m * partial_row (at least all vectors of a row); they may be updated in
+// place.
 template <class T>
 struct GemmArgs {
   const T* input;
@@ -47,12 +49,15 @@ struct GemmArgs {
   const T* partial_in;
   T* partial_out;
   std::ptrdiff_t partial_row;
-  T* out;  // out[m * out_channel_stride + p]
+  T* out;  // channel lanes: out[m * out_channel_stride + p]
   std::ptrdiff_t out_channel_stride;
+  const std::ptrdiff_t*
+      out_vectors;            // pixel lanes: vector v of channel m goes to out + m * out_channel_stride + this[v]
   std::int64_t out_channels;  // channel lanes: how many lanes are real
   std::int64_t out_room;      // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
 };
 
+constexpr int most_pixel_vectors = 8;  // of a register tile
 template <class T>
 struct GemmKernel {
   int rows;     // channel lanes: pixels; pixel lanes: out channels

@@ -40,6 +40,29 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
+// step(x, w) for every channel and tap. A single tap has a loop of its own, where nothing is added up but the two
+// pointers: what an inner loop costs each time, its multiply-adds would hide, but not the registers that it takes.
+template <class T, class Step>
+TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, Step step) {
+  const T *input = a.input, *weights = a.weights;
+  if (a.tap_count == 1) {
+    input += a.taps->input;
+    weights += a.taps->weight;
+    for (std::int64_t s = a.steps; s > 0; --s) {
+      step(input, weights);
+      input += a.input_step;
+      weights += a.weight_step;
+    }
+    return;
+  }
+  const Tap* const end = a.taps + a.tap_count;
+  for (std::int64_t s = a.steps; s > 0; --s) {
+    for (const Tap* tap = a.taps; tap != end; ++tap) step(input + tap->input, weights + tap->weight);
+    input += a.input_step;
+    weights += a.weight_step;
+  }
+}
+
 template <class T, int rows, int vectors>
 void channel_lanes(const GemmArgs<T>& a) noexcept {
   using V = Vec<T>;
@@ -60,32 +83,25 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     }
   }
 
-  const T *input = a.input, *weights = a.weights, *ahead = a.prefetch;
+  const T* ahead = a.prefetch;
   const std::ptrdiff_t gap = a.input_gap, ahead_step = a.prefetch_step;
-  const Tap* const end = a.taps + a.tap_count;
-  for (std::int64_t s = a.steps; s > 0; --s) {
-    for (const Tap* tap = a.taps; tap != end; ++tap) {
-      const T* const x = input + tap->input;
-      const T* const w = weights + tap->weight;
-      TILECONV_PREFETCH_L2(ahead);
-      ahead += ahead_step;
-      V weight[vectors];
+  for_each_step(a, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+    TILECONV_PREFETCH_L2(ahead);
+    ahead += ahead_step;
+    V weight[vectors];
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
+    // An address of its own for the second row: else the compiler keeps one for each of its pixels, in registers that
+    // the loops need.
+    const T* second = x + rows / 2 + (rows % 2 == 0 ? gap : 0);
+    if (rows % 2 == 0) TILECONV_OPAQUE(second);
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      const V pixel = V::broadcast(m < rows / 2 ? x[m] : second[m - rows / 2]);
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
-      // An address of its own for the second row: else the compiler keeps one for each of its pixels, in registers that
-      // the loops need.
-      const T* second = x + rows / 2 + (rows % 2 == 0 ? gap : 0);
-      if (rows % 2 == 0) TILECONV_OPAQUE(second);
-      TILECONV_UNROLL
-      for (int m = 0; m < rows; ++m) {
-        const V pixel = V::broadcast(m < rows / 2 ? x[m] : second[m - rows / 2]);
-        TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(pixel, weight[v], sum[m][v]);
-      }
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(pixel, weight[v], sum[m][v]);
     }
-    input += a.input_step;
-    weights += a.weight_step;
-  }
+  });
 
   alignas(64) T tile[rows * columns];
   T* const to = a.partial_out ? a.partial_out : tile;
@@ -110,33 +126,44 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       sum[m][v] = a.partial_in ? V::load(a.partial_in + m * a.partial_row + v * V::lanes) : start;
   }
 
-  const T *input = a.input, *weights = a.weights;
+  // Row m of the weights is 0 to 3 rows from one of two pointers: any other address would be computed on the ports of
+  // the FMAs, row by row.
   const std::ptrdiff_t weight_row = a.weight_row;
-  const Tap* const end = a.taps + a.tap_count;
-  for (std::int64_t s = a.steps; s > 0; --s) {
-    for (const Tap* tap = a.taps; tap != end; ++tap) {
-      const T* const x = input + tap->input;
-      const T* const w = weights + tap->weight;
-      V pixel[vectors];
+  std::ptrdiff_t weight_row_3 = 3 * weight_row;
+  TILECONV_OPAQUE(weight_row_3);
+  for_each_step(a, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+    const T* upper = w + 4 * weight_row;
+    TILECONV_OPAQUE(w);
+    if (rows > 4) TILECONV_OPAQUE(upper);
+    V pixel[vectors];
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) pixel[v] = V::load(x + v * V::lanes);
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      const V weight = V::broadcast((m < 4 ? w : upper)[m % 4 == 3 ? weight_row_3 : m % 4 * weight_row]);
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) pixel[v] = V::load(x + v * V::lanes);
-      TILECONV_UNROLL
-      for (int m = 0; m < rows; ++m) {
-        const V weight = V::broadcast(w[m * weight_row]);
-        TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(weight, pixel[v], sum[m][v]);
-      }
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(weight, pixel[v], sum[m][v]);
     }
-    input += a.input_step;
-    weights += a.weight_step;
-  }
+  });
 
-  T* const to = a.partial_out ? a.partial_out : a.out;
-  const std::ptrdiff_t stride = a.partial_out ? a.partial_row : a.out_channel_stride;
+  if (a.partial_out) {
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[m][v].store(a.partial_out + m * a.partial_row + v * V::lanes);
+    }
+    return;
+  }
+  std::ptrdiff_t place[vectors];
+  TILECONV_UNROLL
+  for (int v = 0; v < vectors; ++v) place[v] = a.out_vectors[v];
+  T* row = a.out;
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * stride + v * V::lanes);
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(row + place[v]);
+    row += a.out_channel_stride;
+    TILECONV_OPAQUE(row);
   }
 }
 
@@ -163,7 +190,7 @@ struct ChannelLanes {
 };
 template <class T>
 struct PixelLanes {
-  static constexpr int most_vectors = 8, row_limit = 8;
+  static constexpr int most_vectors = most_pixel_vectors, row_limit = 8;
   using Kernel = GemmKernel<T>;
   template <int rows, int vectors>
   static constexpr Kernel row() {

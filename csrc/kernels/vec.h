@@ -15,6 +15,7 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define TILECONV_INLINE __forceinline
+#define TILECONV_INLINE_LAMBDA
 #define TILECONV_NOINLINE __declspec(noinline)
 #define TILECONV_UNROLL
 #define TILECONV_OPAQUE(pointer) static_cast<void>(pointer)
@@ -23,6 +24,7 @@
 #define TILECONV_PREFETCH_L2(address) static_cast<void>(address)
 #else
 #define TILECONV_INLINE inline __attribute__((always_inline))
+#define TILECONV_INLINE_LAMBDA __attribute__((always_inline))
 #define TILECONV_NOINLINE __attribute__((noinline))
 // Register tiles are arrays of vectors: they live in registers only if every loop over them is unrolled.
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")

@@ -72,6 +72,13 @@ TYPED_TEST(Kernels, TablesListEveryTileUpToALargest) {
 // Taps as (input offset, index of the weight): none, one, a row, out of order with an input read twice, and negative.
 const std::vector<std::vector<Tap>> tap_tables = {
     {}, {{0, 0}}, {{0, 0}, {1, 1}, {2, 2}}, {{7, 2}, {0, 0}, {3, 1}, {3, 3}}, {{-5, 1}, {4, 0}}};
+// The vectors of a row of pixel lanes, one behind the other.
+std::vector<std::ptrdiff_t> adjacent_vectors(int lanes) {
+  std::vector<std::ptrdiff_t> places;
+  for (int v = 0; v < most_pixel_vectors; ++v) places.push_back(v * lanes);
+  return places;
+}
+
 constexpr int most_steps = 5, weights_per_step = 4, lowest_tap = -5, highest_tap = 7;
 
 // The operands of one tile. The input ends where reading is allowed to end, and is not aligned to a vector.
@@ -81,6 +88,7 @@ struct Operands {
   std::ptrdiff_t input_step, weight_unit, weight_row;
   Guarded<T> input, weights, bias, partial;
   std::vector<Tap> taps;
+  std::vector<std::ptrdiff_t> places;
 
   explicit Operands(const Tile<T>& t)
       : tile(t),
@@ -92,7 +100,8 @@ struct Operands {
         weights(static_cast<std::size_t>(
             (t.channel_lanes ? 1 : t.channels()) * weights_per_step * most_steps * weight_unit + t.channels())),
         bias(static_cast<std::size_t>(t.channels())),
-        partial(static_cast<std::size_t>(t.partial_size())) {}
+        partial(static_cast<std::size_t>(t.partial_size())),
+        places(adjacent_vectors(t.lanes)) {}
 
   template <class Fill>
   void fill(Fill fill_range) {
@@ -116,6 +125,7 @@ struct Operands {
     a.partial_in = with_partial ? partial.data() : nullptr;
     a.partial_row = tile.partial_row();
     a.out_channels = tile.channels();
+    a.out_vectors = places.data();
     return a;
   }
 
@@ -196,6 +206,30 @@ TYPED_TEST(Kernels, TilesWriteOnlyWhatTheyMay) {
   });
 }
 
+// With pixel lanes, vectors may lie anywhere in the output: rows that are narrower than a vector, here by one pixel,
+// are written in ascending order, so that each vector's last pixel becomes the next one's first.
+TYPED_TEST(Kernels, PixelLanesWriteVectorsInOrder) {
+  using T = TypeParam;
+  for_each_tile<T>([](const Tile<T>& tile) {
+    if (tile.channel_lanes) return;
+    Operands<T> operands(tile);
+    operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+    GemmArgs<T> a = operands.args(tap_tables[2], most_steps, true, false);
+    const int width = tile.lanes - 1, vectors = tile.kernel.vectors, row = vectors * width + 1;
+    for (int v = 0; v < vectors; ++v) operands.places[static_cast<std::size_t>(v)] = v * width;
+    std::vector<T> out(static_cast<std::size_t>(tile.channels() * row), nan<T>);
+    a.out = out.data();
+    a.out_channel_stride = row;
+    tile.kernel.run(a);
+    for (int m = 0; m < tile.channels(); ++m)
+      for (int p = 0; p < row; ++p) {
+        const int v = std::min(p / std::max(width, 1), vectors - 1);
+        ASSERT_EQ(out[static_cast<std::size_t>(m * row + p)], operands.expected(a, m, v * tile.lanes + p - v * width))
+            << "channel " << m << ", pixel " << p;
+      }
+  });
+}
+
 // The order of a sum is the same in every tile of either orientation, and across a cut into two chunks: each gives the
 // bits of 1 x 1 tiles.
 TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
@@ -223,10 +257,12 @@ TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
     return a;
   };
   for_each_set<T>([&](const KernelSet<T>& set) {
+    const std::vector<std::ptrdiff_t> places = adjacent_vectors(set.lanes);
     std::vector<T> sums(channels * pixels);
     for (std::ptrdiff_t m = 0; m < channels; ++m)
       for (std::ptrdiff_t p = 0; p < pixels; p += set.lanes) {
         GemmArgs<T> a = args(m, p, 0, most_steps);
+        a.out_vectors = places.data();
         a.out = sums.data() + m * pixels + p;
         set.pixel_lanes[0].run(a);
       }
@@ -237,6 +273,7 @@ TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
       for (const int cut : {0, 2, most_steps}) {
         std::vector<T> out(static_cast<std::size_t>(tile.channels() * width), nan<T>);
         GemmArgs<T> first = args(0, 0, 0, cut), second = args(0, 0, cut, most_steps - cut);
+        first.out_vectors = second.out_vectors = places.data();
         first.partial_row = second.partial_row = tile.partial_row();
         if (cut > 0) {
           first.partial_out = partial.data();
