@@ -30,6 +30,8 @@ class DepthwiseChannelsPlan final : public Plan {
   DepthwiseChannelsPlan(const InterleavedMap& maps, const PlanRequest& request)
       : map_(maps.any),
         set_(kernel_set<T>(*request.kernels)),
+        isa_(request.kernels->isa),
+        frozen_(request.frozen),
         tiles_(maps, set_),
         used_(tiles_.h.used_share() * tiles_.w.used_share()),
         skips_(used_ < 0.8),
@@ -50,15 +52,25 @@ class DepthwiseChannelsPlan final : public Plan {
                          (adjacent(tiles_.w.maps.front()) ? 0.55 : 0.65) * (skips_ ? 0.7 * used_ + 0.3 : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
-    return (tiles_.input_size() + tiles_.scratch_size() + weights_size() + outputs_size()) * element;
+    return (tiles_.input_size() + tiles_.scratch_size() + (frozen_ ? 0 : weights_size()) + outputs_size()) * element;
+  }
+  // A frozen layer keeps all kernels; else each is packed where it is used, and never leaves L2.
+  std::int64_t packed_bytes() const noexcept override {
+    return frozen_ ? skips_size() + kernels() * weights_size() * element : 0;
+  }
+  std::string packing_key() const override { return isa_ + (skips_ ? ":channels:finite" : ":channels"); }
+  void pack(const ConvViews& v, void* packed) const override {
+    for (std::int64_t i = 0; i < kernels(); ++i)
+      static_cast<bool*>(packed)[i] =
+          load_weights(v, i / map_.out_channels, i % map_.out_channels, static_cast<T*>(packed_kernel(packed, i)));
   }
   PlanReport report() const override {
     return {"channel rows", threads_, {{"tile_h", tiles_.tile_h()}, {"tile_w", tiles_.tile_w()}}};
   }
-  void run(const ConvViews& v, const void*) const override {
+  void run(const ConvViews& v, const void* packed) const override {
     parallel_for(map_.batch * tiles_.blocks() * tiles_.tiles(), threads_, [&](std::int64_t task) {
       const std::int64_t tile = task % tiles_.tiles(), block = task / tiles_.tiles() % tiles_.blocks();
-      run_tile(v, task / tiles_.tiles() / tiles_.blocks(), block, tile);
+      run_tile(v, packed, task / tiles_.tiles() / tiles_.blocks(), block, tile);
     });
   }
 
@@ -79,18 +91,29 @@ class DepthwiseChannelsPlan final : public Plan {
   }
   // The kernels and biases of one out channel of every plane.
   std::int64_t weights_size() const { return (map_.kernel_elements + 1) * set_.lanes; }
+  // Of all planes.
+  std::int64_t kernels() const { return tiles_.blocks() * map_.out_channels; }
+  // Packed: whether each of them skips taps, then they themselves.
+  std::int64_t skips_size() const { return ceil_div(kernels(), 64) * 64; }
+  template <class Void>
+  Void* packed_kernel(Void* packed, std::int64_t i) const {
+    using Byte = std::conditional_t<std::is_const_v<Void>, const char, char>;
+    return static_cast<Byte*>(packed) + skips_size() + i * weights_size() * element;
+  }
   std::int64_t outputs_size() const { return 2 * kept_rows_ * tiles_.tile_w() * set_.lanes; }
 
-  void run_tile(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t tile) const {
+  void run_tile(const ConvViews& v, const void* packed, std::int64_t n, std::int64_t block, std::int64_t tile) const {
     T* const input = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-    T *const scratch = input + tiles_.input_size(), *const weights = scratch + tiles_.scratch_size(),
-             *const outputs = weights + weights_size();
+    T *const scratch = input + tiles_.input_size(), *const outputs = scratch + tiles_.scratch_size(),
+             *const loaded = outputs + outputs_size();
     const Tile at{tiles_.row(tile / tiles_.tiles_w()), tiles_.row(tile / tiles_.tiles_w() + 1),
                   tiles_.column(tile % tiles_.tiles_w()), tiles_.column(tile % tiles_.tiles_w() + 1)};
     tiles_.transpose_input(v, n, block, at.y0, at.y1, tile % tiles_.tiles_w(), scratch, input);
     const std::int64_t x0 = tiles_.w.output(at.x0), width = tiles_.w.output(at.x1) - x0, end = tiles_.h.output(at.y1);
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
-      const bool skip = load_weights(v, block, k, weights);
+      const std::int64_t kernel = block * map_.out_channels + k;
+      const bool skip = packed ? static_cast<const bool*>(packed)[kernel] : load_weights(v, block, k, loaded);
+      const T* const weights = packed ? static_cast<const T*>(packed_kernel(packed, kernel)) : loaded;
       for (std::int64_t y = tiles_.h.output(at.y0); y < end; y += kept_rows_) {
         const std::int64_t rows = std::min(kept_rows_, end - y);
         for (std::size_t column_map = 0; column_map < tiles_.w.maps.size(); ++column_map)
@@ -114,29 +137,41 @@ class DepthwiseChannelsPlan final : public Plan {
     a.out_column = (backwards ? -period : period) * lanes;
     a.tap_column = w.difference * lanes;
     a.weight_row = w.count * lanes;
-    std::int64_t row = y / tiles_.h.period(), row_map = y % tiles_.h.period();
-    for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t row_size = (tiles_.w.output(at.x1) - tiles_.w.output(at.x0)) * lanes;
+    a.out_row = tiles_.h.period() * row_size;
+    for (std::int64_t row_map = 0; row_map < tiles_.h.period(); ++row_map) {
       const MapAxis& h = tiles_.h.maps[static_cast<std::size_t>(row_map)];
       const T* const kernel = weights + kernel_offset(static_cast<std::size_t>(row_map), column_map);
-      std::int64_t i0 = 0, i1 = h.count;
-      if (skip) h.used_taps(row, row + 1, i0, i1);
-      a.kernel_h = i1 - i0;
+      a.input_row = h.step * tiles_.pitch() * lanes;
       a.tap_row = h.difference * tiles_.pitch() * lanes;
-      for (std::int64_t part = 0; part < parts; ++part) {
-        const std::int64_t from = split_at(width, parts, part), to = split_at(width, parts, part + 1);
-        const std::int64_t first = backwards ? to - 1 : from;
-        std::int64_t j0 = 0, j1 = w.count;
-        if (skip) w.used_taps(at.x0 + from, at.x0 + to, j0, j1);
-        a.kernel_w = j1 - j0;
-        a.width = to - from;
-        a.weights = kernel + i0 * a.weight_row + j0 * lanes;
-        a.input = input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(j0));
-        a.out = out + (first * period + static_cast<std::int64_t>(column_map)) * lanes;
-        kernels_[column_map]->run(a);
+      // Rows of this map, in periods. Those that are computed together leave out the same taps.
+      const std::int64_t begin = rows_before(y, row_map), end = rows_before(y + rows, row_map);
+      const std::int64_t together = skip ? set_.channel_row_lines : std::max<std::int64_t>(1, end - begin);
+      for (std::int64_t row = begin; row < end; row += together) {
+        a.height = std::min(together, end - row);
+        std::int64_t i0 = 0, i1 = h.count;
+        if (skip) h.used_taps(row, row + a.height, i0, i1);
+        a.kernel_h = i1 - i0;
+        for (std::int64_t part = 0; part < parts; ++part) {
+          const std::int64_t from = split_at(width, parts, part), to = split_at(width, parts, part + 1);
+          const std::int64_t first = backwards ? to - 1 : from;
+          std::int64_t j0 = 0, j1 = w.count;
+          if (skip) w.used_taps(at.x0 + from, at.x0 + to, j0, j1);
+          a.kernel_w = j1 - j0;
+          a.width = to - from;
+          a.weights = kernel + i0 * a.weight_row + j0 * lanes;
+          a.input = input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(j0));
+          a.out = out + (row * tiles_.h.period() + row_map - y) * row_size +
+                  (first * period + static_cast<std::int64_t>(column_map)) * lanes;
+          kernels_[column_map]->run(a);
+        }
       }
-      out += (tiles_.w.output(at.x1) - tiles_.w.output(at.x0)) * lanes;
-      if (++row_map == tiles_.h.period()) row_map = 0, ++row;
     }
+  }
+
+  // How many of the outputs before y belong to this map.
+  std::int64_t rows_before(std::int64_t y, std::int64_t row_map) const {
+    return (y - row_map + tiles_.h.period() - 1) / tiles_.h.period();
   }
 
   // Where load_weights puts the kernel of a map.
@@ -196,6 +231,8 @@ class DepthwiseChannelsPlan final : public Plan {
 
   ShiftMap map_;
   const KernelSet<T>& set_;
+  std::string isa_;
+  bool frozen_;
   ChannelTiles<T> tiles_;
   std::vector<const ChannelRowKernel<T>*> kernels_;  // of each column map
   std::vector<std::int64_t> kernel_offset_;

@@ -3,69 +3,93 @@
 // kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
-// Outputs that are computed together: enough to hide the latency of the sums.
-constexpr int channel_row_block = 8;
+// Outputs that are computed together: 8 of a row, and with registers for it two rows, which share the weights. A single
+// row's sums only just cover the latency of the multiply-adds.
+constexpr int channel_row_block = 8, channel_row_lines = vector_registers == 32 ? 2 : 1;
 
-// sum[x] += the products of `taps` taps of a row, as far apart as the pixels: each loaded pixel serves all of them.
-template <int pixels, int taps, class T>
-TILECONV_INLINE void add_adjacent_taps(Vec<T> (&sum)[pixels], const T* input, std::ptrdiff_t column, const T* weights) {
+// sum[r][x] += the products of `taps` taps of a row, as far apart as the pixels: each loaded pixel serves all of them.
+template <int lines, int pixels, int taps, class T>
+TILECONV_INLINE void add_adjacent_taps(Vec<T> (&sum)[lines][pixels], const T* input, const ChannelRowArgs<T>& a,
+                                       const T* weights) {
   using V = Vec<T>;
   V weight[taps];
   TILECONV_UNROLL
   for (int j = 0; j < taps; ++j) weight[j] = V::load(weights + j * V::lanes);
   TILECONV_UNROLL
   for (int u = 0; u < pixels + taps - 1; ++u) {
-    const V pixel = V::load(input + u * column);
     TILECONV_UNROLL
-    for (int j = 0; j < taps; ++j)
-      if (u - j >= 0 && u - j < pixels) sum[u - j] = V::fma(weight[j], pixel, sum[u - j]);
+    for (int r = 0; r < lines; ++r) {
+      const V pixel = V::load(input + r * a.input_row);
+      TILECONV_UNROLL
+      for (int j = 0; j < taps; ++j)
+        if (u - j >= 0 && u - j < pixels) sum[r][u - j] = V::fma(weight[j], pixel, sum[r][u - j]);
+    }
+    // Step by step: the compiler would keep an offset for every pixel, in registers that there are not.
+    input += a.input_column;
+    TILECONV_OPAQUE(input);
   }
 }
 
-// `pixels` outputs; the taps of a row in blocks of adjacent ones, a block of one for taps of any distance: then each
-// multiply-add has a load of its own.
-template <int pixels, int block, class T>
+// All taps of a row from j on, in blocks, the rest in smaller ones.
+template <int block, int lines, int pixels, class T>
+TILECONV_INLINE void add_row(Vec<T> (&sum)[lines][pixels], const T* input, const ChannelRowArgs<T>& a, const T* weights,
+                             std::int64_t j) {
+  for (; j + block <= a.kernel_w; j += block)
+    add_adjacent_taps<lines, pixels, block>(sum, input + j * a.tap_column, a, weights + j * Vec<T>::lanes);
+  if constexpr (block > 1) add_row<block / 2>(sum, input, a, weights, j);
+}
+
+// The taps of a row in blocks of adjacent ones, a block of one for taps of any distance: then each multiply-add has a
+// load of its own.
+template <int lines, int pixels, int block, class T>
 TILECONV_INLINE void channel_row_part(const ChannelRowArgs<T>& a, const T* input, T* out) noexcept {
   using V = Vec<T>;
-  V sum[pixels];
+  V sum[lines][pixels];
   TILECONV_UNROLL
-  for (int x = 0; x < pixels; ++x) sum[x] = V::load(a.bias);
-  const std::ptrdiff_t column = a.input_column;
+  for (int r = 0; r < lines; ++r) {
+    TILECONV_UNROLL
+    for (int x = 0; x < pixels; ++x) sum[r][x] = V::load(a.bias);
+  }
   const T* weights = a.weights;
   for (std::int64_t i = 0; i < a.kernel_h; ++i) {
-    std::int64_t j = 0;
-    for (; j + block <= a.kernel_w; j += block)
-      add_adjacent_taps<pixels, block>(sum, input + j * a.tap_column, column, weights + j * V::lanes);
-    for (; block > 1 && j < a.kernel_w; ++j)
-      add_adjacent_taps<pixels, 1>(sum, input + j * a.tap_column, column, weights + j * V::lanes);
+    add_row<block>(sum, input, a, weights, 0);
     input += a.tap_row;
     weights += a.weight_row;
   }
   TILECONV_UNROLL
-  for (int x = 0; x < pixels; ++x) sum[x].store(out + x * a.out_column);
+  for (int r = 0; r < lines; ++r) {
+    TILECONV_UNROLL
+    for (int x = 0; x < pixels; ++x) sum[r][x].store(out + r * a.out_row + x * a.out_column);
+  }
 }
 
-template <class T, int block>
-void channel_row(const ChannelRowArgs<T>& a) noexcept {
-  const T* input = a.input;
-  T* out = a.out;
+template <class T, int block, int lines>
+void channel_lines(const ChannelRowArgs<T>& a, const T* input, T* out) noexcept {
   const std::int64_t parts = (a.width + channel_row_block - 1) / channel_row_block;
   for (std::int64_t part = 0, begin = 0; part < parts; ++part) {
     const std::int64_t end = a.width * (part + 1) / parts, pixels = end - begin;
     switch (pixels) {
-      case 8: channel_row_part<8, block>(a, input, out); break;
-      case 7: channel_row_part<7, block>(a, input, out); break;
-      case 6: channel_row_part<6, block>(a, input, out); break;
-      case 5: channel_row_part<5, block>(a, input, out); break;
-      case 4: channel_row_part<4, block>(a, input, out); break;
-      case 3: channel_row_part<3, block>(a, input, out); break;
-      case 2: channel_row_part<2, block>(a, input, out); break;
-      default: channel_row_part<1, block>(a, input, out); break;
+      case 8: channel_row_part<lines, 8, block>(a, input, out); break;
+      case 7: channel_row_part<lines, 7, block>(a, input, out); break;
+      case 6: channel_row_part<lines, 6, block>(a, input, out); break;
+      case 5: channel_row_part<lines, 5, block>(a, input, out); break;
+      case 4: channel_row_part<lines, 4, block>(a, input, out); break;
+      case 3: channel_row_part<lines, 3, block>(a, input, out); break;
+      case 2: channel_row_part<lines, 2, block>(a, input, out); break;
+      default: channel_row_part<lines, 1, block>(a, input, out); break;
     }
     input += pixels * a.input_column;
     out += pixels * a.out_column;
     begin = end;
   }
+}
+
+template <class T, int block>
+void channel_row(const ChannelRowArgs<T>& a) noexcept {
+  std::int64_t r = 0;
+  for (; r + channel_row_lines <= a.height; r += channel_row_lines)
+    channel_lines<T, block, channel_row_lines>(a, a.input + r * a.input_row, a.out + r * a.out_row);
+  for (; r < a.height; ++r) channel_lines<T, block, 1>(a, a.input + r * a.input_row, a.out + r * a.out_row);
 }
 
 // Kernels of adjacent taps and their widths, 0 for any; the last row takes taps of any distance.

@@ -173,21 +173,21 @@ struct PackArgs {
   std::ptrdiff_t destination_column;
 };
 
-// A row of outputs of one plane for each lane. For x < width
-//   out[x * out_column] = bias + sum over i < kernel_h, j < kernel_w (in this order, one running sum) of
-//                         weights[i * weight_row + j * lanes] * input[x * input_column + i * tap_row + j * tap_column]
+// Rows of outputs of one plane for each lane. For y < height, x < width
+//   out[y * out_row + x * out_column] = bias + sum over i < kernel_h, j < kernel_w (in this order, one running sum) of
+//       weights[i * weight_row + j * lanes] * input[y * input_row + x * input_column + i * tap_row + j * tap_column]
 // All of these are vectors, one for each pixel and each tap. Columns may run backwards.
 template <class T>
 struct ChannelRowArgs {
   const T* input;
-  std::ptrdiff_t input_column, tap_row, tap_column;
+  std::ptrdiff_t input_row, input_column, tap_row, tap_column;
   std::int64_t kernel_h, kernel_w;
   const T* weights;
   std::ptrdiff_t weight_row;
   const T* bias;
   T* out;
-  std::ptrdiff_t out_column;
-  std::int64_t width;
+  std::ptrdiff_t out_row, out_column;
+  std::int64_t height, width;
 };
 
 template <class T>
@@ -342,6 +342,7 @@ struct KernelSet {
   bool (*finite)(const char* values, std::int64_t count) noexcept;
   const ChannelRowKernel<T>* channel_row;  // the last one takes any
   int channel_row_count;
+  int channel_row_lines;  // rows that they compute together
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;
   const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
   int product_count;

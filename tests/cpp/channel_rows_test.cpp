@@ -12,22 +12,25 @@ class ChannelRows : public testing::Test {};
 using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(ChannelRows, Elements, );
 
-// A row of `width` outputs with pixels `column` vectors apart, taps `tap` apart (negative: the row runs backwards).
+// `height` rows of `width` outputs with pixels `column` vectors apart, taps `tap` apart (negative: rows run backwards).
 template <class T>
-void check_row(const KernelSet<T>& set, const ChannelRowKernel<T>& kernel, std::int64_t kernel_h, std::int64_t kernel_w,
-               std::int64_t width, std::int64_t column, std::int64_t tap) {
+void check_rows(const KernelSet<T>& set, const ChannelRowKernel<T>& kernel, std::int64_t kernel_h,
+                std::int64_t kernel_w, std::int64_t height, std::int64_t width, std::int64_t column, std::int64_t tap) {
   Random random(5);
-  const std::int64_t lanes = set.lanes, sign = tap < 0 ? -1 : 1;
+  const std::int64_t lanes = set.lanes, sign = tap < 0 ? -1 : 1, step = 2;
   const std::int64_t pitch = (width - 1) * column + (kernel_w - 1) * sign * tap + 1;
-  Guarded<T> input(static_cast<std::size_t>(kernel_h * pitch * lanes), sign > 0 ? Edge::end : Edge::begin);
+  const std::int64_t in_rows = (height - 1) * step + kernel_h;
+  Guarded<T> input(static_cast<std::size_t>(in_rows * pitch * lanes), sign > 0 ? Edge::end : Edge::begin);
   Guarded<T> weights(static_cast<std::size_t>((kernel_h * (kernel_w + 1) - 1) * lanes), Edge::end);
-  Guarded<T> bias(static_cast<std::size_t>(lanes), Edge::end), out(static_cast<std::size_t>(width * lanes), Edge::end);
+  Guarded<T> bias(static_cast<std::size_t>(lanes), Edge::end),
+      out(static_cast<std::size_t>(height * width * lanes), Edge::end);
   fill_integers(input, random);
   fill_integers(weights, random);
   fill_integers(bias, random);
   std::fill(out.begin(), out.end(), nan<T>);
 
   ChannelRowArgs<T> a{};
+  a.input_row = step * pitch * lanes;
   a.input_column = sign * column * lanes;
   a.tap_row = pitch * lanes;
   a.tap_column = tap * lanes;
@@ -35,25 +38,27 @@ void check_row(const KernelSet<T>& set, const ChannelRowKernel<T>& kernel, std::
   a.weights = weights.data();
   a.weight_row = (kernel_w + 1) * lanes;
   a.bias = bias.data();
+  a.out_row = width * lanes;
   a.out_column = sign * lanes;
-  a.width = width;
+  a.height = height, a.width = width;
   // Backwards, the first pixel and its first tap are the last of the row.
   const std::int64_t first = sign > 0 ? 0 : pitch - 1;
   a.input = input.data() + first * lanes;
   a.out = out.data() + (sign > 0 ? 0 : width - 1) * lanes;
   kernel.run(a);
 
-  for (std::int64_t x = 0; x < width; ++x)
-    for (std::int64_t lane = 0; lane < lanes; ++lane) {
-      T sum = bias[lane];
-      for (std::int64_t i = 0; i < kernel_h; ++i)
-        for (std::int64_t j = 0; j < kernel_w; ++j)
-          sum += weights[(i * (kernel_w + 1) + j) * lanes + lane] *
-                 input[(i * pitch + first + x * sign * column + j * tap) * lanes + lane];
-      const T value = out[((sign > 0 ? x : width - 1 - x)) * lanes + lane];
-      ASSERT_EQ(value, sum) << "kernel " << kernel_h << " x " << kernel_w << ", pixel " << x << " of " << width
-                            << ", column " << column << ", tap " << tap;
-    }
+  for (std::int64_t y = 0; y < height; ++y)
+    for (std::int64_t x = 0; x < width; ++x)
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        T sum = bias[lane];
+        for (std::int64_t i = 0; i < kernel_h; ++i)
+          for (std::int64_t j = 0; j < kernel_w; ++j)
+            sum += weights[(i * (kernel_w + 1) + j) * lanes + lane] *
+                   input[((y * step + i) * pitch + first + x * sign * column + j * tap) * lanes + lane];
+        const T value = out[(y * width + (sign > 0 ? x : width - 1 - x)) * lanes + lane];
+        ASSERT_EQ(value, sum) << "kernel " << kernel_h << " x " << kernel_w << ", pixel (" << y << ", " << x << ") of "
+                              << height << " x " << width << ", column " << column << ", tap " << tap;
+      }
 }
 
 TYPED_TEST(ChannelRows, KernelsComputeTheirFormula) {
@@ -68,8 +73,10 @@ TYPED_TEST(ChannelRows, KernelsComputeTheirFormula) {
             for (const std::int64_t tap : {1, -1, 3}) {
               if (kernel.kernel_w != 0 && kernel.kernel_w != kernel_w) continue;
               if (kernel.adjacent && std::abs(tap) != column) continue;
-              check_row(set, kernel, 2, kernel_w, width, column, tap);
-              if (testing::Test::HasFatalFailure()) return;
+              for (const std::int64_t height : {0, 1, 2, 3, 5}) {
+                check_rows(set, kernel, 2, kernel_w, height, width, column, tap);
+                if (testing::Test::HasFatalFailure()) return;
+              }
             }
     }
   });
