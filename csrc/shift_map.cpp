@@ -53,6 +53,24 @@ ShiftMap forward_map(const ConvProblem& p, const Layout& layout) {
   return map;
 }
 
+bool has_patches(const ConvProblem& p) noexcept {
+  const auto apart = [](std::int64_t size, std::int64_t out_size, std::int64_t kernel, std::int64_t stride,
+                        std::int64_t dilation, std::int64_t pad) {
+    return kernel <= stride && (dilation == 1 || kernel == 1) && pad == 0 && (out_size - 1) * stride + kernel <= size;
+  };
+  return p.taps() > 1 && apart(p.in_h, p.out_h, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) &&
+         apart(p.in_w, p.out_w, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
+}
+
+ShiftMap patch_map(const ConvProblem& p) {
+  ShiftMap map = forward_map(p, {false, false, false, false, false, false});
+  map.in_channels *= p.taps();
+  map.h.count = map.w.count = map.kernel_w = map.kernel_elements = map.weight_in = 1;
+  map.patch_h = p.kernel_h;
+  map.patch_w = p.kernel_w;
+  return map;
+}
+
 InterleavedMap input_gradient_maps(const ConvProblem& p, GradientRange rows, GradientRange columns) {
   std::vector<MapAxis> h, w;
   for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)

@@ -28,6 +28,9 @@ struct ShiftMap {
   // Out channel k of the map is element k % (block_h * block_w) of the blocks that make up the result's channel
   // k / (block_h * block_w): it is written with that stride.
   std::int64_t block_h = 1, block_w = 1;
+  // In channel c of the map is element c % (patch_h * patch_w) of the patches that make up the input's channel
+  // c / (patch_h * patch_w): it is read with their stride.
+  std::int64_t patch_h = 1, patch_w = 1;
   bool collapsed = false;  // 1x1 on adjacent rows: the image is one row of h * w pixels
 
   std::int64_t taps() const noexcept { return h.count * w.count; }
@@ -41,6 +44,11 @@ struct ShiftMap {
 };
 
 ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
+
+// Where kernels neither overlap nor touch the padding, no two taps share an element of the input: each kernel element
+// is an in channel of its own, and the convolution a pointwise one.
+bool has_patches(const ConvProblem& problem) noexcept;
+ShiftMap patch_map(const ConvProblem& problem);
 
 // Maps whose outputs are interleaved: output t of axis rows[i] is coordinate t * rows.size() + i of the result. An
 // ordinary map is the only one of its kind.

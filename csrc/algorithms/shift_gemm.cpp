@@ -43,7 +43,9 @@ PlanReport ShiftGemmPlan<T>::report() const {
                              (block_.row_vectors ? ", rows of whole vectors run on"
                               : block_.flat      ? ", rows run on"
                                                  : "") +
-                             (block_.in_place ? ", input in place" : "") + (map_.collapsed ? ", image as one row" : "");
+                             (block_.in_place ? ", input in place" : "") +
+                             (map_.collapsed ? ", image as one row" : "") +
+                             (map_.patch_h * map_.patch_w > 1 ? ", kernel elements as channels" : "");
   return {kernel,
           threads_,
           {{"tile_h", block_.tile_h},
@@ -169,10 +171,18 @@ template class ShiftGemmPlan<double>;
 namespace {
 
 template <class T>
+ShiftMap best_forward_map(const PlanRequest& request) {
+  const ShiftMap map = forward_map(request.problem, request.layout);
+  if (!has_patches(request.problem)) return map;
+  const ShiftMap patches = patch_map(request.problem);
+  const auto cycles = [&](const ShiftMap& m) { return choose_blocking<T>(m, request).cycles; };
+  return cycles(patches) < cycles(map) ? patches : map;
+}
+
+template <class T>
 std::unique_ptr<Plan> prepare(const PlanRequest& request) {
   switch (request.problem.pass) {
-    case Pass::forward:
-      return std::make_unique<ShiftGemmPlan<T>>(forward_map(request.problem, request.layout), request);
+    case Pass::forward: return std::make_unique<ShiftGemmPlan<T>>(best_forward_map<T>(request), request);
     case Pass::input_gradient: return make_input_gradient_plan<T>(request, {make_shift_gemm_plan<T>});
     case Pass::weight_gradient: return make_weight_gradient_plan<T>(request);
   }

@@ -29,7 +29,8 @@ class Model {
       : map_(map),
         set_(kernel_set<T>(*request.kernels)),
         frozen_(request.frozen),
-        in_place_(request.layout.input_planes && map.w.step == 1 && map.h.inside() && map.w.inside()),
+        in_place_(request.layout.input_planes && map.w.step == 1 && map.patch_h * map.patch_w == 1 && map.h.inside() &&
+                  map.w.inside()),
         dense_(request.layout.out_planes),
         beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > cache_sizes().l2 / 2),
         steps_(static_cast<double>(map.steps())),
@@ -66,8 +67,11 @@ class Model {
 
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
+  // Vectors of the source wait for L2 or beyond; elements of patches are staged by a call each.
   double stage_cycles(bool in_place) const {
-    return in_place ? 0.0 : 6.0 * static_cast<double>(map_.in_channels * staged_w_ * staged_h_) / set_.lanes;
+    const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);
+    const bool patches = map_.patch_h * map_.patch_w > 1;
+    return in_place ? 0.0 : channels * (6.0 * staged / set_.lanes + (patches ? 150 : 0));
   }
 
   Blocking channel_lanes(const GemmKernel<T>& kernel) const {
@@ -93,7 +97,7 @@ class Model {
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(cache_sizes().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (tile_cycles(p * v, loads) + streamed) + 60 + 5.0 * set_.lanes * transposed;
+          return used_steps * (tile_cycles(p * v, loads) + 0.5 + streamed) + 60 + 5.0 * set_.lanes * transposed;
         });
       });
     };
@@ -113,13 +117,15 @@ class Model {
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
     const bool spills = !dense_ ? b.flat || width % set_.lanes != 0 : b.flat && !b.row_vectors && pitch != width;
+    const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
     const double line = sum_parts(ceil_div(pixels, set_.lanes), b.vectors, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, b.rows, [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && !b.in_place;
         const double fresh = map_.taps() > 1 ? 0 : !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
-        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + fresh) + 80 + (spills ? 8 : 0.75) * m * v;
+        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.5 + fresh) + 80 +
+               (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
@@ -160,9 +166,13 @@ class Model {
   }
 
   // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do.
-  void cut_pixel_lanes(Blocking& b) const {
+  std::int64_t pixel_chunk(const Blocking& b) const {
     const bool reused = map_.out_channels > 2 * b.rows;
-    set_chunk(b, reused ? cache_sizes().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
+    return std::max<std::int64_t>(1, reused ? cache_sizes().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
+  }
+
+  void cut_pixel_lanes(Blocking& b) const {
+    set_chunk(b, pixel_chunk(b));
     cut_tile(b, b.vectors * set_.lanes);
     // What a line of pixels reads stays in L1: then each out channel is written along the whole line, not a block here
     // and there, a plane apart, where caches have few places.
@@ -198,6 +208,11 @@ class Model {
       else
         high = middle - 1;
     }
+    // Rows that run on without a halo: a whole number of vectors, if not many fewer rows are one.
+    const std::int64_t row = staged_row(b, b.tile_w);
+    if (b.flat && map_.taps() == 1)
+      for (std::int64_t h = low; h > low / 2 && low < map_.h.out_size; --h)
+        if (h * row % set_.lanes == 0 && map_.h.out_size % h == 0) low = h;
     b.tile_h = ceil_div(map_.h.out_size, ceil_div(map_.h.out_size, low));
   }
 

@@ -56,7 +56,7 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
     t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
     if (block_.in_place) {
       const std::ptrdiff_t row = map_.w.map.size;
-      t.input = reinterpret_cast<const T*>(source(v, t)) + t.y0 * map_.h.step * row + t.x0;
+      t.input = reinterpret_cast<const T*>(source(v, t, t.chunk_begin)) + t.y0 * map_.h.step * row + t.x0;
       t.input_row = map_.h.step * row;
       t.input_channel = v.input_stride[1] / element_;
     } else {
@@ -72,9 +72,12 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
 
 template <class T>
 void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
-  stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
-                {t.staged, channel_stride_, staged_w_.length, source(v, t), v.input_stride[1], v.input_stride[2],
-                 v.input_stride[3], t.chunk_channels, t.y0, t.y1, block_.tile_h});
+  // Elements of a patch are no equal distances apart: they are staged one by one.
+  const std::int64_t together = map_.patch_h * map_.patch_w == 1 ? t.chunk_channels : 1;
+  for (std::int64_t c = 0; c < t.chunk_channels; c += together)
+    stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
+                  {t.staged + c * channel_stride_, channel_stride_, staged_w_.length, source(v, t, t.chunk_begin + c),
+                   v.input_stride[1], v.input_stride[2], v.input_stride[3], together, t.y0, t.y1, block_.tile_h});
 }
 
 template <class T>
