@@ -169,12 +169,18 @@ depthwise.7x7       b2 ic9 ih14 oc9 kh7 g9 p3 f32 zeros
 depthwise.x2        b1 ic6 ih11 oc12 kh3 g6 p1 f32 zeros
 depthwise.x3        b2 ic5 ih9 iw10 oc15 kh3 kw5 g5 pt1 pb2 pl3 pr0 f32 reflect bias
 pointwise.wide      b1 ic24 ih28 oc72 kh1 f32 zeros
+pointwise.tiles     b2 ic40 ih40 iw36 oc70 kh1 f32 zeros bias
+pointwise.chunks    b1 ic520 ih17 oc40 kh1 f32 zeros
 pointwise.deep      b1 ic1025 ih3 iw5 oc18 kh1 f32 zeros
 pointwise.padded    b1 ic8 ih9 iw7 oc10 kh1 pt2 pb1 pl0 pr3 f32 zeros bias
 pointwise.replicate b1 ic8 ih9 iw7 oc10 kh1 p1 f32 replicate
 patch.4             b1 ic3 ih32 oc24 kh4 s4 f32 zeros bias
+patch.2             b2 ic20 ih28 oc40 kh2 s2 f32 zeros bias
+patch.rows          b1 ic3 ih30 iw16 oc20 kh5 kw1 sh6 sw1 f32 zeros
+patch.grouped       b1 ic6 ih22 iw27 oc40 kh3 kw2 sh4 sw3 g2 f32 zeros
 patch.16            b1 ic3 ih48 oc32 kh16 s16 f32 zeros
 grouped.4           b1 ic32 ih14 oc32 kh3 g8 p1 f32 zeros
+grouped.28          b1 ic8 ih28 oc8 kh3 g2 p1 f32 zeros bias
 grouped.1x1         b1 ic30 ih14 oc12 kh1 g3 f32 zeros bias
 grouped.16          b1 ic32 ih14 oc48 kh3 g2 p1 f32 zeros
 grouped.odd         b2 ic21 ih9 iw8 oc15 kh3 kw2 g3 p1 f32 zeros
