@@ -149,6 +149,25 @@ py::array check_out(const py::object& object, const ConvProblem& p) {
   return out;
 }
 
+// A new array. NumPy aligns memory to 16 bytes; large results begin at a cache line, as every vector stored across two
+// of them costs two stores: then the array is a view of one that is a line longer.
+py::array new_array(const ConvProblem& p) {
+  const py::dtype dtype = p.dtype == DType::float32 ? py::dtype::of<float>() : py::dtype::of<double>();
+  const std::vector<std::int64_t> shape = p.result_shape();
+  constexpr std::int64_t line = 64;
+  constexpr double least_bytes = 1 << 16, most_bytes = 1e15;
+  double bytes = static_cast<double>(dtype.itemsize());
+  for (const std::int64_t size : shape) bytes *= static_cast<double>(size);
+  if (bytes >= least_bytes && bytes <= most_bytes) try {
+      py::array_t<char> memory(static_cast<py::ssize_t>(bytes) + line);
+      const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+      return py::array(dtype, shape, memory.mutable_data() + (line - address % line) % line, memory);
+    } catch (const py::error_already_set&) {
+      // Too large: NumPy says so below, in terms of the result.
+    }
+  return py::array(dtype, shape);
+}
+
 // Plans write whole elements where they are; the gradient of weights, like weights, is contiguous.
 bool writable_in_place(const py::array& out, Pass pass) {
   const int wanted = pass == Pass::weight_gradient ? array_aligned | array_contiguous : array_aligned;
@@ -187,8 +206,7 @@ struct Call {
     bias = bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array));
     if (given.is_none() || !writable_in_place(out, problem.pass)) {
       target = out;
-      const py::dtype dtype = problem.dtype == DType::float32 ? py::dtype::of<float>() : py::dtype::of<double>();
-      out = py::array(dtype, problem.result_shape());
+      out = new_array(problem);
     }
     views.input = view(input, views.input_stride);
     views.grad_output = view(grad_output, views.grad_output_stride);

@@ -123,8 +123,8 @@ class Model {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && !b.in_place;
-        const double fresh = map_.taps() > 1 ? 0 : !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
-        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.5 + fresh) + 80 +
+        const double fresh = map_.taps() > 1 ? 0.1 * v : !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
+        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh) + 80 +
                (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
