@@ -25,12 +25,21 @@ bool AxisTaps::inside() const noexcept {
 }
 
 void AxisTaps::used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept {
-  const auto unused = [&](std::int64_t i) { return (to - 1) * step + tap(i) < 0 || from * step + tap(i) >= map.size; };
   begin = 0;
   end = count;
-  if (map.mode != PaddingMode::zeros) return;
-  while (begin < end && unused(begin)) ++begin;
-  while (begin < end && unused(end - 1)) --end;
+  if (map.mode != PaddingMode::zeros || difference == 0) return;
+  // Used are the taps from -(to - 1) * step to map.size - 1 - from * step.
+  const std::int64_t below = -(to - 1) * step - first, above = map.size - 1 - from * step - first;
+  const auto first_from = [](std::int64_t distance, std::int64_t each) {  // the least i with i * each >= distance
+    return distance <= 0 ? 0 : (distance + each - 1) / each;
+  };
+  if (difference > 0) {
+    begin = std::min(count, first_from(below, difference));
+    end = std::clamp(first_from(above + 1, difference), begin, count);
+  } else {
+    begin = std::min(count, first_from(-above, -difference));
+    end = std::clamp(first_from(-below + 1, -difference), begin, count);
+  }
 }
 
 void AxisTaps::used_outputs(std::int64_t i, std::int64_t& begin, std::int64_t& end) const noexcept {

@@ -100,6 +100,10 @@ class DepthwiseChannelsPlan final : public Plan {
     using Byte = std::conditional_t<std::is_const_v<Void>, const char, char>;
     return static_cast<Byte*>(packed) + skips_size() + i * weights_size() * element;
   }
+  bool skips_all(const void* packed, std::int64_t block) const {
+    const bool* const skips = static_cast<const bool*>(packed) + block * map_.out_channels;
+    return std::all_of(skips, skips + map_.out_channels, [](bool skip) { return skip; });
+  }
   std::int64_t outputs_size() const { return 2 * kept_rows_ * tiles_.tile_w() * set_.lanes; }
 
   void run_tile(const ConvViews& v, const void* packed, std::int64_t n, std::int64_t block, std::int64_t tile) const {
@@ -108,7 +112,10 @@ class DepthwiseChannelsPlan final : public Plan {
              *const loaded = outputs + outputs_size();
     const Tile at{tiles_.row(tile / tiles_.tiles_w()), tiles_.row(tile / tiles_.tiles_w() + 1),
                   tiles_.column(tile % tiles_.tiles_w()), tiles_.column(tile % tiles_.tiles_w() + 1)};
-    tiles_.transpose_input(v, n, block, at.y0, at.y1, tile % tiles_.tiles_w(), scratch, input);
+    // Of rows that are computed together one may need what is padding for the other.
+    const std::int64_t padding =
+        packed && skips_all(packed, block) ? (set_.channel_row_lines - 1) * tiles_.h.step : tiles_.all_padding;
+    tiles_.transpose_input(v, n, block, at.y0, at.y1, tile % tiles_.tiles_w(), padding, scratch, input);
     const std::int64_t x0 = tiles_.w.output(at.x0), width = tiles_.w.output(at.x1) - x0, end = tiles_.h.output(at.y1);
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
       const std::int64_t kernel = block * map_.out_channels + k;

@@ -83,18 +83,21 @@ class ChannelTiles {
   std::int64_t pitch() const { return w.input(tile_w_); }
   std::int64_t input_size() const { return h.input(tile_h_) * pitch() * set_.lanes; }
   std::int64_t scratch_size() const { return set_.lanes * (std::max(pitch(), tile_w()) + set_.lanes); }
+  static constexpr std::int64_t all_padding = std::numeric_limits<std::int64_t>::max() / 2;
   // What reads (row, column) in the first period, from the tile's first input vector.
   std::ptrdiff_t tap_offset(std::int64_t row, std::int64_t column) const {
     return ((row - h.lowest) * pitch() + column - w.lowest) * set_.lanes;
   }
 
-  // The input of periods [y0, y1) in tile column t, for one block of planes.
+  // The input of periods [y0, y1) in tile column t, for one block of planes. Rows of zeros further than `padding` from
+  // the image are left as they are.
   void transpose_input(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t y0, std::int64_t y1,
-                       std::int64_t t, T* scratch, T* to) const {
+                       std::int64_t t, std::int64_t padding, T* scratch, T* to) const {
     const char* const plane = v.input + n * v.input_stride[0] + block * set_.lanes * v.input_stride[1];
     const std::int64_t length = w.input(column(t + 1) - column(t));
     for (std::int64_t u = 0; u < h.input(y1 - y0); ++u) {
-      const std::int64_t from = h.map(y0 * h.step + h.lowest + u);
+      const std::int64_t row = y0 * h.step + h.lowest + u, from = h.map(row);
+      if (from < 0 && (row < -padding || row >= h.map.size + padding)) continue;
       transpose_row<T>(
           set_, pieces_[static_cast<std::size_t>(t)], length,
           {from < 0 ? nullptr : plane + from * v.input_stride[2], v.input_stride[1], v.input_stride[3], planes(block)},

@@ -51,7 +51,7 @@ class DepthwiseChannelsWeightPlan final : public Plan {
       for (std::int64_t tile = 0; tile < tiles_.tiles(); ++tile) {
         const std::int64_t row = tile / tiles_.tiles_w(), column = tile % tiles_.tiles_w();
         const std::int64_t y0 = tiles_.row(row), y1 = tiles_.row(row + 1), x0 = tiles_.column(column);
-        tiles_.transpose_input(v, n, block, y0, y1, column, scratch, input);
+        tiles_.transpose_input(v, n, block, y0, y1, column, tiles_.all_padding, scratch, input);
         a.height = y1 - y0;
         a.width = tiles_.column(column + 1) - x0;
         for (std::int64_t k = 0; k < map_.out_channels; ++k) {
