@@ -25,7 +25,8 @@ struct Blocking {
   bool paired = false;                             // channel lanes: a register tile takes the pixels of two narrow rows
   bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
   bool row_vectors = false;   // flat: staged rows are whole vectors, so that none belongs to two rows
-  bool panels_outer = false;  // all pixels (of a line: pixel lanes) with a panel of weights, then the next panel
+  bool panels_outer = false;  // all pixels (of some lines: pixel lanes) with a panel of weights, then the next panel
+  std::int64_t lines = 1;     // pixel lanes, panels outer: how many
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
 };

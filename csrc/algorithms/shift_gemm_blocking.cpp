@@ -174,10 +174,14 @@ class Model {
   void cut_pixel_lanes(Blocking& b) const {
     set_chunk(b, pixel_chunk(b));
     cut_tile(b, b.vectors * set_.lanes);
-    // What a line of pixels reads stays in L1: then each out channel is written along the whole line, not a block here
-    // and there, a plane apart, where caches have few places.
-    const std::int64_t line = b.chunk * map_.h.count * staged_row(b, b.tile_w) * element;
-    b.panels_outer = !b.flat && line <= cache_sizes().l1d / 2;
+    // What some lines of pixels read stays in L1: then each out channel is written along whole lines, not a block here
+    // and there, a plane apart, where caches and page tables have few places.
+    const std::int64_t in_l1 = cache_sizes().l1d / 2;
+    const auto read = [&](std::int64_t lines) {
+      return b.chunk * map_.h.staged_length(lines) * staged_row(b, b.tile_w) * element;
+    };
+    b.panels_outer = !b.flat && read(1) <= in_l1;
+    while (b.panels_outer && b.lines < b.tile_h && read(2 * b.lines) <= in_l1) b.lines *= 2;
   }
 
   void set_chunk(Blocking& b, std::int64_t limit) const {

@@ -252,12 +252,11 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       while (block_.flat && b.x >= pitch) b.x -= pitch, ++b.y;
     }
   };
-  for (std::int64_t line = 0; line < lines; ++line) {
-    if (block_.panels_outer) {
-      for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) run_line(line, panel, panel + 1);
-    } else {
-      run_line(line, t.panel_begin, t.panel_end);
-    }
+  for (std::int64_t begin = 0; begin < lines; begin += block_.lines) {
+    const std::int64_t end = std::min(lines, begin + block_.lines);
+    const std::int64_t together = block_.panels_outer ? 1 : t.panel_end - t.panel_begin;
+    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; panel += together)
+      for (std::int64_t line = begin; line < end; ++line) run_line(line, panel, panel + together);
   }
 }
 
