@@ -31,7 +31,7 @@ void AxisTaps::used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin
   // Used are the taps from -(to - 1) * step to map.size - 1 - from * step.
   const std::int64_t below = -(to - 1) * step - first, above = map.size - 1 - from * step - first;
   const auto first_from = [](std::int64_t distance, std::int64_t each) {  // the least i with i * each >= distance
-    return distance <= 0 ? 0 : (distance + each - 1) / each;
+    return distance <= 0 ? 0 : (distance - 1) / each + 1;
   };
   if (difference > 0) {
     begin = std::min(count, first_from(below, difference));

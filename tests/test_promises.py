@@ -11,7 +11,7 @@ import pytest
 import reference
 import tileconv as tc
 from cases import BY_NAME, CASES, DTYPES, MODES, Array, Case
-from checks import ALGORITHMS, assert_accurate, assert_exact, assert_same_bits, plan, runs
+from checks import ALGORITHMS, assert_accurate, assert_exact, assert_same_bits, forced_isa, plan, runs
 from layouts import LAYOUTS, OUT_LAYOUTS, arrange, room
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -206,6 +206,34 @@ def test_stride_beyond_the_image(stride: int) -> None:
     x, w, _ = BY_NAME["stride.past_end"].integers()
     y = tc.conv2d(x, w, stride=stride)
     assert_exact(y, reference.conv2d(x, w)[:, :, :1, :1], f"stride {stride}")
+
+
+@pytest.mark.parametrize("dilation", [2**62, 2**63 - 2, 2**63 - 1])
+@pytest.mark.parametrize("channels", [1, 16], ids=["depthwise", "dense"])
+def test_dilation_of_a_single_tap(channels: int, dilation: int) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 16, 9, 9)), rng.standard_normal((64 if channels > 1 else 16, channels, 1, 1))
+    problem = {"padding": 2, "groups": 16 // channels}
+    rejected = tc.explain(x.shape, w.shape, **problem, dtype=x.dtype).rejected
+    supporting = [a for a in ALGORITHMS if rejected.get(a, "estimated slower").startswith("estimated slower")]
+    assert len(supporting) >= 3
+    for algorithm in supporting:
+        near = tc.conv2d(x, w, **problem, algorithm=algorithm)
+        assert_same_bits(tc.conv2d(x, w, **problem, dilation=dilation, algorithm=algorithm), near, algorithm)
+
+
+@pytest.mark.parametrize("isa", tc._core.isas())
+def test_choice_does_not_depend_on_freezing(isa: str) -> None:
+    """Patches of one plane may go by either map of their elements, and by depthwise."""
+    with forced_isa(isa):
+        for kernel, size, out_channels in [(2, 20, 16), (3, 39, 32), (4, 52, 64), (7, 84, 128), (5, 60, 8)]:
+            layer = tc.Conv2d(1, out_channels, kernel, kernel, rng=0)
+            shape = (1, 1, size, size)
+            loose = tc.explain(shape, layer.weight.shape, stride=kernel)
+            frozen = tc.explain(shape, layer.weight.shape, stride=kernel, frozen=True)
+            assert loose.algorithm == frozen.algorithm
+            x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+            assert_same_bits(layer(x), layer.freeze()(x), f"{kernel} {size} {out_channels}")
 
 
 def test_unbatched_is_a_batch_of_one() -> None:

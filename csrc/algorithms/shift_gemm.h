@@ -50,7 +50,9 @@ class ShiftGemmPlan final : public Plan {
   // cache lines, for all of them. Taps in zero padding are left out where that is worth it. Rows are staged and stored.
   double cycles() const noexcept override {
     const double vectors = static_cast<double>(ceil_div(map_.h.out_size * map_.w.out_size, set_.lanes));
-    const auto in = static_cast<double>(map_.in_channels), out = static_cast<double>(map_.out_channels);
+    // The same of an input and of the patches made of it: the choice must not show in the bits.
+    const auto in = static_cast<double>(map_.in_channels / (map_.patch_h * map_.patch_w));
+    const auto out = static_cast<double>(map_.out_channels);
     const double used = map_.h.used_share() * map_.w.used_share();
     const double sums = vectors * used * static_cast<double>(map_.steps()) * std::max(1.1 * out, out + 2.5) / 2;
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);

@@ -212,11 +212,13 @@ class Model {
       else
         high = middle - 1;
     }
-    // Rows that run on without a halo: a whole number of vectors, if not many fewer rows are one.
+    // Rows that run on without a halo: tiles of whole vectors, if they need not be much lower for it.
     const std::int64_t row = staged_row(b, b.tile_w);
-    if (b.flat && map_.taps() == 1)
-      for (std::int64_t h = low; h > low / 2 && low < map_.h.out_size; --h)
-        if (h * row % set_.lanes == 0 && map_.h.out_size % h == 0) low = h;
+    if (b.flat && map_.taps() == 1 && low < map_.h.out_size) {
+      std::int64_t h = low;
+      while (h > low / 2 && (h * row % set_.lanes != 0 || map_.h.out_size % h != 0)) --h;
+      if (h > low / 2) low = h;
+    }
     b.tile_h = ceil_div(map_.h.out_size, ceil_div(map_.h.out_size, low));
   }
 

@@ -41,7 +41,7 @@ class WeightPanels {
   const T* group(const void* packed, std::int64_t g) const noexcept {
     return reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes) + g * panels_ * panel_size();
   }
-  // Whether all weights are known to be finite: those of 1x1 kernels are not looked at.
+  // Whether all weights are known to be finite: those of 1x1 kernels, and of patches, are not looked at.
   static bool finite(const void* packed) noexcept { return *static_cast<const bool*>(packed); }
 
  private:
