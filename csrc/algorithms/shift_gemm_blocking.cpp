@@ -71,7 +71,7 @@ class Model {
   double stage_cycles(bool in_place) const {
     const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);
     const bool patches = map_.patch_h * map_.patch_w > 1;
-    return in_place ? 0.0 : channels * (6.0 * staged / set_.lanes + (patches ? 150 : 0));
+    return in_place ? 0.0 : channels * (6.0 * staged / set_.lanes + (patches ? 60 : 0));
   }
 
   Blocking channel_lanes(const GemmKernel<T>& kernel) const {
