@@ -129,9 +129,13 @@ class Model {
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
-    // Scattered weights are gathered one by one.
-    const double gathered =
-        map_.weight_in == map_.kernel_elements ? 0 : 3 * static_cast<double>(map_.out_channels) * steps_;
+    // Scattered weights are gathered one by one, for every tile.
+    double gathered = 0;
+    if (gathers()) {
+      const std::int64_t chunk = std::min(map_.in_channels, pixel_chunk(b));
+      const std::int64_t tiles = ceil_div(chunk * staged_h_ * staged_w_ * element, most_staged(b));
+      gathered = 3 * static_cast<double>(tiles * map_.out_channels) * steps_;
+    }
     b.cycles = (line * lines + stage_cycles(b.in_place) + gathered + group_cycles) * static_cast<double>(map_.groups);
     return b;
   }
@@ -189,14 +193,22 @@ class Model {
     b.chunk = ceil_div(map_.in_channels, ceil_div(map_.in_channels, limit));
   }
 
+  bool gathers() const { return map_.weight_in != map_.kernel_elements; }
+  // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
+  std::int64_t most_kept(const Blocking& b) const {
+    const std::int64_t l2 = cache_sizes().l2;
+    return b.in_place ? l2 / 2 : std::min<std::int64_t>(l2 * 3 / 8, 384 << 10);
+  }
+  // Of what a tile reads. A single tap with pixel lanes is staged to be read from L1, where few pages are better.
+  std::int64_t most_staged(const Blocking& b) const {
+    const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && !gathers();
+    return from_l1 ? 2 * cache_sizes().l1d : most_kept(b);
+  }
+
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
-    // More gains nothing, and is slower where L2 takes longer to answer.
-    constexpr std::int64_t most_staged = 384 << 10;
-    const std::int64_t l2 = cache_sizes().l2, kept = b.in_place ? l2 / 2 : std::min(l2 * 3 / 8, most_staged);
-    // A single tap with pixel lanes is staged to be read from L1, where few pages are better.
-    const std::int64_t budget = !b.channel_lanes && !b.in_place && map_.taps() == 1 ? 2 * cache_sizes().l1d : kept;
+    const std::int64_t budget = most_staged(b), kept = std::max(budget, most_kept(b));
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;
       return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= kept);
