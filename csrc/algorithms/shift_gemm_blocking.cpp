@@ -124,7 +124,9 @@ class Model {
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && !b.in_place;
         const double fresh = map_.taps() > 1 ? 0.1 * v : !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
-        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh) + 80 +
+        // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
+        const double far = weight_bytes() > cache_sizes().l2 / 2 ? m * element / 64 : 0;
+        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) + 80 +
                (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
@@ -193,15 +195,18 @@ class Model {
     b.chunk = ceil_div(map_.in_channels, ceil_div(map_.in_channels, limit));
   }
 
+  std::int64_t weight_bytes() const { return map_.out_channels * map_.in_channels * map_.taps() * element; }
   bool gathers() const { return map_.weight_in != map_.kernel_elements; }
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
   std::int64_t most_kept(const Blocking& b) const {
     const std::int64_t l2 = cache_sizes().l2;
     return b.in_place ? l2 / 2 : std::min<std::int64_t>(l2 * 3 / 8, 384 << 10);
   }
-  // Of what a tile reads. A single tap with pixel lanes is staged to be read from L1, where few pages are better.
+  // Of what a tile reads. A single tap with pixel lanes is staged to be read from L1, where few pages are better, if L2
+  // gives the weights again for every tile.
   std::int64_t most_staged(const Blocking& b) const {
-    const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && !gathers();
+    const bool light = weight_bytes() <= cache_sizes().l2 / 4;
+    const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && light && !gathers();
     return from_l1 ? 2 * cache_sizes().l1d : most_kept(b);
   }
 
