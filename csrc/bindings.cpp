@@ -158,14 +158,14 @@ py::array new_array(const ConvProblem& p) {
   constexpr double least_bytes = 1 << 16, most_bytes = 1e15;
   double bytes = static_cast<double>(dtype.itemsize());
   for (const std::int64_t size : shape) bytes *= static_cast<double>(size);
-  if (bytes >= least_bytes && bytes <= most_bytes) try {
-      py::array_t<char> memory(static_cast<py::ssize_t>(bytes) + line);
-      const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-      return py::array(dtype, shape, memory.mutable_data() + (line - address % line) % line, memory);
-    } catch (const py::error_already_set&) {
-      // Too large: NumPy says so below, in terms of the result.
-    }
-  return py::array(dtype, shape);
+  if (bytes < least_bytes || bytes > most_bytes) return py::array(dtype, shape);
+  try {
+    py::array_t<char> memory(static_cast<py::ssize_t>(bytes) + line);
+    const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+    return py::array(dtype, shape, memory.mutable_data() + (line - address % line) % line, memory);
+  } catch (const py::error_already_set&) {
+    return py::array(dtype, shape);  // too large: NumPy says so in terms of the result
+  }
 }
 
 // Plans write whole elements where they are; the gradient of weights, like weights, is contiguous.

@@ -34,9 +34,12 @@ struct ShiftMap {
   bool collapsed = false;  // 1x1 on adjacent rows: the image is one row of h * w pixels
 
   std::int64_t taps() const noexcept { return h.count * w.count; }
+  std::int64_t patch_elements() const noexcept { return patch_h * patch_w; }
+  // The weights of an out channel are adjacent, in the order of its sum.
+  bool adjacent_kernels() const noexcept { return weight_in == kernel_elements; }
   // A stack of kernels lies between the kernels of adjacent in channels: the map of an input gradient, whose weights
   // are never frozen.
-  bool scattered_weights() const noexcept { return kernel_elements > 1 && weight_in != kernel_elements; }
+  bool scattered_weights() const noexcept { return kernel_elements > 1 && !adjacent_kernels(); }
   std::int64_t steps() const noexcept { return in_channels * taps(); }
   std::int64_t kernel_index(std::int64_t i, std::int64_t j) const noexcept {
     return h.kernel(i) * kernel_w + w.kernel(j);

@@ -17,6 +17,11 @@ struct Phases {
   }
 };
 
+// The least i >= 0 with i * each >= distance, for each > 0.
+std::int64_t first_from(std::int64_t distance, std::int64_t each) {
+  return distance <= 0 ? 0 : (distance - 1) / each + 1;
+}
+
 }  // namespace
 
 bool AxisTaps::inside() const noexcept {
@@ -30,9 +35,6 @@ void AxisTaps::used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin
   if (map.mode != PaddingMode::zeros || difference == 0) return;
   // Used are the taps from -(to - 1) * step to map.size - 1 - from * step.
   const std::int64_t below = -(to - 1) * step - first, above = map.size - 1 - from * step - first;
-  const auto first_from = [](std::int64_t distance, std::int64_t each) {  // the least i with i * each >= distance
-    return distance <= 0 ? 0 : (distance - 1) / each + 1;
-  };
   if (difference > 0) {
     begin = std::min(count, first_from(below, difference));
     end = std::clamp(first_from(above + 1, difference), begin, count);
@@ -47,8 +49,7 @@ void AxisTaps::used_outputs(std::int64_t i, std::int64_t& begin, std::int64_t& e
   end = out_size;
   if (map.mode != PaddingMode::zeros) return;
   const auto outputs_below = [&](std::int64_t coordinate) {
-    const std::int64_t left = coordinate - tap(i);
-    return left <= 0 ? 0 : std::min(out_size, (left + step - 1) / step);
+    return std::min(out_size, first_from(coordinate - tap(i), step));
   };
   begin = outputs_below(0);
   end = std::max(begin, outputs_below(map.size));

@@ -62,7 +62,7 @@ class DepthwiseChannelsPlan final : public Plan {
   void pack(const ConvViews& v, void* packed) const override {
     for (std::int64_t i = 0; i < kernels(); ++i)
       static_cast<bool*>(packed)[i] =
-          load_weights(v, i / map_.out_channels, i % map_.out_channels, static_cast<T*>(packed_kernel(packed, i)));
+          load_weights(v, i / map_.out_channels, i % map_.out_channels, packed_kernel(packed, i));
   }
   PlanReport report() const override {
     return {"channel rows", threads_, {{"tile_h", tiles_.tile_h()}, {"tile_w", tiles_.tile_w()}}};
@@ -95,10 +95,11 @@ class DepthwiseChannelsPlan final : public Plan {
   std::int64_t kernels() const { return tiles_.blocks() * map_.out_channels; }
   // Packed: whether each of them skips taps, then they themselves.
   std::int64_t skips_size() const { return ceil_div(kernels(), 64) * 64; }
-  template <class Void>
-  Void* packed_kernel(Void* packed, std::int64_t i) const {
-    using Byte = std::conditional_t<std::is_const_v<Void>, const char, char>;
-    return static_cast<Byte*>(packed) + skips_size() + i * weights_size() * element;
+  T* packed_kernel(void* packed, std::int64_t i) const {
+    return reinterpret_cast<T*>(static_cast<char*>(packed) + skips_size()) + i * weights_size();
+  }
+  const T* packed_kernel(const void* packed, std::int64_t i) const {
+    return packed_kernel(const_cast<void*>(packed), i);
   }
   bool skips_all(const void* packed, std::int64_t block) const {
     const bool* const skips = static_cast<const bool*>(packed) + block * map_.out_channels;
@@ -120,7 +121,7 @@ class DepthwiseChannelsPlan final : public Plan {
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
       const std::int64_t kernel = block * map_.out_channels + k;
       const bool skip = packed ? static_cast<const bool*>(packed)[kernel] : load_weights(v, block, k, loaded);
-      const T* const weights = packed ? static_cast<const T*>(packed_kernel(packed, kernel)) : loaded;
+      const T* const weights = packed ? packed_kernel(packed, kernel) : loaded;
       for (std::int64_t y = tiles_.h.output(at.y0); y < end; y += kept_rows_) {
         const std::int64_t rows = std::min(kept_rows_, end - y);
         for (std::size_t column_map = 0; column_map < tiles_.w.maps.size(); ++column_map)

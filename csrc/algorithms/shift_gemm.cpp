@@ -28,8 +28,10 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
   // multiples of the page size, where every channel would compete for the same cache set. With pixel lanes it is an odd
   // number of vectors: a single tap's are aligned, and the same pixels of all channels find different sets.
   channel_stride_ = staged_h_.length * staged_w_.length + set_.lanes * (block_.vectors + 1);
-  if (!block_.channel_lanes) channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
-  if (block_.channel_lanes && channel_stride_ * element_ % 4096 < 256) channel_stride_ += 256 / element_;
+  if (!block_.channel_lanes)
+    channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
+  else if (channel_stride_ * element_ % 4096 < 256)
+    channel_stride_ += 256 / element_;
   make_panels();
   make_columns();
   make_taps();
@@ -45,7 +47,7 @@ PlanReport ShiftGemmPlan<T>::report() const {
                                                  : "") +
                              (block_.in_place ? ", input in place" : "") +
                              (map_.collapsed ? ", image as one row" : "") +
-                             (map_.patch_h * map_.patch_w > 1 ? ", kernel elements as channels" : "");
+                             (map_.patch_elements() > 1 ? ", kernel elements as channels" : "");
   return {kernel,
           threads_,
           {{"tile_h", block_.tile_h},

@@ -51,7 +51,7 @@ class ShiftGemmPlan final : public Plan {
   double cycles() const noexcept override {
     const double vectors = static_cast<double>(ceil_div(map_.h.out_size * map_.w.out_size, set_.lanes));
     // The same of an input and of the patches made of it: the choice must not show in the bits.
-    const auto in = static_cast<double>(map_.in_channels / (map_.patch_h * map_.patch_w));
+    const auto in = static_cast<double>(map_.in_channels / map_.patch_elements());
     const auto out = static_cast<double>(map_.out_channels);
     const double used = map_.h.used_share() * map_.w.used_share();
     const double sums = vectors * used * static_cast<double>(map_.steps()) * std::max(1.1 * out, out + 2.5) / 2;
@@ -113,7 +113,7 @@ class ShiftGemmPlan final : public Plan {
   }
   // Pixel lanes read the weights in place where in channels are adjacent kernels. In an input gradient they lie a whole
   // kernel stack apart, a cache line for each: a chunk of them is gathered first, `rows` side by side.
-  bool gathers() const { return !block_.channel_lanes && map_.weight_in != map_.kernel_elements; }
+  bool gathers() const { return !block_.channel_lanes && !map_.adjacent_kernels(); }
   std::int64_t gathered_panel() const { return block_.rows * block_.chunk * map_.taps(); }
   std::int64_t gathered_size() const { return gathers() ? panels() * gathered_panel() : 0; }
   // One register tile on its way to rows that cannot take it as it comes.
@@ -145,7 +145,7 @@ class ShiftGemmPlan final : public Plan {
   GemmArgs<T> tile_args(const ConvViews& v, const Tile& tile) const;
   // What the first tap of the first output reads in a channel of the tile's group.
   const char* source(const ConvViews& v, const Tile& tile, std::int64_t channel) const {
-    const std::int64_t patch = map_.patch_h * map_.patch_w, element = channel % patch;
+    const std::int64_t patch = map_.patch_elements(), element = channel % patch;
     return v.input + tile.n * v.input_stride[0] +
            (tile.group * map_.in_channels + channel) / patch * v.input_stride[1] +
            element / map_.patch_w * v.input_stride[2] + element % map_.patch_w * v.input_stride[3];

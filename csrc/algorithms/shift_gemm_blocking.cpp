@@ -29,7 +29,7 @@ class Model {
       : map_(map),
         set_(kernel_set<T>(*request.kernels)),
         frozen_(request.frozen),
-        in_place_(request.layout.input_planes && map.w.step == 1 && map.patch_h * map.patch_w == 1 && map.h.inside() &&
+        in_place_(request.layout.input_planes && map.w.step == 1 && map.patch_elements() == 1 && map.h.inside() &&
                   map.w.inside()),
         dense_(request.layout.out_planes),
         beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > cache_sizes().l2 / 2),
@@ -70,7 +70,7 @@ class Model {
   // Vectors of the source wait for L2 or beyond; elements of patches are staged by a call each.
   double stage_cycles(bool in_place) const {
     const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);
-    const bool patches = map_.patch_h * map_.patch_w > 1;
+    const bool patches = map_.patch_elements() > 1;
     return in_place ? 0.0 : channels * (6.0 * staged / set_.lanes + (patches ? 60 : 0));
   }
 
@@ -123,7 +123,7 @@ class Model {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && !b.in_place;
-        const double fresh = map_.taps() > 1 ? 0.1 * v : !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
+        const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > cache_sizes().l2 / 2 ? m * element / 64 : 0;
         return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) + 80 +
@@ -133,7 +133,7 @@ class Model {
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one, for every tile.
     double gathered = 0;
-    if (gathers()) {
+    if (!map_.adjacent_kernels()) {
       const std::int64_t chunk = std::min(map_.in_channels, pixel_chunk(b));
       const std::int64_t tiles = ceil_div(chunk * staged_h_ * staged_w_ * element, most_staged(b));
       gathered = 3 * static_cast<double>(tiles * map_.out_channels) * steps_;
@@ -196,7 +196,6 @@ class Model {
   }
 
   std::int64_t weight_bytes() const { return map_.out_channels * map_.in_channels * map_.taps() * element; }
-  bool gathers() const { return map_.weight_in != map_.kernel_elements; }
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
   std::int64_t most_kept(const Blocking& b) const {
     const std::int64_t l2 = cache_sizes().l2;
@@ -206,14 +205,14 @@ class Model {
   // gives the weights again for every tile.
   std::int64_t most_staged(const Blocking& b) const {
     const bool light = weight_bytes() <= cache_sizes().l2 / 4;
-    const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && light && !gathers();
+    const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && light && map_.adjacent_kernels();
     return from_l1 ? 2 * cache_sizes().l1d : most_kept(b);
   }
 
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
   // whole register tiles, `unit` pixels.
   void cut_tile(Blocking& b, std::int64_t unit) const {
-    const std::int64_t budget = most_staged(b), kept = std::max(budget, most_kept(b));
+    const std::int64_t budget = most_staged(b), kept = most_kept(b);
     const auto fits = [&](std::int64_t h, std::int64_t w) {
       const bool chunked = b.chunk < map_.in_channels;
       return read_bytes(b, h, w) <= budget && (!chunked || map_.out_channels * h * w * element <= kept);

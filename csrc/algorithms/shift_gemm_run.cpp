@@ -73,7 +73,7 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
 template <class T>
 void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
   // Elements of a patch are no equal distances apart: they are staged one by one.
-  const std::int64_t together = map_.patch_h * map_.patch_w == 1 ? t.chunk_channels : 1;
+  const std::int64_t together = map_.patch_elements() == 1 ? t.chunk_channels : 1;
   for (std::int64_t c = 0; c < t.chunk_channels; c += together)
     stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
                   {t.staged + c * channel_stride_, channel_stride_, staged_w_.length, source(v, t, t.chunk_begin + c),

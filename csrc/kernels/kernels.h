@@ -51,10 +51,9 @@ struct GemmArgs {
   std::ptrdiff_t partial_row;
   T* out;  // channel lanes: out[m * out_channel_stride + p]
   std::ptrdiff_t out_channel_stride;
-  const std::ptrdiff_t*
-      out_vectors;            // pixel lanes: vector v of channel m goes to out + m * out_channel_stride + this[v]
-  std::int64_t out_channels;  // channel lanes: how many lanes are real
-  std::int64_t out_room;      // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
+  const std::ptrdiff_t* out_vectors;  // pixel lanes: vector v goes to out + m * out_channel_stride + out_vectors[v]
+  std::int64_t out_channels;          // channel lanes: how many lanes are real
+  std::int64_t out_room;  // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
 };
 
 constexpr int most_pixel_vectors = 8;  // of a register tile

@@ -40,8 +40,8 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap. A single tap has a loop of its own, where nothing is added up but the two
-// pointers: what an inner loop costs each time, its multiply-adds would hide, but not the registers that it takes.
+// step(x, w) for every channel and tap. A single tap has a loop of its own: an inner one for it would take registers
+// and ports that the multiply-adds need.
 template <class T, class Step>
 TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, Step step) {
   const T *input = a.input, *weights = a.weights;
