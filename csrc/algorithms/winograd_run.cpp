@@ -39,12 +39,8 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.kernels = w.weights + positions() * chunk_position();
   w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
-  std::int64_t tiles = 0;
-  for (std::int64_t b = begin; b < end; ++b) {
-    windows_.transform(v, b, group * map_.in_channels, map_.in_channels, w.scratch, w.windows + tiles * window_row(),
-                       window_position(), window_row());
-    tiles += windows_.tiles_of(windows_.band(b));
-  }
+  const std::int64_t tiles = windows_.transform(v, begin, end, group * map_.in_channels, map_.in_channels, w.scratch,
+                                                w.windows, window_position(), window_row());
   const auto residues = static_cast<std::int64_t>(residues_.size());
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
     for (std::int64_t first = 0; first < residues; first += together_) {
@@ -120,18 +116,21 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
   a.row_step = 1;
   a.column_step = a.out_row = panel_columns();
   a.prefetch_step = packed ? ceil_div(panel_columns(), parts) : 0;
+  const std::int64_t least_rows = tiles / parts, larger = tiles % parts;  // the first parts have one row more
   const auto chunk_begin = [&](std::int64_t chunk) { return split_at(map_.in_channels, chunks, chunk); };
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
     a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
     a.columns = weights;
     a.accumulate = chunk > 0;
-    const std::int64_t size = packed ? a.steps * panel_columns() : 0;
+    a.rows = w.windows + position * window_position() + chunk_begin(chunk);
+    a.out = sums + position * sum_position();
+    a.prefetch = packed ? weights + a.steps * panel_columns() : weights;
     for (std::int64_t part = 0; part < parts; ++part) {
-      const std::int64_t tile = split_at(tiles, parts, part), rows = split_at(tiles, parts, part + 1) - tile;
-      a.rows = w.windows + position * window_position() + tile * window_row() + chunk_begin(chunk);
-      a.out = sums + position * sum_position() + tile * panel_columns();
-      a.prefetch = weights + size + size * part / parts;
+      const std::int64_t rows = part < larger ? least_rows + 1 : least_rows;
       kernels[rows - 1].run(a);
+      a.rows += rows * window_row();
+      a.out += rows * panel_columns();
+      a.prefetch += a.steps * a.prefetch_step;
     }
   };
   if (packed) {

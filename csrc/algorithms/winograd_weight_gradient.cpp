@@ -215,10 +215,8 @@ bool WinogradWeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t ba
         return tile;
       };
       if (strip != transformed)
-        for_each_band([&](std::int64_t b, std::int64_t tile) {
-          windows_.transform(v, b, group * map_.in_channels + t.channel, t.channels, t.scratch,
-                             t.windows + tile * size_.window_tile, size_.window_position, size_.window_tile);
-        });
+        windows_.transform(v, b0, b1, group * map_.in_channels + t.channel, t.channels, t.scratch, t.windows,
+                           size_.window_position, size_.window_tile);
       transformed = strip;
       for (std::int64_t panel = p0; panel < p1; ++panel) {
         const std::int64_t tiles = for_each_band(

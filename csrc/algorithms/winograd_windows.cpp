@@ -1,6 +1,8 @@
 // The bands of a map and their windows.
 #include "winograd_windows.h"
 
+#include "../channel_rows.h"
+
 namespace tileconv {
 
 template <class T>
@@ -34,7 +36,7 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
   const auto& pieces = pieces_[b.pieces];
   const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
   for (std::int64_t i = 0; i < winograd_window_size; ++i) {
-    const std::int64_t from = i < b.rows + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
+    const std::int64_t from = source_row(b, i);
     set_.stage({staged + i * pitch(), channel_pitch(), from < 0 ? nullptr : source + from * v.input_stride[2],
                 v.input_stride[1], v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()),
                 pitch()});
@@ -42,21 +44,34 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
 }
 
 template <class T>
-void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t b, std::int64_t channel, std::int64_t channels,
-                                   T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
-  const std::int64_t lanes = set_.lanes;
-  T* const transposed = scratch + staged_size();
+std::int64_t WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end,
+                                           std::int64_t channel, std::int64_t channels, T* scratch, T* out,
+                                           std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
+  const std::int64_t lanes = set_.lanes, row_size = pitch() * lanes, shared = h.taps - 1;
+  T* const rows = scratch + staged_size();
+  std::int64_t tile = 0;
   for (std::int64_t c = 0; c < channels; c += lanes) {
-    const std::int64_t together = std::min(lanes, channels - c);
-    stage(v, band(b), image(b), channel + c, together, scratch);
-    set_.pack({scratch, channel_pitch(), 1, together, lanes, winograd_window_size * pitch(), transposed, lanes});
-    T* to = out + c;
-    for_each_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t tiles) {
-      const T* const from = transposed + (row * pitch() + column) * lanes;
-      kernel_.input({from, pitch() * lanes, w.dilation * lanes, to, out_position, out_tile, tiles});
-      to += tiles * out_tile;
-    });
+    tile = 0;
+    for (std::int64_t b = begin; b < end; ++b) {
+      const bool follows = b > begin && image(b) == image(b - 1) && band(b).pieces == band(b - 1).pieces &&
+                           band(b).first == row(band(b - 1), band_rows());
+      if (follows) std::copy_n(rows + band_rows() * row_size, shared * row_size, rows);
+      const char* const source = v.input + image(b) * v.input_stride[0] + (channel + c) * v.input_stride[1];
+      for (std::int64_t i = follows ? shared : 0; i < winograd_window_size; ++i) {
+        const std::int64_t from = source_row(band(b), i);
+        transpose_row(set_, pieces_[band(b).pieces], pitch(),
+                      {from < 0 ? nullptr : source + from * v.input_stride[2], v.input_stride[1], v.input_stride[3],
+                       std::min(lanes, channels - c)},
+                      scratch, rows + i * row_size);
+      }
+      for_each_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t tiles) {
+        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes, out + tile * out_tile + c,
+                       out_position, out_tile, tiles});
+        tile += tiles;
+      });
+    }
   }
+  return tile;
 }
 
 template class WinogradWindows<float>;

@@ -77,13 +77,20 @@ class WinogradWindows {
   void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
              T* staged) const;
 
-  // The transformed windows of `channels` channels of band b: position p of tile t and channel c is
-  // out[p * out_position + t * out_tile + c], in whole vectors of channels.
+  // The transformed windows of `channels` channels of the bands [begin, end), whose number is returned: position p of
+  // tile t and channel c is out[p * out_position + t * out_tile + c], in whole vectors of channels. A band keeps the
+  // rows that the one above it has brought.
   std::int64_t scratch_size() const { return staged_size() + winograd_window_size * pitch() * set_.lanes; }
-  void transform(const ConvViews& v, std::int64_t b, std::int64_t channel, std::int64_t channels, T* scratch, T* out,
-                 std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
+  std::int64_t transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel,
+                         std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position,
+                         std::ptrdiff_t out_tile) const;
 
  private:
+  // That of the band's six rows' row i; -1: a row of zeros, or one that the band has no use for.
+  std::int64_t source_row(const Band& b, std::int64_t i) const {
+    return i < b.rows + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
+  }
+
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
   std::int64_t tile_rows_, row_tiles_;

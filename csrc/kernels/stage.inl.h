@@ -202,15 +202,20 @@ TILECONV_INLINE void pack_block(const T* from, std::ptrdiff_t source_row, std::i
   }
 }
 
+// The last block of a long row or column is moved back to end with it.
 template <class T>
 void pack(const PackArgs<T>& a) noexcept {
   if (a.source_row == 1) return pack_rows(a);
   if (a.source_column != 1) return pack_elements(a);
   constexpr int lanes = Vec<T>::lanes;
-  for (std::int64_t row = 0; row < a.padded_rows; row += lanes) {
+  const auto begin = [](std::int64_t at, std::int64_t size) {
+    return at + lanes > size && size >= lanes ? size - lanes : at;
+  };
+  for (std::int64_t r = 0; r < a.padded_rows; r += lanes) {
+    const std::int64_t row = a.padded_rows == a.rows ? begin(r, a.rows) : r;
     const std::int64_t rows = a.rows - row, padded = a.padded_rows - row;
-    for (std::int64_t column = 0; column < a.columns; column += lanes) {
-      const std::int64_t width = a.columns - column;
+    for (std::int64_t c = 0; c < a.columns; c += lanes) {
+      const std::int64_t column = begin(c, a.columns), width = a.columns - column;
       const T* const from = a.source + row * a.source_row + column;
       T* const to = a.destination + column * a.destination_column + row;
       if (rows >= lanes && width >= lanes)
