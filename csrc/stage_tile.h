@@ -19,30 +19,28 @@ struct StageTile {
 };
 
 // Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source, or one of
-// zeros where that is negative. A kernel call for each row costs more than a short row: of a single channel, rows at
-// equal distances are staged in one call, as if they were channels.
+// zeros where that is negative. A kernel call stages one row of all channels; of few channels, rows at equal distances
+// of one of them, as if they were channels: a call costs more than a short row.
 template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std::ptrdiff_t source_row,
                 std::int64_t count, RowAt row_at) {
-  const char* const source = a.source;
-  T* const destination = a.destination;
-  const bool single = a.channels == 1;
-  for (std::int64_t u = 0; u < count; u += single ? a.channels : 1) {
-    const std::int64_t row = row_at(u);
-    a.destination = destination + u * pitch;
-    a.source = row < 0 ? nullptr : source + row * source_row;
-    if (!single) {
+  const bool by_channel = a.channels < count;
+  const StageArgs<T> all = a;
+  for (std::int64_t c = 0; c < (by_channel ? all.channels : 1); ++c)
+    for (std::int64_t u = 0; u < count; u += by_channel ? a.channels : 1) {
+      const std::int64_t row = row_at(u);
+      a.destination = all.destination + c * all.destination_channel + u * pitch;
+      a.source = row < 0 ? nullptr : all.source + c * all.source_channel + row * source_row;
+      if (by_channel) {
+        a.channels = 1;
+        const std::int64_t distance = row >= 0 && u + 1 < count ? row_at(u + 1) - row : 0;
+        const auto follows = [&](std::int64_t next) { return next >= 0 && next == row + a.channels * distance; };
+        while (row >= 0 && u + a.channels < count && follows(row_at(u + a.channels))) ++a.channels;
+        a.destination_channel = pitch;
+        a.source_channel = distance * source_row;
+      }
       set.stage(a);
-      continue;
     }
-    a.channels = 1;
-    const std::int64_t distance = row >= 0 && u + 1 < count ? row_at(u + 1) - row : 0;
-    const auto follows = [&](std::int64_t next) { return next >= 0 && next == row + a.channels * distance; };
-    while (row >= 0 && u + a.channels < count && follows(row_at(u + a.channels))) ++a.channels;
-    a.destination_channel = pitch;
-    a.source_channel = distance * source_row;
-    set.stage(a);
-  }
 }
 
 template <class T>
