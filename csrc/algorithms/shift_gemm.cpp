@@ -120,10 +120,7 @@ void ShiftGemmPlan<T>::make_columns() {
 // needed, unless nothing is staged.
 template <class T>
 void ShiftGemmPlan<T>::make_splits(int threads) {
-  const double macs = static_cast<double>(map_.batch * map_.groups * map_.out_channels) *
-                      static_cast<double>(map_.h.out_size * map_.w.out_size * map_.steps());
-  constexpr double least_macs = 1e6;  // about 10 us: what it costs to wake a worker
-  threads_ = static_cast<int>(std::clamp(macs / least_macs, 1.0, static_cast<double>(threads)));
+  threads_ = threads_for(block_.cycles * static_cast<double>(map_.batch), threads);
   if (threads_ == 1) return;
   constexpr std::int64_t tasks_a_thread = 8;
   const std::int64_t wanted = tasks_a_thread * threads_, columns = map_.batch * map_.groups * tiles_w_;
