@@ -10,11 +10,10 @@
 namespace tileconv {
 namespace {
 
-// Of the vectors of channels of a tile: the transforms, and what is copied.
+// Of a vector of out channels of a tile: the transform, and what is copied.
 template <class T>
-double transform_cycles(const WinogradKernel<T>& kernel, std::int64_t in_vectors, std::int64_t out_vectors) {
-  const double outputs = 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
-  return static_cast<double>(in_vectors) * window_cycles(kernel) + static_cast<double>(out_vectors) * outputs;
+double output_cycles(const WinogradKernel<T>& kernel) {
+  return 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
 }
 
 // Of a strip's windows and sums.
@@ -54,7 +53,7 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       rows_(static_cast<std::int64_t>(maps.rows.size())),
       columns_(static_cast<std::int64_t>(maps.columns.size())),
       set_(kernel_set<T>(*request.kernels)),
-      kernel_(*find_winograd(set_, map_.h.count, map_.w.count)),
+      kernel_(*find_winograd_pieces(set_, map_.h.count, map_.w.count)),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
       in_vectors_(ceil_div(map_.in_channels, set_.lanes)),
@@ -74,13 +73,14 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
 
 template <class T>
 PlanReport WinogradPlan<T>::report() const {
-  return {
-      winograd_name(kernel_) + ", products " + std::to_string(product_.rows) + "x" + std::to_string(product_.vectors),
-      threads_,
-      {{"tiles_per_band", windows_.band_tiles()},
-       {"bands_per_strip", strip_bands_},
-       {"bands_per_image", windows_.bands_per_image()},
-       {"channels_per_chunk", channel_chunk_}}};
+  const std::string sum = pieces() > 1 ? std::to_string(pieces()) + " times " : "";
+  return {sum + winograd_name(kernel_) + ", products " + std::to_string(product_.rows) + "x" +
+              std::to_string(product_.vectors),
+          threads_,
+          {{"tiles_per_band", windows_.band_tiles()},
+           {"bands_per_strip", strip_bands_},
+           {"bands_per_image", windows_.bands_per_image()},
+           {"channels_per_chunk", channel_chunk_}}};
 }
 
 // The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
@@ -128,35 +128,39 @@ void WinogradPlan<T>::cut_strips() {
 // Of all groups, transformed.
 template <class T>
 double WinogradPlan<T>::weight_bytes() const {
-  return residues() * static_cast<double>(positions() * map_.groups * in_vectors_ * out_vectors_ * set_.lanes *
-                                          set_.lanes * element);
+  return residues() * static_cast<double>(positions() * pieces() * map_.groups * in_vectors_ * out_vectors_ *
+                                          set_.lanes * set_.lanes * element);
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
 // vector of channels, weights beyond L2 arrive at 6 bytes a cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
-  double tiles = 0;
-  for (const Band& b : windows_.bands()) tiles += static_cast<double>(windows_.tiles_of(b));
+  double tiles = 0, windows = 0;
+  for (const Band& b : windows_.bands()) {
+    tiles += static_cast<double>(windows_.tiles_of(b));
+    windows_.for_each_window_row(
+        b, [&](std::int64_t, std::int64_t, std::int64_t n) { windows += static_cast<double>(n); });
+  }
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
-  const double products =
-      residues() * product * groups * tiles * static_cast<double>(positions() * map_.in_channels * out_vectors_);
+  const double products = residues() * product * groups * tiles *
+                          static_cast<double>(positions() * pieces() * map_.in_channels * out_vectors_);
   const double transforms =
-      groups *
-      (tiles * transform_cycles(kernel_, in_vectors_, out_vectors_ * static_cast<std::int64_t>(residues_.size())) +
-       bands);
+      groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
+                residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
-  const double strips = std::max(1.0, tiles * window_bytes / static_cast<double>(best_workspace(bytes, true)));
+  const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
   const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
-  const double transformed = residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
-                             (strips * (3.6 * static_cast<double>(positions()) + 10 * taps) + 1.5 * taps * set_.lanes);
+  const double transformed =
+      residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
+      (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
   const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
   return margin * (sums + transforms + groups * 2000);
@@ -184,13 +188,14 @@ template class WinogradPlan<double>;
 namespace {
 
 bool has_kernel(std::int64_t taps_h, std::int64_t taps_w) {
-  return find_winograd(kernels_baseline.f32, taps_h, taps_w) != nullptr;
+  return find_winograd_pieces(kernels_baseline.f32, taps_h, taps_w) != nullptr;
 }
 
 // Whether some map of the pass has taps that there are kernels for: of an input gradient, the kernel's elements are
 // dealt out to the residues of the stride.
 bool has_kernel(const ConvProblem& p) {
-  if (p.pass != Pass::input_gradient) return has_kernel(p.kernel_h, p.kernel_w);
+  if (p.pass == Pass::weight_gradient) return find_winograd(kernels_baseline.f32, p.kernel_h, p.kernel_w) != nullptr;
+  if (p.pass == Pass::forward) return has_kernel(p.kernel_h, p.kernel_w);
   const auto period = [](std::int64_t stride, std::int64_t dilation) { return stride / std::gcd(stride, dilation); };
   const std::int64_t period_h = period(p.stride_h, p.dilation_h), period_w = period(p.stride_w, p.dilation_w);
   for (const std::int64_t taps_h : {p.kernel_h / period_h, ceil_div(p.kernel_h, period_h)})
@@ -202,7 +207,10 @@ bool has_kernel(const ConvProblem& p) {
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass != Pass::input_gradient && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
-  if (!has_kernel(p)) return "the kernel is neither a square of 2 to 5 taps nor one row or column of them";
+  if (!has_kernel(p))
+    return p.pass == Pass::weight_gradient
+               ? "the kernel is neither a square of 2 to 5 taps nor one row or column of them"
+               : "the kernel is neither a square of 2 to 10 taps nor one row or column of them";
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;
@@ -229,13 +237,15 @@ double least_cycles(const PlanRequest& request) {
     return std::min(p.macs_per_image(), sums) / static_cast<double>(set.lanes) / 8;
   }
   const bool forward = p.pass == Pass::forward;
-  const WinogradKernel<T>& kernel = *find_winograd(set, p.kernel_h, p.kernel_w);
+  const WinogradKernel<T>& kernel = *find_winograd_pieces(set, p.kernel_h, p.kernel_w);
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
   const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), set.lanes);
   const std::int64_t tiles = ceil_div(forward ? p.out_h : p.in_h, kernel.outputs_h()) *
                              ceil_div(forward ? p.out_w : p.in_w, kernel.outputs_w());
-  return static_cast<double>(p.groups * tiles) * (0.5 * static_cast<double>(kernel.positions() * in * out) +
-                                                  transform_cycles(kernel, ceil_div(in, set.lanes), out));
+  const std::int64_t positions = kernel.positions() * winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w);
+  return static_cast<double>(p.groups * tiles) * (0.5 * static_cast<double>(positions * in * out) +
+                                                  static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
+                                                  static_cast<double>(out) * output_cycles(kernel));
 }
 
 template <class T>
@@ -261,8 +271,7 @@ bool shares_windows(const ConvProblem& p) {
       if (axis.count != axes.front().count || axis.difference != axes.front().difference) return false;
       shift = std::max(shift, std::abs(axis.lowest() - axes.front().lowest()));
     }
-    return shift <
-           winograd_outputs(static_cast<int>(std::clamp<std::int64_t>(axes.front().count, 1, winograd_most_taps)));
+    return shift < winograd_outputs(winograd_piece_taps(std::max<std::int64_t>(1, axes.front().count)));
   };
   return !maps.rows.empty() && !maps.columns.empty() && alike(maps.rows) && alike(maps.columns) &&
          has_kernel(maps.rows.front().count, maps.columns.front().count);

@@ -1,6 +1,7 @@
 // winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7, a quarter to a third of the
 // multiply-adds of the direct sum; and kernels of one row or column by F(m, r), half of them (the mathematics are in
-// kernels/winograd.inl.h).
+// kernels/winograd.inl.h). Larger ones, up to 10 taps, are sums of pieces of four taps, which share the windows: 7 x 7
+// takes a third of the multiply-adds, 1 x 7 four sevenths.
 //
 // The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
 //   stage 6 rows of a vector of channels, transpose them, transform every window     -> windows[position][tile][in]
@@ -33,7 +34,8 @@ class WinogradPlan final : public Plan {
   double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
     return (windows_size() + sums_size() + windows_.scratch_size() + outputs_size() + direct_size() + weights_size()) *
-           element;
+               element +
+           lines_bytes();
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
   // that they never leave L2. Those of an input gradient, which are scattered, are brought into panels before: a chunk
@@ -58,8 +60,15 @@ class WinogradPlan final : public Plan {
     std::int64_t shift_h, shift_w;  // in the grid of the windows
     std::int64_t row, column;       // in the result, which takes turns among the residues
   };
+  // Adjacent tiles of a strip whose windows are adjacent too, for every piece of the kernel: that of piece (p, q) is
+  // the window p * below + q further on.
+  struct Line {
+    std::int64_t window, tile, tiles, below;
+  };
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
+    Line* lines;
+    std::int64_t line_count;
     const T* panels;  // of the group; nullptr if weights are not in panels
   };
 
@@ -67,15 +76,17 @@ class WinogradPlan final : public Plan {
   std::int64_t panels() const { return weights_.panels(); }
   std::int64_t panel_begin(std::int64_t p) const { return weights_.begin(p); }  // in vectors
   std::int64_t panel_columns() const { return weights_.columns(); }
-  // Packed weights of a group: for each panel, position and in channel, the panel's out channels.
-  std::int64_t position_size() const { return apart(map_.in_channels * panel_columns()); }
+  std::int64_t pieces() const { return windows_.h.pieces * windows_.w.pieces; }
+  // Packed weights of a group: for each panel, position, chunk, piece and in channel, the panel's out channels.
+  std::int64_t position_size() const { return apart(pieces() * map_.in_channels * panel_columns()); }
   std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
   std::int64_t group_size() const { return panels() * positions() * position_size(); }
 
   std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
   std::int64_t strip_tiles() const { return strip_bands_ * windows_.band_tiles(); }
   std::int64_t window_row() const { return apart(in_vectors_ * set_.lanes); }
-  std::int64_t window_position() const { return apart(strip_tiles() * window_row()); }
+  std::int64_t strip_windows() const { return (strip_bands_ + windows_.h.pieces - 1) * windows_.band_windows(); }
+  std::int64_t window_position() const { return apart(strip_windows() * window_row()); }
   std::int64_t windows_size() const { return positions() * window_position(); }
   std::int64_t sum_position() const { return apart(strip_tiles() * panel_columns()); }
   std::int64_t residue_sums() const { return positions() * sum_position(); }
@@ -89,6 +100,11 @@ class WinogradPlan final : public Plan {
                                     : transformed_together * map_.kernel_elements * set_.lanes;
   }
   std::int64_t weights_size() const { return frozen_ ? 0 : positions() * chunk_position() + kernels_size(); }
+  // Each row of tiles, if none continues the one before.
+  std::int64_t lines_bytes() const {
+    const auto most = static_cast<std::size_t>(pieces() > 1 ? strip_tiles() : 1);
+    return static_cast<std::int64_t>(ceil_div(most * sizeof(Line), 64) * 64);
+  }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
   std::int64_t most_tiles(std::int64_t together, int vectors, bool frozen) const;
@@ -121,15 +137,19 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
+  std::int64_t make_lines(std::int64_t begin, std::int64_t end, Line* lines) const;
+  std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
+  std::int64_t chunk_begin(std::int64_t chunk) const { return split_at(map_.in_channels, chunks(), chunk); }
   template <class From>
-  void transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel, std::int64_t channels, T* out,
-                         std::ptrdiff_t out_position, From from) const;
-  void transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel, std::int64_t c,
-                         std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
+  void transform_kernels(const Residue& r, std::int64_t piece, std::ptrdiff_t tap_size, std::int64_t panel,
+                         std::int64_t channels, T* out, std::ptrdiff_t out_position, From from) const;
+  void transform_weights(const ConvViews& v, const Residue& r, std::int64_t piece, std::int64_t group,
+                         std::int64_t panel, std::int64_t c, std::int64_t channels, T* scratch, T* out,
+                         std::ptrdiff_t out_position) const;
   const T* chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel, std::int64_t c,
                        std::int64_t channels) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
-                std::int64_t tiles, std::int64_t first_residue) const;
+                std::int64_t first_residue) const;
   void finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums, std::int64_t group,
               std::int64_t panel, std::int64_t b) const;
   void sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group, std::int64_t b,

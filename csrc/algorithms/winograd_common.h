@@ -16,6 +16,26 @@ const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t tap
   return nullptr;
 }
 
+// Kernels of more than five taps are cut in pieces of four, three apart, as are the tiles of F(3, 4): the window of
+// tile t and piece p is that of tile t + p and piece 0. n pieces reach over 3 n + 1 taps; one that two of them reach
+// belongs to the first.
+constexpr int winograd_piece_taps(std::int64_t taps) noexcept {
+  return taps <= winograd_most_taps ? static_cast<int>(taps) : 4;
+}
+constexpr std::int64_t winograd_pieces(std::int64_t taps) noexcept {
+  return taps <= winograd_most_taps ? 1 : (taps + 1) / 3;
+}
+constexpr std::int64_t winograd_longest = 10;  // taps of three pieces
+
+// The kernels for the pieces of so many taps; nullptr if there are none.
+template <class T>
+const WinogradKernel<T>* find_winograd_pieces(const KernelSet<T>& set, std::int64_t taps_h,
+                                              std::int64_t taps_w) noexcept {
+  return std::max(taps_h, taps_w) > winograd_longest
+             ? nullptr
+             : find_winograd(set, winograd_piece_taps(taps_h), winograd_piece_taps(taps_w));
+}
+
 // F(4x4, 3x3), say.
 template <class T>
 std::string winograd_name(const WinogradKernel<T>& kernel) {

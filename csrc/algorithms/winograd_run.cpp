@@ -9,10 +9,15 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
   if (!frozen_) return weights_.pack(map_, v, threads_, packed);
   const auto size = static_cast<std::size_t>(kernels_size() * element);
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
-    T* const panel = static_cast<T*>(packed) + task * positions() * position_size();
+    T* panel = static_cast<T*>(packed) + task * positions() * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
-    transform_weights(v, residues_.front(), task / panels(), task % panels(), 0, map_.in_channels, scratch, panel,
-                      position_size());
+    for (std::int64_t chunk = 0; chunk < chunks(); ++chunk)
+      for (std::int64_t piece = 0; piece < pieces(); ++piece) {
+        const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
+        transform_weights(v, residues_.front(), piece, task / panels(), task % panels(), c, channels, scratch, panel,
+                          position_size());
+        panel += channels * panel_columns();
+      }
   });
 }
 
@@ -30,7 +35,9 @@ template <class T>
 void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin,
                                 std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
   Workspace w{};
-  w.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  w.lines = reinterpret_cast<Line*>(memory);
+  w.windows = reinterpret_cast<T*>(memory + lines_bytes());
   w.sums = w.windows + windows_size();
   w.scratch = w.sums + sums_size();
   w.outputs = w.scratch + windows_.scratch_size();
@@ -39,12 +46,14 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.kernels = w.weights + positions() * chunk_position();
   w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
-  const std::int64_t tiles = windows_.transform(v, begin, end, group * map_.in_channels, map_.in_channels, w.scratch,
-                                                w.windows, window_position(), window_row());
+  const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
+  windows_.transform(v, begin, last, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
+                     window_position(), window_row());
+  w.line_count = make_lines(begin, end, w.lines);
   const auto residues = static_cast<std::int64_t>(residues_.size());
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
     for (std::int64_t first = 0; first < residues; first += together_) {
-      multiply(v, w, transformed, group, panel, tiles, first);
+      multiply(v, w, transformed, group, panel, first);
       for (std::int64_t r = first; r < first + together_; ++r) {
         const T* sums = w.sums + (r - first) * residue_sums();
         for (std::int64_t b = begin; b < end; ++b) {
@@ -55,18 +64,48 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
     }
 }
 
+// The lines of the bands [begin, end), and how many they are: a single one, if the kernel has one piece.
+template <class T>
+std::int64_t WinogradPlan<T>::make_lines(std::int64_t begin, std::int64_t end, Line* lines) const {
+  std::int64_t count = 0, window = 0, tile = 0;
+  const std::int64_t more = windows_.w.pieces - 1;
+  for (std::int64_t b = begin; b < end; ++b) {
+    std::int64_t below = 0;
+    if (windows_.h.pieces > 1)
+      windows_.for_each_window_row(windows_.band(b), [&](std::int64_t, std::int64_t, std::int64_t n) { below += n; });
+    const std::int64_t first = window;
+    windows_.for_each_row(windows_.band(b), [&](std::int64_t, std::int64_t, std::int64_t tiles) {
+      Line* const last = count > 0 ? lines + count - 1 : nullptr;
+      if (last && last->window + last->tiles == window && last->below == below)
+        last->tiles += tiles;
+      else
+        lines[count++] = {window, tile, tiles, below};
+      window += tiles + more;
+      tile += tiles;
+    });
+    if (below > 0) window = first + below;
+  }
+  return count;
+}
+
 // Kernels of a residue, for a panel: from(first, count, vector) is where those of `count` in channels lie, the taps of
 // a vector of out channels tap_size apart. A few channels of all vectors at a time: what they write to the positions
 // stays in L1 until its lines are full.
 template <class T>
 template <class From>
-void WinogradPlan<T>::transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel,
-                                        std::int64_t channels, T* out, std::ptrdiff_t out_position, From from) const {
+void WinogradPlan<T>::transform_kernels(const Residue& r, std::int64_t piece, std::ptrdiff_t tap_size,
+                                        std::int64_t panel, std::int64_t channels, T* out, std::ptrdiff_t out_position,
+                                        From from) const {
   std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-  for (std::int64_t i = 0; i < map_.h.count; ++i)
-    for (std::int64_t j = 0; j < map_.w.count; ++j)
-      tap_at[i * map_.w.count + j] =
-          tap_size * (r.h.kernel(windows_.h.original(i)) * map_.kernel_w + r.w.kernel(windows_.w.original(j)));
+  for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
+    for (std::int64_t j = 0; j < kernel_.taps_w; ++j) {
+      const std::int64_t h = windows_.h.piece_tap(piece / windows_.w.pieces, i),
+                         w = windows_.w.piece_tap(piece % windows_.w.pieces, j);
+      tap_at[i * kernel_.taps_w + j] =
+          h < 0 || w < 0
+              ? -1
+              : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w + r.w.kernel(windows_.w.original(w)));
+    }
   for (std::int64_t first = 0; first < channels; first += transformed_together)
     for (std::int64_t vector = 0; vector < panel_begin(panel + 1) - panel_begin(panel); ++vector) {
       const std::int64_t count = std::min(transformed_together, channels - first);
@@ -78,12 +117,13 @@ void WinogradPlan<T>::transform_kernels(const Residue& r, std::ptrdiff_t tap_siz
 // Those of `channels` in channels, from c on, from where the caller has them: elements of one kernel are adjacent, and
 // those of the next in channel follow.
 template <class T>
-void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel,
-                                        std::int64_t c, std::int64_t channels, T* scratch, T* out,
+void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, std::int64_t piece, std::int64_t group,
+                                        std::int64_t panel, std::int64_t c, std::int64_t channels, T* scratch, T* out,
                                         std::ptrdiff_t out_position) const {
   const std::int64_t lanes = set_.lanes, begin = panel_begin(panel);
   transform_kernels(
-      r, lanes, panel, channels, out, out_position, [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
+      r, piece, lanes, panel, channels, out, out_position,
+      [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
         set_.pack({group_weights(v, group) + (begin + vector) * lanes * map_.weight_out + (c + first) * map_.weight_in,
                    map_.weight_out, 1, channels_of(begin + vector, map_.out_channels), lanes,
                    map_.kernel_elements * count, scratch, lanes});
@@ -107,24 +147,19 @@ const T* WinogradPlan<T>::chunk_panel(const ConvViews& v, const Workspace& w, st
 // part for each register tile.
 template <class T>
 void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
-                               std::int64_t panel, std::int64_t tiles, std::int64_t first_residue) const {
-  const std::int64_t parts = ceil_div(tiles, product_.rows), chunks = ceil_div(map_.in_channels, channel_chunk_);
+                               std::int64_t panel, std::int64_t first_residue) const {
   const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
+  std::int64_t all_parts = 0;
+  for (std::int64_t i = 0; i < w.line_count; ++i) all_parts += ceil_div(w.lines[i].tiles, product_.rows);
   ProductArgs<T> a{};
   a.row = window_row();
   a.row_step = 1;
   a.column_step = a.out_row = panel_columns();
-  a.prefetch_step = packed ? ceil_div(panel_columns(), parts) : 0;
-  const std::int64_t least_rows = tiles / parts, larger = tiles % parts;  // the first parts have one row more
-  const auto chunk_begin = [&](std::int64_t chunk) { return split_at(map_.in_channels, chunks, chunk); };
-  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
-    a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
-    a.columns = weights;
-    a.accumulate = chunk > 0;
-    a.rows = w.windows + position * window_position() + chunk_begin(chunk);
-    a.out = sums + position * sum_position();
-    a.prefetch = packed ? weights + a.steps * panel_columns() : weights;
+  a.prefetch_step = packed && all_parts > 0 ? ceil_div(panel_columns(), all_parts) : 0;
+  const auto multiply_line = [&](const Line& line) {
+    const std::int64_t parts = ceil_div(line.tiles, product_.rows);
+    const std::int64_t least_rows = line.tiles / parts, larger = line.tiles % parts;  // of the parts, a row more
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t rows = part < larger ? least_rows + 1 : least_rows;
       kernels[rows - 1].run(a);
@@ -133,29 +168,47 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
       a.prefetch += a.steps * a.prefetch_step;
     }
   };
+  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, std::int64_t piece, const T* weights,
+                                  T* sums) {
+    a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
+    a.columns = weights;
+    a.accumulate = chunk > 0 || piece > 0;
+    a.prefetch = packed ? weights + a.steps * panel_columns() : weights;
+    const std::int64_t below = piece / windows_.w.pieces, beside = piece % windows_.w.pieces;
+    for (const Line* line = w.lines; line != w.lines + w.line_count; ++line) {
+      a.rows = w.windows + position * window_position() + (line->window + below * line->below + beside) * window_row() +
+               chunk_begin(chunk);
+      a.out = sums + position * sum_position() + line->tile * panel_columns();
+      multiply_line(*line);
+    }
+  };
   if (packed) {
-    const T* const weights = packed + panel * positions() * position_size();
-    for (std::int64_t position = 0; position < positions(); ++position)
-      for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
-        multiply_chunk(position, chunk, weights + position * position_size() + chunk_begin(chunk) * panel_columns(),
-                       w.sums);
+    for (std::int64_t position = 0; position < positions(); ++position) {
+      const T* weights = packed + (panel * positions() + position) * position_size();
+      for (std::int64_t chunk = 0; chunk < chunks(); ++chunk)
+        for (std::int64_t piece = 0; piece < pieces(); ++piece) {
+          multiply_chunk(position, chunk, piece, weights, w.sums);
+          weights += a.steps * panel_columns();
+        }
+    }
     return;
   }
-  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+  for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
     const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
     const T* const packed_panel = map_.scattered_weights() ? chunk_panel(v, w, group, panel, c, channels) : nullptr;
-    for (std::int64_t r = 0; r < together_; ++r) {
-      const Residue& residue = residues_[static_cast<std::size_t>(first_residue + r)];
-      if (packed_panel)
-        transform_kernels(residue, weights_.columns(), panel, channels, w.weights, chunk_position(),
-                          [&](std::int64_t first, std::int64_t, std::int64_t vector) {
-                            return packed_panel + first * weights_.channel_size() + vector * set_.lanes;
-                          });
-      else
-        transform_weights(v, residue, group, panel, c, channels, w.kernels, w.weights, chunk_position());
-      for (std::int64_t position = 0; position < positions(); ++position)
-        multiply_chunk(position, chunk, w.weights + position * chunk_position(), w.sums + r * residue_sums());
-    }
+    for (std::int64_t r = 0; r < together_; ++r)
+      for (std::int64_t piece = 0; piece < pieces(); ++piece) {
+        const Residue& residue = residues_[static_cast<std::size_t>(first_residue + r)];
+        if (packed_panel)
+          transform_kernels(residue, piece, weights_.columns(), panel, channels, w.weights, chunk_position(),
+                            [&](std::int64_t first, std::int64_t, std::int64_t vector) {
+                              return packed_panel + first * weights_.channel_size() + vector * set_.lanes;
+                            });
+        else
+          transform_weights(v, residue, piece, group, panel, c, channels, w.kernels, w.weights, chunk_position());
+        for (std::int64_t position = 0; position < positions(); ++position)
+          multiply_chunk(position, chunk, piece, w.weights + position * chunk_position(), w.sums + r * residue_sums());
+      }
   }
 }
 
@@ -200,7 +253,7 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
-  Tap tap_at[winograd_most_taps * winograd_most_taps];  // in the map's order
+  Tap tap_at[winograd_longest * winograd_longest];  // in the map's order
   for (std::int64_t i = 0; i < map_.h.count; ++i)
     for (std::int64_t j = 0; j < map_.w.count; ++j)
       tap_at[i * map_.w.count + j] = {

@@ -7,7 +7,7 @@ namespace tileconv {
 
 template <class T>
 WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles)
-    : h(map.h), w(map.w), set_(set), kernel_(*find_winograd(set, map.h.count, map.w.count)) {
+    : h(map.h), w(map.w), set_(set), kernel_(*find_winograd_pieces(set, map.h.count, map.w.count)) {
   tile_rows_ = band_rows() / kernel_.outputs_h();
   // A band's columns are cut in blocks that hold one tile of every phase.
   const std::int64_t block = kernel_.outputs_w() * w.dilation;
@@ -24,8 +24,9 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
     pieces_.push_back(std::move(pieces));
     for (std::int64_t phase = 0; phase < h.phases(); ++phase) {
       const std::int64_t rows = ceil_div(h.out_size - phase, h.dilation);
-      for (std::int64_t row = 0; row < rows; row += band_rows())
-        bands_.push_back({phase + h.dilation * row, std::min(band_rows(), rows - row), x0, x1, pieces_.size() - 1});
+      for (std::int64_t row = 0; row < rows + (h.pieces - 1) * band_rows(); row += band_rows())
+        bands_.push_back({phase + h.dilation * row, std::clamp<std::int64_t>(rows - row, 0, band_rows()), x0, x1,
+                          pieces_.size() - 1});
     }
   }
 }
@@ -35,7 +36,7 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
                                std::int64_t channels, T* staged) const {
   const auto& pieces = pieces_[b.pieces];
   const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
-  for (std::int64_t i = 0; i < winograd_window_size; ++i) {
+  for (std::int64_t i = 0; i < staged_rows(); ++i) {
     const std::int64_t from = source_row(b, i);
     set_.stage({staged + i * pitch(), channel_pitch(), from < 0 ? nullptr : source + from * v.input_stride[2],
                 v.input_stride[1], v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()),
@@ -47,11 +48,11 @@ template <class T>
 std::int64_t WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end,
                                            std::int64_t channel, std::int64_t channels, T* scratch, T* out,
                                            std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
-  const std::int64_t lanes = set_.lanes, row_size = pitch() * lanes, shared = h.taps - 1;
+  const std::int64_t lanes = set_.lanes, row_size = pitch() * lanes, shared = h.piece_taps - 1;
   T* const rows = scratch + staged_size();
-  std::int64_t tile = 0;
+  std::int64_t window = 0;
   for (std::int64_t c = 0; c < channels; c += lanes) {
-    tile = 0;
+    window = 0;
     for (std::int64_t b = begin; b < end; ++b) {
       const bool follows = b > begin && image(b) == image(b - 1) && band(b).pieces == band(b - 1).pieces &&
                            band(b).first == row(band(b - 1), band_rows());
@@ -64,14 +65,14 @@ std::int64_t WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begi
                        std::min(lanes, channels - c)},
                       scratch, rows + i * row_size);
       }
-      for_each_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t tiles) {
-        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes, out + tile * out_tile + c,
-                       out_position, out_tile, tiles});
-        tile += tiles;
+      for_each_window_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t windows) {
+        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes,
+                       out + window * out_tile + c, out_position, out_tile, windows});
+        window += windows;
       });
     }
   }
-  return tile;
+  return window;
 }
 
 template class WinogradWindows<float>;

@@ -266,7 +266,7 @@ struct WinogradOutputArgs {
 };
 
 // Kernels of `channels` in channels, for a vector of out channels: element (i, j) of the first is the vector
-// weights + tap_at[taps_w * i + j].
+// weights + tap_at[taps_w * i + j], or zeros where that offset is negative.
 template <class T>
 struct WinogradWeightArgs {
   const T* weights;

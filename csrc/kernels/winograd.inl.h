@@ -171,6 +171,7 @@ template <class T, int taps_h, int taps_w>
 void winograd_weights(const WinogradWeightArgs<T>& a) noexcept {
   using V = Vec<T>;
   constexpr int height = winograd_window(taps_h), width = winograd_window(taps_w);
+  const T zeros[V::lanes] = {};
   const T* from = a.weights;
   T* out = a.out;
   for (std::int64_t c = 0; c < a.channels; ++c) {
@@ -179,7 +180,10 @@ void winograd_weights(const WinogradWeightArgs<T>& a) noexcept {
     for (int j = 0; j < taps_w; ++j) {
       V column[taps_h];
       TILECONV_UNROLL
-      for (int i = 0; i < taps_h; ++i) column[i] = V::load(from + a.tap_at[i * taps_w + j]);
+      for (int i = 0; i < taps_h; ++i) {
+        const std::ptrdiff_t at = a.tap_at[i * taps_w + j];
+        column[i] = V::load(at < 0 ? zeros : from + at);
+      }
       tap_sums<T, taps_h>(column, &half[0][j], taps_w);
     }
     TILECONV_UNROLL
