@@ -19,16 +19,21 @@ from checks import assert_accurate, assert_every_run, runs
 KERNELS = [kernel for taps in range(2, 6) for kernel in ((taps, taps), (taps, 1), (1, taps))]
 """A window of 6 gives 7 - taps outputs along an axis. One with a single tap is not transformed."""
 
+LONG_KERNELS = [(1, 6), (7, 1), (7, 7), (10, 4)]
+"""Longer ones are sums of two or three pieces of four taps, three outputs a window."""
+
 DILATIONS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
 
-def unfinished_tiles(mode: str, dilation: tuple[int, int]) -> Iterator[tuple[Case, tuple[int, int]]]:
+def unfinished_tiles(
+    kernels: list[tuple[int, int]], mode: str, dilation: tuple[int, int]
+) -> Iterator[tuple[Case, tuple[int, int]]]:
     """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
-    for kernel in KERNELS:
+    for kernel in kernels:
         sizes = []
         for taps, d in zip(kernel, dilation):
             lowest = max(1, 6 - (taps - 1) * d)  # inputs have room for every mode's padding
-            outputs = 7 - taps if taps > 1 else 1
+            outputs = (7 - taps if taps <= 5 else 3) if taps > 1 else 1
             sizes.append(range(lowest, lowest + outputs * d + 1))
         for height, width in product(*sizes):
             size = height + (kernel[0] - 1) * dilation[0] - 3, width + (kernel[1] - 1) * dilation[1] - 3
@@ -39,14 +44,14 @@ def unfinished_tiles(mode: str, dilation: tuple[int, int]) -> Iterator[tuple[Cas
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
 def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
-    for case, (height, width) in unfinished_tiles(mode, dilation):
+    for case, (height, width) in unfinished_tiles(KERNELS + LONG_KERNELS, mode, dilation):
         assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
 def test_weight_gradients_of_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
-    for case, (height, width) in unfinished_tiles(mode, dilation):
+    for case, (height, width) in unfinished_tiles(KERNELS, mode, dilation):
         case = replace(case, batch=2, bias=False)
         assert_weight_gradient(case, gradients.normals(case, height + 31 * width))
 
@@ -72,6 +77,26 @@ def assert_weight_gradient(case: Case, operands: gradients.Operands) -> None:
     for label, _, run in gradients.gradient_runs(case, "weight_gradient", operands, ["winograd"]):
         out = np.full(expected.shape, np.nan, operands.x.dtype)
         assert_accurate(run(out), expected, label)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "dilation"), [((7, 7), 1), ((1, 9), 1), ((8, 1), 2), ((6, 6), 3)], ids=str)
+def test_pieces_of_many_strips(kernel: tuple[int, int], dilation: int, dtype: str, isa: str) -> None:
+    """A piece reads windows of the next band, which the strip below has too; values not finite between two strips."""
+    padding = kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2
+    case = Case("pieces", 70, 45, 83, 37, kernel, (1, 1), padding, (dilation, dilation), batch=2, dtype=dtype)
+    x, w, b = case.normals()
+    for value in (None, np.inf):
+        if value is not None:
+            x[1, 69, 20:22, 81] = x[0, 0, 44, 3] = value
+        expected = reference.conv2d(x, w, b, **case.options)
+        for label, found, run in runs(case, w, b, ["winograd"]):
+            assert " times F(" in found.kernel
+            assert_accurate(run(x), expected, label)
+    g = gradients.normals(case)
+    for label, _, run in gradients.gradient_runs(case, "input_gradient", g, ["winograd"]):
+        out = np.full(x.shape, np.nan, x.dtype)
+        assert_accurate(run(out), g.expected("input_gradient", case.options), label)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -113,10 +138,11 @@ def test_large_finite_values_stay_finite(isa: str) -> None:
             assert_accurate(run(x), expected, f"{label}, {value:g}")
 
 
+@pytest.mark.parametrize("taps", [3, 7])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_bits_beside_values_that_are_not_finite(threads: int, isa: str) -> None:
+def test_bits_beside_values_that_are_not_finite(threads: int, taps: int, isa: str) -> None:
     """What is computed again is told by the values alone: not by threads, batch, place in it or memory layout."""
-    case = Case("bits", 40, 23, 70, 50, (3, 3), padding=(1, 1, 1, 1), batch=3)
+    case = Case("bits", 40, 23, 70, 50, (taps, taps), padding=(1, 1, 1, 1), batch=3)
     x, w, _ = case.normals()
     x[1, 11, 9, 33], x[2, 0, 22, 0] = np.nan, np.inf
     w[20, 3, 1, 1] = 3e38
@@ -130,9 +156,9 @@ def test_bits_beside_values_that_are_not_finite(threads: int, isa: str) -> None:
         np.testing.assert_array_equal(tc.conv2d(x[n], w, padding=1, algorithm="winograd"), expected[n])
 
 
-@pytest.mark.parametrize("channels", [64, 256])
-def test_bits_of_frozen_layers_beside_values_that_are_not_finite(channels: int, isa: str) -> None:
-    case = Case("frozen", channels, 9, 300, channels, (3, 3), padding=(1, 1, 1, 1))
+@pytest.mark.parametrize(("channels", "taps"), [(64, 3), (256, 3), (150, 7)])
+def test_bits_of_frozen_layers_beside_values_that_are_not_finite(channels: int, taps: int, isa: str) -> None:
+    case = Case("frozen", channels, 9, 300, channels, (taps, taps), padding=(1, 1, 1, 1))
     x, w, _ = case.normals()
     x[0, 3, 4, 0] = np.nan
     found = [run(x) for _, _, run in runs(case, w, None, ["winograd"])]

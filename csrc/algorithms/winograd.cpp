@@ -133,7 +133,8 @@ double WinogradPlan<T>::weight_bytes() const {
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
-// vector of channels, weights beyond L2 arrive at 6 bytes a cycle.
+// vector of channels, the sums of a chunk take 3 steps to be read and written; weights beyond L2 arrive at 6 bytes a
+// cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   double tiles = 0, windows = 0;
@@ -147,15 +148,16 @@ double WinogradPlan<T>::estimate() const {
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
-  const double products = residues() * product * groups * tiles *
-                          static_cast<double>(positions() * pieces() * map_.in_channels * out_vectors_);
+  const double products =
+      residues() * product * groups * tiles *
+      static_cast<double>(positions() * pieces() * (map_.in_channels + 3 * chunks()) * out_vectors_);
   const double transforms =
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) / 2 ? 64 : 6);
+  const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) * 3 / 4 ? 64 : 6);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =

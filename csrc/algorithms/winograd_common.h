@@ -54,12 +54,14 @@ std::int64_t winograd_apart(std::int64_t size, int lanes) noexcept {
 // shared with the tile before.
 template <class T>
 double window_cycles(const WinogradKernel<T>& kernel) noexcept {
-  return 2.0 * kernel.positions() + 12.0 * kernel.window_h() * kernel.outputs_w();
+  return 2.0 * kernel.positions() + 8.0 * kernel.window_h() * kernel.outputs_w();
 }
 
-// Cycles of a register tile of the products, for a step of its sums.
+// Cycles of a register tile of the products, for a step of its sums. With a single vector every multiply-add has a load
+// of its own.
 inline double product_cycles(double rows, double vectors) noexcept {
-  return std::max({rows * vectors / 2, (rows + vectors + 1) / 2, 4.0}) + 0.1 * (rows + vectors);
+  const double loads = (vectors == 1 ? 1.25 : 1) * rows + vectors + 1;
+  return std::max({rows * vectors / 2, loads / 2, 4.0}) + 0.1 * (rows + vectors);
 }
 
 }  // namespace tileconv
