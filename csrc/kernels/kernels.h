@@ -31,6 +31,9 @@ struct Tap {
 // lanes vector by vector in ascending order, so that what one writes too much may be overwritten by the next. Partial
 // sums are kept as the vectors come, row m at m * partial_row (at least all vectors of a row); they may be updated in
 // place.
+//
+// Pixel lanes, without partial sums: `further` tiles more, each a `next` further on. Where sums are short, a call costs
+// as much as a tenth of a tile.
 template <class T>
 struct GemmArgs {
   const T* input;
@@ -54,6 +57,10 @@ struct GemmArgs {
   const std::ptrdiff_t* out_vectors;  // pixel lanes: vector v goes to out + m * out_channel_stride + out_vectors[v]
   std::int64_t out_channels;          // channel lanes: how many lanes are real
   std::int64_t out_room;  // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
+  std::int64_t further;
+  struct {
+    std::ptrdiff_t input, weights, bias, out;
+  } next;
 };
 
 constexpr int most_pixel_vectors = 8;  // of a register tile

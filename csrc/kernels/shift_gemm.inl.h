@@ -43,8 +43,7 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
 // step(x, w) for every channel and tap. A single tap has a loop of its own: an inner one for it would take registers
 // and ports that the multiply-adds need.
 template <class T, class Step>
-TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, Step step) {
-  const T *input = a.input, *weights = a.weights;
+TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Step step) {
   if (a.tap_count == 1) {
     input += a.taps->input;
     weights += a.taps->weight;
@@ -85,7 +84,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
 
   const T* ahead = a.prefetch;
   const std::ptrdiff_t gap = a.input_gap, ahead_step = a.prefetch_step;
-  for_each_step(a, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+  for_each_step(a, a.input, a.weights, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
     TILECONV_PREFETCH_L2(ahead);
     ahead += ahead_step;
     V weight[vectors];
@@ -117,53 +116,76 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
 template <class T, int rows, int vectors>
 void pixel_lanes(const GemmArgs<T>& a) noexcept {
   using V = Vec<T>;
-  V sum[rows][vectors];
-  TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m) {
-    const V start = V::broadcast(a.bias ? a.bias[m] : T(0));
-    TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v)
-      sum[m][v] = a.partial_in ? V::load(a.partial_in + m * a.partial_row + v * V::lanes) : start;
-  }
+  const T *input = a.input, *weights = a.weights, *bias = a.bias;
+  T* out = a.out;
+  for (std::int64_t left = a.further;; --left) {
+    V sum[rows][vectors];
+    if (a.partial_in) {
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * a.partial_row + v * V::lanes);
+      }
+    } else if (bias) {
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        const T* start = bias;
+        TILECONV_OPAQUE(start);
+        TILECONV_UNROLL
+        for (int m = 0; m < rows; ++m) sum[m][v] = V::broadcast(start[m]);
+      }
+    } else {
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
+      }
+    }
 
-  // Row m of the weights is 0 to 3 rows from one of two pointers: any other address would be computed on the ports of
-  // the FMAs, row by row.
-  const std::ptrdiff_t weight_row = a.weight_row;
-  std::ptrdiff_t weight_row_3 = 3 * weight_row;
-  TILECONV_OPAQUE(weight_row_3);
-  for_each_step(a, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
-    const T* upper = w + 4 * weight_row;
-    TILECONV_OPAQUE(w);
-    if (rows > 4) TILECONV_OPAQUE(upper);
-    V pixel[vectors];
+    // Row m of the weights is 0 to 3 rows from one of two pointers: any other address would be computed on the ports of
+    // the FMAs, row by row.
+    const std::ptrdiff_t weight_row = a.weight_row;
+    std::ptrdiff_t weight_row_3 = 3 * weight_row;
+    TILECONV_OPAQUE(weight_row_3);
+    for_each_step(a, input, weights, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+      const T* upper = w + 4 * weight_row;
+      TILECONV_OPAQUE(w);
+      if (rows > 4) TILECONV_OPAQUE(upper);
+      V pixel[vectors];
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) pixel[v] = V::load(x + v * V::lanes);
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        const V weight = V::broadcast((m < 4 ? w : upper)[m % 4 == 3 ? weight_row_3 : m % 4 * weight_row]);
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(weight, pixel[v], sum[m][v]);
+      }
+    });
+
+    if (a.partial_out) {
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v].store(a.partial_out + m * a.partial_row + v * V::lanes);
+      }
+      return;
+    }
+    std::ptrdiff_t place[vectors];
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) pixel[v] = V::load(x + v * V::lanes);
+    for (int v = 0; v < vectors; ++v) place[v] = a.out_vectors[v];
+    T* row = out;
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
-      const V weight = V::broadcast((m < 4 ? w : upper)[m % 4 == 3 ? weight_row_3 : m % 4 * weight_row]);
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(weight, pixel[v], sum[m][v]);
+      for (int v = 0; v < vectors; ++v) sum[m][v].store(row + place[v]);
+      row += a.out_channel_stride;
+      TILECONV_OPAQUE(row);
     }
-  });
-
-  if (a.partial_out) {
-    TILECONV_UNROLL
-    for (int m = 0; m < rows; ++m) {
-      TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v].store(a.partial_out + m * a.partial_row + v * V::lanes);
-    }
-    return;
-  }
-  std::ptrdiff_t place[vectors];
-  TILECONV_UNROLL
-  for (int v = 0; v < vectors; ++v) place[v] = a.out_vectors[v];
-  T* row = a.out;
-  TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m) {
-    TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v].store(row + place[v]);
-    row += a.out_channel_stride;
-    TILECONV_OPAQUE(row);
+    if (left == 0) return;
+    input += a.next.input;
+    weights += a.next.weights;
+    if (bias) bias += a.next.bias;
+    out += a.next.out;
   }
 }
 
