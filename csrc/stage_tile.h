@@ -16,14 +16,15 @@ struct StageTile {
   std::int64_t channels;
   std::int64_t y0, y1;  // the tile's output rows
   std::int64_t tile_h;  // the tile height that `staged` was made for
+  bool zero_rows;       // whether rows in zero padding are written; else no tap reads them
 };
 
-// Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source, or one of
-// zeros where that is negative. A kernel call stages one row of all channels; of few channels, rows at equal distances
-// of one of them, as if they were channels: a call costs more than a short row.
+// Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
+// negative, it is one of zeros, or left as it is without zero_rows. A kernel call stages one row of all channels; of
+// few channels, rows at equal distances of one of them, as if they were channels: a call costs more than a short row.
 template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std::ptrdiff_t source_row,
-                std::int64_t count, RowAt row_at) {
+                std::int64_t count, bool zero_rows, RowAt row_at) {
   const bool by_channel = a.channels < count;
   const StageArgs<T> all = a;
   for (std::int64_t c = 0; c < (by_channel ? all.channels : 1); ++c)
@@ -39,7 +40,7 @@ void stage_rows(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std
         a.destination_channel = pitch;
         a.source_channel = distance * source_row;
       }
-      set.stage(a);
+      if (row >= 0 || zero_rows) set.stage(a);
     }
 }
 
@@ -50,7 +51,7 @@ void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis&
     stage_rows<T>(set,
                   {t.destination + segment.position * t.pitch, t.destination_channel, t.source, t.source_channel,
                    t.source_element, t.channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), t.pitch},
-                  t.pitch, t.source_row, segment.count - t.tile_h + t.y1 - t.y0,
+                  t.pitch, t.source_row, segment.count - t.tile_h + t.y1 - t.y0, t.zero_rows,
                   [&](std::int64_t u) { return axis.map((t.y0 + u) * axis.step + segment.first); });
 }
 

@@ -214,7 +214,7 @@ class DepthwisePlan final : public Plan {
         stage_rows<T>(set_,
                       {staged, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
                        static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
-                      source_row(), v.input_stride[2], a.row_count, [&](std::int64_t q) { return rows[q]; });
+                      source_row(), v.input_stride[2], a.row_count, true, [&](std::int64_t q) { return rows[q]; });
       for (std::int64_t q = 0; q < a.row_count; ++q)
         rows[q] = !in_place_ ? q * input_row : rows[q] < 0 ? no_row : rows[q] * input_row;
       for (std::int64_t t = 0; t < a.height; ++t) out_rows[t] = t * out_row * (out_rows_ ? grid_.period : 1);

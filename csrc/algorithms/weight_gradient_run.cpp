@@ -82,7 +82,7 @@ void WeightGradientPlan<T>::stage_input(const ConvViews& v, const Tile& t) const
   const char* const plane = v.input + t.n * v.input_stride[0] + (t.group * map_.in_channels + t.c0) * v.input_stride[1];
   stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
                 {t.staged, plane_, staged_w_.length, plane, v.input_stride[1], v.input_stride[2], v.input_stride[3],
-                 t.channels, t.y0, t.y1, tile_h_});
+                 t.channels, t.y0, t.y1, tile_h_, true});
   for (std::int64_t position = 0; channel_lanes_ && !tap_rows_ && position < staged_h_.length * staged_w_.length;
        position += staged_w_.length)
     set_.pack({t.staged + position, plane_, 1, t.channels, t.channels, staged_w_.length,
