@@ -58,7 +58,7 @@ std::int64_t WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begi
                            band(b).first == row(band(b - 1), band_rows());
       if (follows) std::copy_n(rows + band_rows() * row_size, shared * row_size, rows);
       const char* const source = v.input + image(b) * v.input_stride[0] + (channel + c) * v.input_stride[1];
-      for (std::int64_t i = follows ? shared : 0; i < winograd_window_size; ++i) {
+      for (std::int64_t i = follows ? shared : 0; i < window_rows(); ++i) {
         const std::int64_t from = source_row(band(b), i);
         transpose_row(set_, pieces_[band(b).pieces], pitch(),
                       {from < 0 ? nullptr : source + from * v.input_stride[2], v.input_stride[1], v.input_stride[3],

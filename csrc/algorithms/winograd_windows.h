@@ -1,8 +1,9 @@
 // What Winograd's algorithm reads of a map's input: bands of tiles, their rows in scratch, their transformed windows.
 //
 // A band is what six rows of the input give: 7 - taps rows of outputs, `dilation` apart, or a part of their width. A
-// row of tiles covers them; a row for each of the six, where the kernel has a single row. Outputs `dilation` columns
-// apart make tiles of their own, interleaved with the others. Bands are fixed by the problem alone.
+// row of tiles covers them. Where the kernel has a single row, a band is three rows, with tiles for each: few enough
+// that threads can share the bands of a small image. Outputs `dilation` columns apart make tiles of their own,
+// interleaved with the others. Bands are fixed by the problem alone.
 //
 // A long kernel is cut in pieces (winograd_common.h), which read the windows of the tiles that follow: a row of tiles
 // then has more windows than tiles, and below the last band of a column there are some of windows alone.
@@ -58,7 +59,7 @@ class WinogradWindows {
   WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles);
 
   const Axis h, w;
-  std::int64_t band_rows() const { return winograd_window_size + 1 - h.piece_taps; }
+  std::int64_t band_rows() const { return h.taps == 1 ? 3 : winograd_window_size + 1 - h.piece_taps; }
   std::int64_t band_tiles() const { return tile_rows_ * row_tiles_; }  // of a full one
   std::int64_t band_windows() const { return tile_rows_ * (row_tiles_ + (w.pieces - 1) * w.dilation); }
   std::int64_t band_width() const { return row_tiles_ * kernel_.outputs_w(); }
@@ -98,7 +99,7 @@ class WinogradWindows {
   // The transformed windows of `channels` channels of the bands [begin, end), whose number is returned: position p of
   // tile t and channel c is out[p * out_position + t * out_tile + c], in whole vectors of channels. A band keeps the
   // rows that the one above it has brought.
-  std::int64_t scratch_size() const { return staged_size() + winograd_window_size * pitch() * set_.lanes; }
+  std::int64_t scratch_size() const { return staged_size() + window_rows() * pitch() * set_.lanes; }
   std::int64_t transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel,
                          std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position,
                          std::ptrdiff_t out_tile) const;
@@ -108,6 +109,7 @@ class WinogradWindows {
   std::int64_t source_row(const Band& b, std::int64_t i) const {
     return row(b, i) < h.out_size + (h.taps - 1) * h.dilation ? h.map(row(b, i) + h.first) : -1;
   }
+  std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
   template <class F>
   void for_each_row_of(const Band& b, std::int64_t rows, std::int64_t more, F f) const {
     for (std::int64_t row = 0; row < rows; row += kernel_.outputs_h())
