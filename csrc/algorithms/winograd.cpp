@@ -216,7 +216,10 @@ const char* unsupported(const PlanRequest& request) {
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;
-  const std::int64_t tile_bytes = most_positions * (ceil_div(channels, lanes) + 2) * lanes * dtype_size(p.dtype);
+  const auto pieces_of = [](std::int64_t taps) { return winograd_pieces(std::min(taps, winograd_longest)); };
+  const std::int64_t pieces = pieces_of(p.kernel_h) * pieces_of(p.kernel_w);
+  const std::int64_t tile_bytes =
+      pieces * most_positions * (ceil_div(channels, lanes) + 2) * lanes * dtype_size(p.dtype);
   // Not as a product, which may overflow.
   if (p.kernel_w > 1 && p.dilation_w > std::max<std::int64_t>(1, most_workspace() / tile_bytes))
     return "the dilation makes more tiles at a time than the workspace holds";

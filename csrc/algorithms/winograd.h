@@ -1,10 +1,10 @@
 // winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7, a quarter to a third of the
 // multiply-adds of the direct sum; and kernels of one row or column by F(m, r), half of them (the mathematics are in
-// kernels/winograd.inl.h). Larger ones, up to 10 taps, are sums of pieces of four taps, which share the windows: 7 x 7
-// takes a third of the multiply-adds, 1 x 7 four sevenths.
+// kernels/winograd.inl.h). Longer ones, up to 10 taps along an axis, are sums of pieces of four taps, which share the
+// windows: 7 x 7 takes a third of the multiply-adds, 1 x 7 four sevenths.
 //
 // The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
-//   stage 6 rows of a vector of channels, transpose them, transform every window     -> windows[position][tile][in]
+//   transpose 6 rows of a vector of channels, transform every window                 -> windows[position][tile][in]
 //   for each panel of out channels, for each position: a plain matrix product        -> sums[position][tile][out]
 //   transform the sums, transpose them into rows of the output
 // The residues of a strided gradient whose kernels are all alike are one plan: they share the windows, and a chunk of
@@ -76,7 +76,8 @@ class WinogradPlan final : public Plan {
   std::int64_t panels() const { return weights_.panels(); }
   std::int64_t panel_begin(std::int64_t p) const { return weights_.begin(p); }  // in vectors
   std::int64_t panel_columns() const { return weights_.columns(); }
-  std::int64_t pieces() const { return windows_.h.pieces * windows_.w.pieces; }
+  // By the map: the size of the windows' bands depends on it.
+  std::int64_t pieces() const { return winograd_pieces(map_.h.count) * winograd_pieces(map_.w.count); }
   // Packed weights of a group: for each panel, position, chunk, piece and in channel, the panel's out channels.
   std::int64_t position_size() const { return apart(pieces() * map_.in_channels * panel_columns()); }
   std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }

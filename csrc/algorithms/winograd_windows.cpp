@@ -26,7 +26,7 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
       const std::int64_t rows = ceil_div(h.out_size - phase, h.dilation);
       for (std::int64_t row = 0; row < rows + (h.pieces - 1) * band_rows(); row += band_rows())
         bands_.push_back({phase + h.dilation * row, std::clamp<std::int64_t>(rows - row, 0, band_rows()), x0, x1,
-                          pieces_.size() - 1});
+                          rows - row, pieces_.size() - 1});
     }
   }
 }
@@ -34,7 +34,7 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
 template <class T>
 void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
                                std::int64_t channels, T* staged) const {
-  const auto& pieces = pieces_[b.pieces];
+  const auto& pieces = pieces_[b.columns];
   const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
   for (std::int64_t i = 0; i < staged_rows(); ++i) {
     const std::int64_t from = source_row(b, i);
@@ -45,34 +45,34 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
 }
 
 template <class T>
-std::int64_t WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end,
-                                           std::int64_t channel, std::int64_t channels, T* scratch, T* out,
-                                           std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
+void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel,
+                                   std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position,
+                                   std::ptrdiff_t out_tile) const {
   const std::int64_t lanes = set_.lanes, row_size = pitch() * lanes, shared = h.piece_taps - 1;
   T* const rows = scratch + staged_size();
-  std::int64_t window = 0;
+  const auto follows = [&](std::int64_t b) {
+    return b > begin && image(b) == image(b - 1) && band(b).columns == band(b - 1).columns &&
+           band(b).left + band_rows() == band(b - 1).left;
+  };
   for (std::int64_t c = 0; c < channels; c += lanes) {
-    window = 0;
+    T* to = out + c;
     for (std::int64_t b = begin; b < end; ++b) {
-      const bool follows = b > begin && image(b) == image(b - 1) && band(b).pieces == band(b - 1).pieces &&
-                           band(b).first == row(band(b - 1), band_rows());
-      if (follows) std::copy_n(rows + band_rows() * row_size, shared * row_size, rows);
+      if (follows(b)) std::copy_n(rows + band_rows() * row_size, shared * row_size, rows);
       const char* const source = v.input + image(b) * v.input_stride[0] + (channel + c) * v.input_stride[1];
-      for (std::int64_t i = follows ? shared : 0; i < window_rows(); ++i) {
+      for (std::int64_t i = follows(b) ? shared : 0; i < window_rows(); ++i) {
         const std::int64_t from = source_row(band(b), i);
-        transpose_row(set_, pieces_[band(b).pieces], pitch(),
+        transpose_row(set_, pieces_[band(b).columns], pitch(),
                       {from < 0 ? nullptr : source + from * v.input_stride[2], v.input_stride[1], v.input_stride[3],
                        std::min(lanes, channels - c)},
                       scratch, rows + i * row_size);
       }
       for_each_window_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t windows) {
-        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes,
-                       out + window * out_tile + c, out_position, out_tile, windows});
-        window += windows;
+        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes, to, out_position, out_tile,
+                       windows});
+        to += windows * out_tile;
       });
     }
   }
-  return window;
 }
 
 template class WinogradWindows<float>;

@@ -24,7 +24,8 @@ class WinogradWindows {
   // Rows first, first + dilation, .. of the output; columns [x0, x1).
   struct Band {
     std::int64_t first, rows, x0, x1;
-    std::size_t pieces;  // its columns
+    std::int64_t left;    // rows from the first on, in this and the bands below it; less than 1: windows alone
+    std::size_t columns;  // of the image's parts
   };
 
   // One axis: coordinates in ascending order, whatever the order of the map's taps is.
@@ -96,18 +97,17 @@ class WinogradWindows {
   void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
              T* staged) const;
 
-  // The transformed windows of `channels` channels of the bands [begin, end), whose number is returned: position p of
-  // tile t and channel c is out[p * out_position + t * out_tile + c], in whole vectors of channels. A band keeps the
-  // rows that the one above it has brought.
+  // The transformed windows of `channels` channels of the bands [begin, end), in their order: position p of window t
+  // and channel c is out[p * out_position + t * out_tile + c], in whole vectors of channels. A band keeps the rows that
+  // the one above it has brought.
   std::int64_t scratch_size() const { return staged_size() + window_rows() * pitch() * set_.lanes; }
-  std::int64_t transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel,
-                         std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position,
-                         std::ptrdiff_t out_tile) const;
+  void transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel, std::int64_t channels,
+                 T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
 
  private:
   // The input's row that is row i of the band's; -1: one of zeros, or that no output has a use for.
   std::int64_t source_row(const Band& b, std::int64_t i) const {
-    return row(b, i) < h.out_size + (h.taps - 1) * h.dilation ? h.map(row(b, i) + h.first) : -1;
+    return i < b.left + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
   }
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
   template <class F>

@@ -230,6 +230,38 @@ TYPED_TEST(Kernels, PixelLanesWriteVectorsInOrder) {
   });
 }
 
+TYPED_TEST(Kernels, PixelLanesGoOnToFurtherTiles) {
+  using T = TypeParam;
+  for_each_tile<T>([](const Tile<T>& tile) {
+    if (tile.channel_lanes) return;
+    Operands<T> operands(tile);
+    operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+    const int channels = tile.channels(), pixels = tile.pixels(), further = 2;
+    GemmArgs<T> a = operands.args(tap_tables[2], 1, false, false);
+    std::vector<T> bias(static_cast<std::size_t>(channels + further)),
+        out(static_cast<std::size_t>((1 + further) * channels * pixels), nan<T>);
+    for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<T>(3 * i);
+    a.out = out.data();
+    a.out_channel_stride = pixels;
+    a.further = further;
+    a.next = {a.input_step, a.weight_step, 1, channels * pixels};
+    for (const T* start : {static_cast<const T*>(bias.data()), static_cast<const T*>(nullptr)}) {
+      a.bias = start;
+      tile.kernel.run(a);
+      GemmArgs<T> one = a;
+      for (int n = 0; n <= further; ++n) {
+        for (int m = 0; m < channels; ++m)
+          for (int p = 0; p < pixels; ++p)
+            ASSERT_EQ(out[static_cast<std::size_t>((n * channels + m) * pixels + p)], operands.expected(one, m, p))
+                << "tile " << n << ", channel " << m << ", pixel " << p;
+        one.input += a.next.input;
+        one.weights += a.next.weights;
+        if (start) one.bias += a.next.bias;
+      }
+    }
+  });
+}
+
 // The order of a sum is the same in every tile of either orientation, and across a cut into two chunks: each gives the
 // bits of 1 x 1 tiles.
 TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
