@@ -19,29 +19,51 @@ struct StageTile {
   bool zero_rows;       // whether rows in zero padding are written; else no tap reads them
 };
 
-// Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
-// negative, it is one of zeros, or left as it is without zero_rows. A kernel call stages one row of all channels; of
-// few channels, rows at equal distances of one of them, as if they were channels: a call costs more than a short row.
+// Rows 0 .. count - 1 of one channel to a.destination, `pitch` elements apart. A kernel call costs more than a short
+// row: rows at equal distances are staged in one call, as if they were channels.
 template <class T, class RowAt>
-void stage_rows(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std::ptrdiff_t source_row,
-                std::int64_t count, bool zero_rows, RowAt row_at) {
-  const bool by_channel = a.channels < count;
-  const StageArgs<T> all = a;
-  for (std::int64_t c = 0; c < (by_channel ? all.channels : 1); ++c)
-    for (std::int64_t u = 0; u < count; u += by_channel ? a.channels : 1) {
-      const std::int64_t row = row_at(u);
-      a.destination = all.destination + c * all.destination_channel + u * pitch;
-      a.source = row < 0 ? nullptr : all.source + c * all.source_channel + row * source_row;
-      if (by_channel) {
-        a.channels = 1;
-        const std::int64_t distance = row >= 0 && u + 1 < count ? row_at(u + 1) - row : 0;
-        const auto follows = [&](std::int64_t next) { return next >= 0 && next == row + a.channels * distance; };
-        while (row >= 0 && u + a.channels < count && follows(row_at(u + a.channels))) ++a.channels;
-        a.destination_channel = pitch;
-        a.source_channel = distance * source_row;
-      }
-      if (row >= 0 || zero_rows) set.stage(a);
+void stage_channel(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std::ptrdiff_t source_row,
+                   std::int64_t count, bool zero_rows, RowAt row_at) {
+  const StageArgs<T> channel = a;
+  a.destination_channel = pitch;
+  for (std::int64_t u = 0; u < count; u += a.channels) {
+    const std::int64_t row = row_at(u);
+    a.channels = 1;
+    a.destination = channel.destination + u * pitch;
+    a.source = row < 0 ? nullptr : channel.source + row * source_row;
+    if (row < 0) {
+      if (zero_rows) set.stage(a);
+      continue;
     }
+    const std::int64_t distance = u + 1 < count ? row_at(u + 1) - row : 0;
+    const auto follows = [&](std::int64_t next) { return next >= 0 && next == row + a.channels * distance; };
+    while (u + a.channels < count && follows(row_at(u + a.channels))) ++a.channels;
+    a.source_channel = distance * source_row;
+    set.stage(a);
+  }
+}
+
+// Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
+// negative, it is one of zeros, or left as it is without zero_rows. A row of all channels at a time, or few channels
+// one by one.
+template <class T, class RowAt>
+void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t pitch, std::ptrdiff_t source_row,
+                std::int64_t count, bool zero_rows, RowAt row_at) {
+  StageArgs<T> a = all;
+  if (a.channels < count) {
+    for (std::int64_t c = 0; c < all.channels; ++c) {
+      stage_channel(set, a, pitch, source_row, count, zero_rows, row_at);
+      a.destination += all.destination_channel;
+      a.source += all.source_channel;
+    }
+    return;
+  }
+  for (std::int64_t u = 0; u < count; ++u) {
+    const std::int64_t row = row_at(u);
+    a.destination = all.destination + u * pitch;
+    a.source = row < 0 ? nullptr : all.source + row * source_row;
+    if (row >= 0 || zero_rows) set.stage(a);
+  }
 }
 
 template <class T>

@@ -200,6 +200,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   struct Block {
     std::int64_t begin, width;  // vectors of the line
     std::int64_t y, x;          // of the tile
+    std::int64_t count;         // of a single panel: such blocks side by side, none of which spills
   };
   // Fills `places`, where its vectors lie from the first of them on.
   const auto lies_in_rows = [&](const Block& b) {
@@ -213,9 +214,8 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     return fits;
   };
   GemmArgs<T> a = tile_args(v, t);
-  // The block and `further` ones beside it, if there is a single panel: these do not spill.
-  const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t further, std::int64_t panel_begin,
-                             std::int64_t panel_end) {
+  const bool single_chunk = first && last;
+  const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t panel_begin, std::int64_t panel_end) {
     const std::int64_t from = b.begin * set_.lanes, size = b.width * set_.lanes;
     const bool in_rows = one_row && block_.flat;
     const bool spill = in_rows  ? !lies_in_rows(b)
@@ -227,24 +227,21 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     a.partial_row = size;
     T* const out = spill ? t.spill : output(v, t, 0, t.y0 + b.y, t.x0 + b.x);
     const GemmKernel<T>* const kernels = kernels_[static_cast<std::size_t>(b.width)];
-    std::int64_t panel = panel_begin;
     // Panels of equally many channels follow each other in the weights and in the output.
-    const auto alike = [&](std::int64_t channels) {
+    const auto equal_panels = [&](std::int64_t panel, std::int64_t channels) {
       std::int64_t count = 1;
-      if (first && last && !spill)
+      if (single_chunk && !spill)
         while (panel + count < panel_end && panel_at(panel + count + 1) - panel_at(panel + count) == channels) ++count;
       return count;
     };
-    for (std::int64_t together; panel < panel_end; panel += together) {
+    for (std::int64_t panel = panel_begin, panels; panel < panel_end; panel += panels) {
       const std::int64_t k = panel_at(panel), channels = panel_at(panel + 1) - k;
-      together = alike(channels);
-      if (further > 0) {
-        a.further = further;
-        a.next = {size, 0, 0, size};
-      } else {
-        a.further = together - 1;
-        a.next = {0, gathers() ? gathered_panel() : channels * map_.weight_out, channels, channels * out_channel};
-      }
+      panels = equal_panels(panel, channels);
+      a.further = std::max(b.count, panels) - 1;
+      a.next.input = b.count > 1 ? size : 0;
+      a.next.weights = b.count > 1 ? 0 : gathers() ? gathered_panel() : channels * map_.weight_out;
+      a.next.bias = b.count > 1 ? 0 : channels;
+      a.next.out = b.count > 1 ? size : channels * out_channel;
       a.weights = gathers() ? t.gathered + panel * gathered_panel()
                             : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
       a.bias = t.bias ? t.bias + k : nullptr;
@@ -263,16 +260,16 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   };
   const std::int64_t small = vectors / blocks, larger = vectors % blocks;
   const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
-    Block b{0, 0, line, 0};
-    for (std::int64_t i = 0, together; i < blocks; i += together) {
+    Block b{0, 0, line, 0, 1};
+    for (std::int64_t i = 0; i < blocks; i += b.count) {
       b.width = small + (i < larger ? 1 : 0);
-      const std::int64_t size = b.width * set_.lanes, alike = (i < larger ? larger : blocks) - i;
-      together = 1;
-      if (!block_.flat && one_row && first && last && panel_end - panel_begin == 1)
-        together = std::clamp<std::int64_t>((row_end(b.y) - b.x) / size, 1, alike);
-      run_block(line, b, together - 1, panel_begin, panel_end);
-      b.begin += together * b.width;
-      b.x += together * size;
+      b.count = 1;
+      if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1)
+        b.count = std::clamp<std::int64_t>((row_end(b.y) - b.x) / (b.width * set_.lanes), 1,
+                                           (i < larger ? larger : blocks) - i);
+      run_block(line, b, panel_begin, panel_end);
+      b.begin += b.count * b.width;
+      b.x += b.count * b.width * set_.lanes;
       while (block_.flat && b.x >= pitch) b.x -= pitch, ++b.y;
     }
   };

@@ -188,7 +188,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
       for (std::int64_t chunk = 0; chunk < chunks(); ++chunk)
         for (std::int64_t piece = 0; piece < pieces(); ++piece) {
           multiply_chunk(position, chunk, piece, weights, w.sums);
-          weights += a.steps * panel_columns();
+          weights += (chunk_begin(chunk + 1) - chunk_begin(chunk)) * panel_columns();
         }
     }
     return;
