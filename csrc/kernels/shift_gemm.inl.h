@@ -63,16 +63,21 @@ TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T
 }
 
 template <class T, int rows, int vectors>
+TILECONV_INLINE void load_partial(Vec<T> (&sum)[rows][vectors], const GemmArgs<T>& a) {
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m) {
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[m][v] = Vec<T>::load(a.partial_in + m * a.partial_row + v * Vec<T>::lanes);
+  }
+}
+
+template <class T, int rows, int vectors>
 void channel_lanes(const GemmArgs<T>& a) noexcept {
   using V = Vec<T>;
   constexpr int columns = vectors * V::lanes;
   V sum[rows][vectors];
   if (a.partial_in) {
-    TILECONV_UNROLL
-    for (int m = 0; m < rows; ++m) {
-      TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * a.partial_row + v * V::lanes);
-    }
+    load_partial(sum, a);
   } else {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) {
@@ -121,11 +126,7 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
   for (std::int64_t left = a.further;; --left) {
     V sum[rows][vectors];
     if (a.partial_in) {
-      TILECONV_UNROLL
-      for (int m = 0; m < rows; ++m) {
-        TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * a.partial_row + v * V::lanes);
-      }
+      load_partial(sum, a);
     } else if (bias) {
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) {
