@@ -18,6 +18,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "../channel_rows.h"
 #include "../cpu.h"
 #include "../parallel.h"
 #include "shift_gemm.h"
@@ -38,6 +39,9 @@ class WinogradWeightGradientPlan final : public Plan {
         out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
         windows_(map_, set_, widest_band),
         direct_(make_weight_gradient_plan<T>(request)) {
+    for (const auto& band : windows_.bands())
+      if (band.columns == grad_pieces_.size())
+        grad_pieces_.push_back({{0, windows_.band_width(), 0, band.x1 - band.x0, 0, 1}});
     const Cut one = choose_cut(false), many = choose_cut(true);
     cut_ = map_.batch > 1 ? many : one;
     size_ = sizes(cut_);
@@ -96,9 +100,8 @@ class WinogradWeightGradientPlan final : public Plan {
   std::int64_t panel_begin(std::int64_t p) const { return split_at(out_vectors_, panels(), p); }  // in vectors
   std::int64_t columns() const { return cut_.vectors * set_.lanes; }
   std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
-  // The rows of a band for a vector of channels, and then transposed.
-  std::int64_t staged_channel() const { return windows_.band_rows() * windows_.band_width() + set_.lanes; }
-  std::int64_t staged_size() const { return set_.lanes * (staged_channel() + set_.lanes); }
+  // A row of a band on its way, and the rows of a vector of channels.
+  std::int64_t staged_size() const { return set_.lanes * (windows_.band_width() + set_.lanes); }
   std::int64_t grad_scratch() const {
     return staged_size() + windows_.band_rows() * windows_.band_width() * set_.lanes;
   }
@@ -129,6 +132,7 @@ class WinogradWeightGradientPlan final : public Plan {
   const WinogradKernel<T>& kernel_;  // of m taps and r outputs
   std::int64_t in_vectors_, out_vectors_;
   WinogradWindows<T> windows_;
+  std::vector<std::vector<StagePiece>> grad_pieces_;  // of the columns of each of the image's parts
   std::unique_ptr<Plan> direct_;
   Cut cut_;
   Sizes size_{};
@@ -237,7 +241,6 @@ void WinogradWeightGradientPlan<T>::transform_grads(const ConvViews& v, const Ta
   const auto& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, rows = windows_.band_rows(), pitch = windows_.band_width();
   const std::int64_t d = windows_.w.dilation;
-  const StagePiece piece{0, pitch, 0, band.x1 - band.x0, 0, 1};
   std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
   for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
     for (std::int64_t j = 0; j < kernel_.taps_w; ++j) tap_at[i * kernel_.taps_w + j] = (i * pitch + j * d) * lanes;
@@ -248,10 +251,10 @@ void WinogradWeightGradientPlan<T>::transform_grads(const ConvViews& v, const Ta
                                (t.group * map_.out_channels + k) * v.grad_output_stride[1] +
                                band.x0 * v.grad_output_stride[3];
     for (std::int64_t i = 0; i < rows; ++i)
-      set_.stage({t.scratch + i * pitch, staged_channel(),
-                  i < band.rows ? source + windows_.row(band, i) * v.grad_output_stride[2] : nullptr,
-                  v.grad_output_stride[1], v.grad_output_stride[3], channels, &piece, 1, pitch});
-    set_.pack({t.scratch, staged_channel(), 1, channels, lanes, rows * pitch, transposed, lanes});
+      transpose_row(set_, grad_pieces_[band.columns], pitch,
+                    {i < band.rows ? source + windows_.row(band, i) * v.grad_output_stride[2] : nullptr,
+                     v.grad_output_stride[1], v.grad_output_stride[3], channels},
+                    t.scratch, transposed + i * pitch * lanes);
     T* to = out + (vector - panel_begin(panel)) * lanes;
     windows_.for_each_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles) {
       kernel_.weights({transposed + (y * pitch + x) * lanes, tap_at, kernel_.taps_w * d * lanes, to,

@@ -2,6 +2,7 @@
 #include "winograd_windows.h"
 
 #include "../channel_rows.h"
+#include "../stage_tile.h"
 
 namespace tileconv {
 
@@ -35,13 +36,11 @@ template <class T>
 void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
                                std::int64_t channels, T* staged) const {
   const auto& pieces = pieces_[b.columns];
-  const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
-  for (std::int64_t i = 0; i < staged_rows(); ++i) {
-    const std::int64_t from = source_row(b, i);
-    set_.stage({staged + i * pitch(), channel_pitch(), from < 0 ? nullptr : source + from * v.input_stride[2],
-                v.input_stride[1], v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()),
-                pitch()});
-  }
+  stage_rows<T>(
+      set_,
+      {staged, channel_pitch(), v.input + image * v.input_stride[0] + channel * v.input_stride[1], v.input_stride[1],
+       v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), pitch()},
+      pitch(), v.input_stride[2], staged_rows(), true, [&](std::int64_t i) { return source_row(b, i); });
 }
 
 template <class T>
