@@ -239,7 +239,7 @@ struct WinogradInputArgs {
 //   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over s < steps of
 //                          rows[m * row + s * row_step] * columns[s * column_step + n]
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
-// than the whole. A cache line is fetched into L2 for each step, prefetch_step elements apart.
+// than the whole. Each step fetches two cache lines into L2, half a prefetch_step apart.
 template <class T>
 struct ProductArgs {
   const T* rows;

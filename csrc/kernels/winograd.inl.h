@@ -221,6 +221,8 @@ void product(const ProductArgs<T>& a) noexcept {
   const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step, ahead_step = a.prefetch_step;
   for (std::int64_t s = a.steps; s > 0; --s) {
     TILECONV_PREFETCH_L2(ahead);
+    TILECONV_PREFETCH_L2(ahead + ahead_step / 2);
+    ahead += ahead_step;
     V column[vectors];
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) column[v] = V::load(right + v * V::lanes);
@@ -236,7 +238,6 @@ void product(const ProductArgs<T>& a) noexcept {
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(value, column[v], sum[m][v]);
     }
-    ahead += ahead_step;
     right += column_step;
     left += row_step;
   }
