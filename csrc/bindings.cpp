@@ -373,11 +373,11 @@ std::vector<std::string> algorithm_names() {
 }
 
 py::dict config() {
-  const CacheSizes& sizes = cache_sizes();
+  const CoreTraits& traits = core_traits();
   py::dict cache, result;
-  cache["l1d"] = sizes.l1d;
-  cache["l2"] = sizes.l2;
-  cache["l3"] = sizes.l3;
+  cache["l1d"] = traits.l1d;
+  cache["l2"] = traits.l2;
+  cache["l3"] = traits.l3;
   result["version"] = TILECONV_VERSION;
   result["isa"] = active_kernels().isa;
   result["isas"] = isa_names();

@@ -57,19 +57,29 @@ std::int64_t cache_size(int name, std::int64_t fallback) {
 #endif
 }
 
-CacheSizes& current_cache_sizes() {
-#if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
-  static CacheSizes sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
-                          cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20)};
-#else
-  static CacheSizes sizes{32 << 10, 512 << 10, 8 << 20};
+// Zen 4 takes vectors of 512 bits in two halves, Zen 1 those of 256.
+std::int64_t unit_bytes() {
+#ifdef TILECONV_X86
+  __builtin_cpu_init();
+  if (__builtin_cpu_is("amdfam19h")) return 32;
+  if (__builtin_cpu_is("znver1")) return 16;
 #endif
-  return sizes;
+  return 64;
+}
+
+CoreTraits& current_core_traits() {
+#if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
+  static CoreTraits traits{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
+                           cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20), unit_bytes()};
+#else
+  static CoreTraits traits{32 << 10, 512 << 10, 8 << 20, unit_bytes()};
+#endif
+  return traits;
 }
 }  // namespace
 
-const CacheSizes& cache_sizes() { return current_cache_sizes(); }
-void set_cache_sizes(const CacheSizes& sizes) { current_cache_sizes() = sizes; }
+const CoreTraits& core_traits() { return current_core_traits(); }
+void set_core_traits(const CoreTraits& traits) { current_core_traits() = traits; }
 
 const std::vector<const KernelTable*>& available_kernels() {
   static const std::vector<const KernelTable*> tables = [] {

@@ -1,6 +1,7 @@
 // The machine: which instruction sets it runs, how large its caches are, and which kernel table is in use.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,12 +10,29 @@
 
 namespace tileconv {
 
-struct CacheSizes {
-  std::int64_t l1d, l2, l3;  // bytes of one core's share, as far as the system tells; typical values otherwise
+// What the cost models know of a core, as far as the system tells; typical values otherwise.
+struct CoreTraits {
+  std::int64_t l1d, l2, l3;   // bytes of caches, the core's own share
+  std::int64_t vector_bytes;  // that each of its two multiply-add units and two load ports takes at once
 };
-const CacheSizes& cache_sizes();
+const CoreTraits& core_traits();
 // Plans made from now on are cut for these instead: for tests of what the cost model chooses on a given machine.
-void set_cache_sizes(const CacheSizes& sizes);
+void set_core_traits(const CoreTraits& traits);
+
+// How many times the units take a vector of the table, a part of it each time.
+template <class T>
+double vector_passes(const KernelSet<T>& set) {
+  const auto bytes = static_cast<std::int64_t>(set.lanes * sizeof(T));
+  return bytes > core_traits().vector_bytes
+             ? static_cast<double>(bytes) / static_cast<double>(core_traits().vector_bytes)
+             : 1.0;
+}
+
+// Cycles of a step of a register tile: two multiply-adds and two loads start in each, and the result of one is ready
+// after four.
+inline double tile_cycles(double multiply_adds, double loads, double passes) noexcept {
+  return std::max({multiply_adds * passes / 2, loads * passes / 2, 4.0});
+}
 
 // The tables this machine can run, the best last. Never empty.
 const std::vector<const KernelTable*>& available_kernels();

@@ -64,12 +64,15 @@ class DepthwisePlan final : public Plan {
 
   // A loaded vector serves all rows of a pass, where rows are in a grid of stride 1 or the kernel is known.
   double cycles() const noexcept override {
-    const double passes = static_cast<double>(ceil_div(ceil_div(map_.h.out_size, grid_.period), set_.plane_rows) *
-                                              grid_.period * set_.plane_rows);
-    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * passes;
+    const double rows = static_cast<double>(ceil_div(ceil_div(map_.h.out_size, grid_.period), set_.plane_rows) *
+                                            grid_.period * set_.plane_rows);
+    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
     const PlaneKernel<T>* in_place = zeros_mode_ ? own_ : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : *find_kernel(1);
-    const double tap = kernel.stride_h == 0 ? 1.2 : kernel.stride_w == 2 ? 1.5 : kernel.kernel_w > 0 ? 0.6 : 0.7;
+    const double passes = vector_passes(set_);
+    const double tap = kernel.stride_h == 0   ? 1.2 * passes
+                       : kernel.stride_w == 2 ? 1 + 0.5 * passes
+                                              : (kernel.kernel_w > 0 ? 0.2 : 0.3) + 0.4 * passes;
     const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
     const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
     const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
@@ -121,7 +124,7 @@ class DepthwisePlan final : public Plan {
     return nullptr;
   }
   std::int64_t tile_height() const {
-    const std::int64_t budget = cache_sizes().l2 / 4 / element;
+    const std::int64_t budget = core_traits().l2 / 4 / element;
     const std::int64_t width = map_.w.out_size * (in_place_ ? map_.w.step : 1) + map_.w.staged_length(1);
     const std::int64_t passes = std::max<std::int64_t>(
         1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / set_.plane_rows);

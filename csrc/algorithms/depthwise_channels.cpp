@@ -45,7 +45,7 @@ class DepthwiseChannelsPlan final : public Plan {
       }
     // Rows that are kept until they are transposed back stay in L1.
     kept_rows_ =
-        std::clamp<std::int64_t>(cache_sizes().l1d / 3 / (tiles_.tile_w() * set_.lanes * element), 1, tiles_.tile_h());
+        std::clamp<std::int64_t>(core_traits().l1d / 3 / (tiles_.tile_w() * set_.lanes * element), 1, tiles_.tile_h());
   }
   double cycles() const noexcept override {
     return tiles_.cycles(map_.out_channels, 7.5,

@@ -57,7 +57,7 @@ class ChannelTiles {
   ChannelTiles(const InterleavedMap& maps, const KernelSet<T>& set)
       : h(maps.rows), w(maps.columns), groups_(maps.any.groups), set_(set) {
     // Rows that a tile reaches stay in L2, and in L1 what one row of outputs does.
-    const std::int64_t pixels = cache_sizes().l2 / 4 / (set.lanes * element);
+    const std::int64_t pixels = core_traits().l2 / 4 / (set.lanes * element);
     const std::int64_t wide = std::max<std::int64_t>(1, pixels / (2 * h.reach + 2 * h.step));
     tiles_w_ = parts(w.periods(), wide / w.step);
     tile_w_ = std::max<std::int64_t>(1, ceil_div(w.periods(), tiles_w_));
@@ -111,7 +111,8 @@ class ChannelTiles {
     constexpr double block = 600;
     const auto outputs = static_cast<double>(h.out_size * w.out_size * out_channels);
     const auto inputs = static_cast<double>(h.periods() * h.step * w.periods() * w.step);
-    const double pixels = inputs * transpose + outputs * (tap_cycles * h.mean_taps() * w.mean_taps() + transpose);
+    const double pixels =
+        inputs * transpose + outputs * (tap_cycles * vector_passes(set_) * h.mean_taps() * w.mean_taps() + transpose);
     return static_cast<double>(blocks()) * (pixels + block);
   }
 

@@ -49,13 +49,16 @@ struct Tiling {
 
 // Of one matrix, there or back, with its copies; measured on Zen 5. Direct sums are exact on small integers: they are
 // preferred unless they are slower by more than the margin.
-double transform_cycles(std::int64_t n, int lanes) {
+template <class T>
+double transform_cycles(std::int64_t n, const KernelSet<T>& set) {
   constexpr double margin = 1.25;
-  return margin * static_cast<double>(n * n / lanes) * (5.5 * std::log2(static_cast<double>(n)) + 22);
+  return margin * static_cast<double>(n * n / set.lanes) *
+         (5.5 * vector_passes(set) * std::log2(static_cast<double>(n)) + 22);
 }
 
 // The size of the transforms with the fewest cycles.
-Tiling choose_tiling(const ShiftMap& map, int lanes) {
+template <class T>
+Tiling choose_tiling(const ShiftMap& map, const KernelSet<T>& set) {
   Tiling best{};
   for (std::int64_t n = smallest; n <= largest; n *= 2) {
     const std::int64_t tile_h = std::min(n - map.h.reach() + 1, map.h.out_size),
@@ -64,21 +67,22 @@ Tiling choose_tiling(const ShiftMap& map, int lanes) {
     const std::int64_t tiles_h = ceil_div(map.h.out_size, tile_h), tiles_w = ceil_div(map.w.out_size, tile_w);
     const auto channels = static_cast<double>(map.out_channels);
     const auto pairs = static_cast<double>(ceil_div(tiles_h * tiles_w, 2));
-    const double cycles = static_cast<double>(map.groups) * pairs * transform_cycles(n, lanes) * (1 + channels);
+    const double cycles = static_cast<double>(map.groups) * pairs * transform_cycles(n, set) * (1 + channels);
     if (best.n == 0 || cycles < best.cycles) best = {n, tile_h, tile_w, tiles_h, tiles_w, cycles};
   }
   return best;
 }
 
 // As if every input of the smallest matrix, whose transform costs the least for each of them, gave an output.
+template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const bool forward = p.pass == Pass::forward;
-  const int lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   const auto outputs = static_cast<double>(forward ? p.out_h * p.out_w : p.in_h * p.in_w);
   const auto channels = static_cast<double>(forward ? p.group_out_channels() : p.group_in_channels());
   const double pairs = std::max(1.0, outputs / static_cast<double>(2 * smallest * smallest));
-  return static_cast<double>(p.groups) * pairs * transform_cycles(smallest, lanes) * (1 + channels);
+  return static_cast<double>(p.groups) * pairs * transform_cycles(smallest, kernel_set<T>(*request.kernels)) *
+         (1 + channels);
 }
 
 template <class T>
@@ -87,7 +91,7 @@ class FftPlan final : public Plan {
   explicit FftPlan(const PlanRequest& request)
       : map_(map_of(request)),
         set_(kernel_set<T>(*request.kernels)),
-        tiling_(choose_tiling(map_, set_.lanes)),
+        tiling_(choose_tiling(map_, set_)),
         isa_(request.kernels->isa),
         out_rows_(request.layout.out_rows) {
     for (std::int64_t t = 0; t < tiling_.tiles_w; ++t)
@@ -282,7 +286,9 @@ const Algorithm fft_algorithm = {
     "fft",
     "error below 1e-5 (float32) and 1e-13 (float64) of the largest output",
     unsupported,
-    least_cycles,
+    [](const PlanRequest& r) {
+      return r.problem.dtype == DType::float32 ? least_cycles<float>(r) : least_cycles<double>(r);
+    },
     [](const PlanRequest& r) -> std::unique_ptr<Plan> {
       if (r.problem.dtype == DType::float32) return std::make_unique<FftPlan<float>>(r);
       return std::make_unique<FftPlan<double>>(r);

@@ -124,7 +124,7 @@ void ShiftGemmPlan<T>::make_splits(int threads) {
   if (threads_ == 1) return;
   constexpr std::int64_t tasks_a_thread = 8;
   const std::int64_t wanted = tasks_a_thread * threads_, columns = map_.batch * map_.groups * tiles_w_;
-  const bool light = group_weights() * element_ <= cache_sizes().l2 / 2;
+  const bool light = group_weights() * element_ <= core_traits().l2 / 2;
   if (light) {
     const std::int64_t halo = std::max<std::int64_t>(1, (map_.h.count - 1) / map_.h.step);
     tiles_h_ = std::clamp(ceil_div(wanted, columns), tiles_h_, std::max(tiles_h_, map_.h.out_size / (2 * halo)));

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "../cpu.h"
 #include "../plan.h"
 #include "../shift_map.h"
 #include "weight_panels.h"
@@ -54,7 +55,8 @@ class ShiftGemmPlan final : public Plan {
     const auto in = static_cast<double>(map_.in_channels / map_.patch_elements());
     const auto out = static_cast<double>(map_.out_channels);
     const double used = map_.h.used_share() * map_.w.used_share();
-    const double sums = vectors * used * static_cast<double>(map_.steps()) * std::max(1.1 * out, out + 2.5) / 2;
+    const double sums =
+        vectors * used * static_cast<double>(map_.steps()) * std::max(1.1 * out, out + 2.5) / 2 * vector_passes(set_);
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
     const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));

@@ -8,13 +8,6 @@
 namespace tileconv {
 namespace {
 
-// Two FMA units and two load ports of full width; an FMA's result is ready after four cycles.
-constexpr double fma_per_cycle = 2, loads_per_cycle = 2, fma_latency = 4;
-
-double tile_cycles(double fmas, double loads) {
-  return std::max({fmas / fma_per_cycle, loads / loads_per_cycle, fma_latency});
-}
-
 // The sum of f(size) over the even parts of `total`, none larger than `limit`.
 template <class F>
 double sum_parts(std::int64_t total, std::int64_t limit, F f) {
@@ -32,7 +25,8 @@ class Model {
         in_place_(request.layout.input_planes && map.w.step == 1 && map.patch_elements() == 1 && map.h.inside() &&
                   map.w.inside()),
         dense_(request.layout.out_planes),
-        beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > cache_sizes().l2 / 2),
+        passes_(vector_passes(set_)),
+        beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > core_traits().l2 / 2),
         steps_(static_cast<double>(map.steps())),
         staged_w_(map.w.staged_length(map.w.out_size)),
         staged_h_(map.h.staged_length(map.h.out_size)) {}
@@ -94,10 +88,11 @@ class Model {
           const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
           // A panel that L1 does not hold comes from L2 for every tile.
           const double streamed =
-              steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(cache_sizes().l1d) / 2 ? 0.25 * v : 0;
+              steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (tile_cycles(p * v, loads) + 0.5 + streamed) + 60 + 5.0 * set_.lanes * transposed;
+          return used_steps * (tile_cycles(p * v, loads, passes_) + 0.5 + streamed) + 60 +
+                 5.0 * set_.lanes * transposed;
         });
       });
     };
@@ -125,9 +120,9 @@ class Model {
         const bool aligned = map_.taps() == 1 && !b.in_place;
         const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
-        const double far = weight_bytes() > cache_sizes().l2 / 2 ? m * element / 64 : 0;
-        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) + 80 +
-               (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
+        const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
+        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1, passes_) + 0.3 + 0.05 * v + fresh + far) +
+               80 + (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
@@ -158,7 +153,7 @@ class Model {
   // A chunk's panel of weights stays in L1 while the register tiles of the image pass, if there are several of them and
   // the chunk is long enough to be worth the partial sums; else in L2 beside the staged tile.
   void cut_channel_lanes(Blocking& b) const {
-    const CacheSizes& cache = cache_sizes();
+    const CoreTraits& cache = core_traits();
     const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
     const std::int64_t in_l1 = cache.l1d / 2 / step_bytes, pixels = map_.h.out_size * map_.w.out_size;
     constexpr std::int64_t least_steps = 96, least_uses = 8;
@@ -174,7 +169,7 @@ class Model {
   // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do.
   std::int64_t pixel_chunk(const Blocking& b) const {
     const bool reused = map_.out_channels > 2 * b.rows;
-    return std::max<std::int64_t>(1, reused ? cache_sizes().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
+    return std::max<std::int64_t>(1, reused ? core_traits().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
   }
 
   void cut_pixel_lanes(Blocking& b) const {
@@ -182,7 +177,7 @@ class Model {
     cut_tile(b, b.vectors * set_.lanes);
     // What some lines of pixels read stays in L1: then each out channel is written along whole lines, not a block here
     // and there, a plane apart, where caches and page tables have few places.
-    const std::int64_t in_l1 = cache_sizes().l1d / 2;
+    const std::int64_t in_l1 = core_traits().l1d / 2;
     const auto read = [&](std::int64_t lines) {
       return b.chunk * map_.h.staged_length(lines) * staged_row(b, b.tile_w) * element;
     };
@@ -198,15 +193,15 @@ class Model {
   std::int64_t weight_bytes() const { return map_.out_channels * map_.in_channels * map_.taps() * element; }
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
   std::int64_t most_kept(const Blocking& b) const {
-    const std::int64_t l2 = cache_sizes().l2;
+    const std::int64_t l2 = core_traits().l2;
     return b.in_place ? l2 / 2 : std::min<std::int64_t>(l2 * 3 / 8, 384 << 10);
   }
   // Of what a tile reads. A single tap with pixel lanes is staged to be read from L1, where few pages are better, if L2
   // gives the weights again for every tile.
   std::int64_t most_staged(const Blocking& b) const {
-    const bool light = weight_bytes() <= cache_sizes().l2 / 4;
+    const bool light = weight_bytes() <= core_traits().l2 / 4;
     const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && light && map_.adjacent_kernels();
-    return from_l1 ? 2 * cache_sizes().l1d : most_kept(b);
+    return from_l1 ? 2 * core_traits().l1d : most_kept(b);
   }
 
   // The tile: as wide, then as high, as what is read and what is kept of partial sums leave in L2. Rows are cut in
@@ -242,6 +237,7 @@ class Model {
   const KernelSet<T>& set_;
   bool frozen_, in_place_;
   bool dense_;      // rows of the output are adjacent
+  double passes_;   // of the core's units, for a vector
   bool beyond_l2_;  // the input
   double steps_;
   std::int64_t staged_w_, staged_h_;  // of the whole image

@@ -60,12 +60,12 @@ double WeightGradientPlan<T>::cycles() const noexcept {
     const std::int64_t in = swapped_ ? map_.out_channels : map_.in_channels,
                        out = swapped_ ? map_.in_channels : map_.out_channels;
     const std::int64_t vectors = ceil_div(out, set_.lanes) * in * map_.taps();
-    return 0.7 * used * static_cast<double>(map_.groups * vectors) *
+    return 0.7 * vector_passes(set_) * used * static_cast<double>(map_.groups * vectors) *
            static_cast<double>(map_.h.out_size * map_.w.out_size);
   }
   // Dot: a row's vectors for every element of the kernels, which the more of them cross a cache line the wider they
   // are, and what a row, staging and a group cost besides.
-  const double vector = 0.8 + 0.8 * static_cast<double>(set_.lanes * element) / 64;
+  const double vector = 0.8 + 0.8 * static_cast<double>(set_.lanes * element) / 64 * vector_passes(set_);
   const auto rows = static_cast<double>(map_.groups * map_.h.out_size);
   const auto elements = static_cast<double>(map_.out_channels * map_.steps());
   const auto pixels = static_cast<double>(map_.in_channels * map_.h.step * map_.w.out_size * map_.w.step);
@@ -94,7 +94,7 @@ void WeightGradientPlan<T>::choose_tile(const Kernel* table, int count, std::int
     const std::int64_t vectors = std::min<std::int64_t>(table[i].vectors, columns);
     const double r = static_cast<double>(rows), v = static_cast<double>(vectors);
     // Half a cycle for each vector of grad_output, which comes from L2 as often as not.
-    const double cycles = std::max({r * v / 2, (r + v + 1) / 2, 4.0}) + 1 + v / 2;
+    const double cycles = tile_cycles(r * v, r + v + 1, vector_passes(set_)) + 1 + v / 2;
     const double tiles = static_cast<double>(ceil_div(most_rows, rows) * ceil_div(columns, vectors));
     if (best == 0 || cycles * tiles < best)
       best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);
@@ -109,7 +109,7 @@ void WeightGradientPlan<T>::cut_channel_lanes() {
   const std::int64_t wanted = std::max<std::int64_t>(1, enough_steps / (rows_ * map_.taps())) * rows_;
   blocks_ = tap_rows_ ? 1 : ceil_div(map_.in_channels, wanted);
   block_ = ceil_div(map_.in_channels, blocks_);
-  most_panels_ = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
+  most_panels_ = std::max<std::int64_t>(1, core_traits().l2 / 2 / element / panel_sums());
   cut_tile(std::max(std::min(map_.out_channels, most_panels_ * panel_columns()), block_));
 }
 
@@ -118,7 +118,7 @@ template <class T>
 void WeightGradientPlan<T>::cut_in_place() {
   choose_tile(set_.product, set_.product_count, map_.in_channels);
   block_ = map_.in_channels;
-  most_panels_ = std::max<std::int64_t>(1, cache_sizes().l2 / 2 / element / panel_sums());
+  most_panels_ = std::max<std::int64_t>(1, core_traits().l2 / 2 / element / panel_sums());
   cut_tile(std::min(map_.out_channels, most_panels_ * panel_columns()));
 }
 
@@ -134,9 +134,9 @@ void WeightGradientPlan<T>::cut_dot() {
 
 template <class T>
 void WeightGradientPlan<T>::cut_tile(std::int64_t floats_per_pixel) {
-  const std::int64_t budget = cache_sizes().l2 / 4 / element;
+  const std::int64_t budget = core_traits().l2 / 4 / element;
   const auto fits = [&](std::int64_t h, std::int64_t w) {
-    const bool in_l1 = !channel_lanes_ || h * w * panel_columns() * element <= cache_sizes().l1d * 2 / 3;
+    const bool in_l1 = !channel_lanes_ || h * w * panel_columns() * element <= core_traits().l1d * 2 / 3;
     return in_l1 && std::max(floats_per_pixel * h * w,
                              in_place_ ? 0 : block_ * map_.h.staged_length(h) * map_.w.staged_length(w)) <= budget;
   };

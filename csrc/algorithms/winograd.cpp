@@ -17,14 +17,14 @@ double output_cycles(const WinogradKernel<T>& kernel) {
 }
 
 // Of a strip's windows and sums.
-std::int64_t most_workspace() { return std::min<std::int64_t>(3 * cache_sizes().l2, std::int64_t{3} << 20); }
+std::int64_t most_workspace() { return std::min<std::int64_t>(3 * core_traits().l2, std::int64_t{3} << 20); }
 
 // Half of L2, if the other half holds a good part of `weights` bytes. L2 or more, the more it takes to bring the
 // weights in for each strip: from L3, or as they are transformed anew.
 std::int64_t best_workspace(double weights, bool frozen) {
-  const auto l2 = static_cast<double>(cache_sizes().l2);
-  if (weights <= 1.5 * l2) return std::min(cache_sizes().l2 / 2, most_workspace());
-  return frozen && weights <= 8 * l2 ? std::min(cache_sizes().l2, most_workspace()) : most_workspace();
+  const auto l2 = static_cast<double>(core_traits().l2);
+  if (weights <= 1.5 * l2) return std::min(core_traits().l2 / 2, most_workspace());
+  return frozen && weights <= 8 * l2 ? std::min(core_traits().l2, most_workspace()) : most_workspace();
 }
 
 // The outputs of all axes, in a grid that begins where the first of them does.
@@ -94,7 +94,7 @@ const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
     const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
     if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen && kernel.vectors > 2)) continue;
     const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
-    const double cost = static_cast<double>(parts) * product_cycles(rows, vectors) / rows;
+    const double cost = static_cast<double>(parts) * product_cycles(rows, vectors, vector_passes(set_)) / rows;
     if (best == 0 || cost < best) best = cost, chosen = &kernel;
   }
   return *chosen;
@@ -147,7 +147,7 @@ double WinogradPlan<T>::estimate() const {
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
-  const double product = product_cycles(tile.rows, tile.vectors) / (tile.rows * tile.vectors);
+  const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
   const double products =
       residues() * product * groups * tiles *
       static_cast<double>(positions() * pieces() * (map_.in_channels + 3 * chunks()) * out_vectors_);
@@ -157,7 +157,7 @@ double WinogradPlan<T>::estimate() const {
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const double streamed = strips * bytes / (bytes < static_cast<double>(cache_sizes().l2) * 3 / 4 ? 64 : 6);
+  const double streamed = strips * bytes / (bytes < static_cast<double>(core_traits().l2) * 3 / 4 ? 64 : 6);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "../kernels/kernels.h"
+#include "../cpu.h"
 
 namespace tileconv {
 
@@ -59,9 +59,9 @@ double window_cycles(const WinogradKernel<T>& kernel) noexcept {
 
 // Cycles of a register tile of the products, for a step of its sums. With a single vector every multiply-add has a load
 // of its own.
-inline double product_cycles(double rows, double vectors) noexcept {
+inline double product_cycles(double rows, double vectors, double passes) noexcept {
   const double loads = (vectors == 1 ? 1.25 : 1) * rows + vectors + 1;
-  return std::max({rows * vectors / 2, loads / 2, 4.0}) + 0.1 * (rows + vectors);
+  return tile_cycles(rows * vectors, loads, passes) + 0.1 * (rows + vectors);
 }
 
 }  // namespace tileconv

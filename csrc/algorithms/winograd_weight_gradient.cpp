@@ -156,8 +156,8 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
   const double pairs = static_cast<double>(map_.in_channels * out_vectors_);
   const double finished = pairs * (4 * static_cast<double>(positions()) + 15 * static_cast<double>(map_.taps())) + 2000;
   // Elements of one position: those of windows, gradients and sums in L2; those of a strip that pass through L1.
-  const std::int64_t room = std::min<std::int64_t>(cache_sizes().l2, std::int64_t{2} << 20) / element / positions();
-  const std::int64_t room_l1 = cache_sizes().l1d / 2 / element;
+  const std::int64_t room = std::min<std::int64_t>(core_traits().l2, std::int64_t{2} << 20) / element / positions();
+  const std::int64_t room_l1 = core_traits().l1d / 2 / element;
   constexpr std::int64_t fewest_tiles = 4, enough_tiles = 32;  // of a strip; of a strip of several images
   Cut best;
   for (int i = 0; i < set_.product_count; ++i) {
@@ -180,7 +180,7 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
         const double strips = tiles / static_cast<double>(cut.bands * windows_.band_tiles());
         const auto r = static_cast<double>(channels) / static_cast<double>(ceil_div(channels, rows)),
                    v = static_cast<double>(out_vectors_) / static_cast<double>(all_panels);
-        const double products = tiles * product_cycles(r, v) / (r * v);
+        const double products = tiles * product_cycles(r, v, vector_passes(set_)) / (r * v);
         double sums = (many_images ? strips : std::ceil(strips)) * (5 + 20 / (r * v));
         // When all tiles have passed, the first sums are to be found in L2 if that is not full.
         const std::int64_t used = strip * cut.bands * windows_.band_tiles() + channels * width * cut.panels;

@@ -83,8 +83,8 @@ std::map<std::string, std::map<std::string, std::string>> read_table(const char*
 // The layers of the bench, on a machine with fixed caches. A change of the cost model shows here: what it changes is to
 // be measured with `python -m bench --algorithms`, then written down.
 TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
-  const CacheSizes own = cache_sizes();
-  set_cache_sizes({48 << 10, 1 << 20, 32 << 20});
+  const CoreTraits own = core_traits();
+  set_core_traits({48 << 10, 1 << 20, 32 << 20, 64});
   auto layers_of_bench = read_table(TILECONV_TEST_LAYERS), choices = read_table(TILECONV_TEST_CHOICES);
   EXPECT_GT(layers_of_bench.size(), 50u);
   for (auto& [name, layer] : layers_of_bench)
@@ -104,7 +104,7 @@ TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
               << name << ":" << pass_name(pass) << ", " << problem.describe() << " on " << table->isa;
         }
       }
-  set_cache_sizes(own);
+  set_core_traits(own);
 }
 
 TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {

@@ -64,7 +64,7 @@ TEST(Cpu, FollowsTheEnvironment) {
 }
 
 TEST(Cpu, KnowsTheMachine) {
-  const CacheSizes& cache = cache_sizes();
+  const CoreTraits& cache = core_traits();
   EXPECT_GE(cache.l1d, 4 << 10);
   EXPECT_GE(cache.l2, cache.l1d);
   EXPECT_GE(available_cores(), 1);
