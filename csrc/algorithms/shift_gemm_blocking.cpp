@@ -150,19 +150,23 @@ class Model {
     return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * staged_row(b, w));
   }
 
-  // A chunk's panel of weights stays in L1 while the register tiles of the image pass, if there are several of them and
-  // the chunk is long enough to be worth the partial sums; else in L2 beside the staged tile.
+  // Bytes of a panel that all register tiles of an image read: it stays in L1. Where multiply-adds take several passes,
+  // the way from L2 hides behind them, and fewer partial sums are worth more.
+  std::int64_t most_panel() const { return passes_ > 1 ? core_traits().l2 / 8 : core_traits().l1d / 2; }
+
+  // A chunk's panel of weights stays while the register tiles of the image pass, if there are several of them and the
+  // chunk is long enough to be worth the partial sums; else in L2 beside the staged tile.
   void cut_channel_lanes(Blocking& b) const {
     const CoreTraits& cache = core_traits();
     const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
-    const std::int64_t in_l1 = cache.l1d / 2 / step_bytes, pixels = map_.h.out_size * map_.w.out_size;
+    const std::int64_t kept = most_panel() / step_bytes, pixels = map_.h.out_size * map_.w.out_size;
     constexpr std::int64_t least_steps = 96, least_uses = 8;
-    const bool resident = in_l1 * map_.taps() >= least_steps && pixels >= least_uses * b.rows;
-    set_chunk(b, resident ? in_l1 : cache.l2 / 4 / step_bytes);
+    const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows;
+    set_chunk(b, resident ? kept : cache.l2 / 4 / step_bytes);
     cut_tile(b, b.rows);
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
                        weights = map_.out_channels * b.chunk * map_.taps() * element;
-    b.panels_outer = panel <= cache.l1d / 2 || weights > cache.l2 / 2;
+    b.panels_outer = panel <= most_panel() || weights > cache.l2 / 2;
     b.prefetch = b.panels_outer && map_.taps() > 0 && read_bytes(b, b.tile_h, b.tile_w) + 2 * panel <= cache.l2 * 7 / 8;
   }
 

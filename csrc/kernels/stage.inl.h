@@ -50,25 +50,29 @@ TILECONV_INLINE Vec<T> load_every(const T* p) {
 
 // The last vector is moved back to end with the row.
 template <int step, class T>
-TILECONV_INLINE void stage_every(T* to, const T* from, std::int64_t count) {
+TILECONV_INLINE void stage_every(T* to, const T* from, std::int64_t count, std::ptrdiff_t ahead) {
   constexpr int lanes = Vec<T>::lanes;
   for (std::int64_t i = 0; i < count; i += lanes) {
     const std::int64_t at = i + lanes <= count ? i : count - lanes;
+    TILECONV_UNROLL
+    for (int s = 0; s < step; ++s)
+      TILECONV_PREFETCH(reinterpret_cast<const char*>(from + step * at + s * lanes) + ahead);
     load_every<step>(from + step * at).store(to + at);
   }
 }
 
 // Any other step: one by one, but for strides 2 and 4 along adjacent elements.
 template <class T>
-TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step) {
+TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step,
+                                   std::ptrdiff_t ahead) {
   constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
   if (piece.lead > 0) stage_zeros(to, piece.lead);
   to += piece.lead;
   const bool vectors = piece.count >= Vec<T>::lanes;
   if (vectors && step == 2 * element) {
-    stage_every<2>(to, reinterpret_cast<const T*>(from), piece.count);
+    stage_every<2>(to, reinterpret_cast<const T*>(from), piece.count, ahead);
   } else if (vectors && step == 4 * element) {
-    stage_every<4>(to, reinterpret_cast<const T*>(from), piece.count);
+    stage_every<4>(to, reinterpret_cast<const T*>(from), piece.count, ahead);
   } else {
     for (std::int64_t i = 0; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
   }
@@ -108,6 +112,7 @@ void stage(const StageArgs<T>& a) noexcept {
     if (length <= 3 * lanes) return stage_narrow<T, 3>(a);
     if (length <= 4 * lanes) return stage_narrow<T, 4>(a);
   }
+  const std::ptrdiff_t ahead = 8 * a.source_channel;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     T* const row = a.destination + c * a.destination_channel;
     if (!a.source) {
@@ -120,9 +125,9 @@ void stage(const StageArgs<T>& a) noexcept {
       const char* const from = source + piece->source * a.source_element;
       const std::ptrdiff_t step = piece->step * a.source_element;
       if (step == static_cast<std::ptrdiff_t>(sizeof(T)))
-        stage_adjacent<T>(to, from, *piece, 8 * a.source_channel);
+        stage_adjacent<T>(to, from, *piece, ahead);
       else
-        stage_strided<T>(to, from, *piece, step);
+        stage_strided<T>(to, from, *piece, step, ahead);
     }
   }
 }
