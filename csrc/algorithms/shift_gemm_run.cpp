@@ -73,13 +73,16 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
 template <class T>
 void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
   const bool zero_rows = !t.skip || block_.paired;  // of a pair, one row may have a tap in the padding
-  // Elements of a patch are no equal distances apart: they are staged one by one.
-  const std::int64_t together = map_.patch_elements() == 1 ? t.chunk_channels : 1;
-  for (std::int64_t c = 0; c < t.chunk_channels; c += together)
-    stage_tile<T>(
-        set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
-        {t.staged + c * channel_stride_, channel_stride_, staged_w_.length, source(v, t, t.chunk_begin + c),
-         v.input_stride[1], v.input_stride[2], v.input_stride[3], together, t.y0, t.y1, block_.tile_h, zero_rows});
+  // Elements of a patch are at equal distances along its rows alone.
+  const bool patches = map_.patch_elements() > 1;
+  for (std::int64_t c = 0, together; c < t.chunk_channels; c += together) {
+    const std::int64_t channel = t.chunk_begin + c, left = t.chunk_channels - c;
+    together = patches ? std::min(map_.patch_w - channel % map_.patch_w, left) : left;
+    stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
+                  {t.staged + c * channel_stride_, channel_stride_, staged_w_.length, source(v, t, channel),
+                   v.input_stride[patches ? 3 : 1], v.input_stride[2], v.input_stride[3], together, t.y0, t.y1,
+                   block_.tile_h, zero_rows});
+  }
 }
 
 template <class T>

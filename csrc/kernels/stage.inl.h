@@ -15,6 +15,14 @@ TILECONV_INLINE void stage_zeros(T* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += Vec<T>::lanes) zero.store(to + i);
 }
 
+// The zeros before and behind a piece's elements.
+template <class T>
+TILECONV_INLINE void stage_ends(T* to, const StagePiece& piece) {
+  const std::int64_t end = piece.lead + piece.count;
+  if (piece.lead > 0) stage_zeros(to, piece.lead);
+  if (piece.length > end) stage_zeros(to + end, piece.length - end);
+}
+
 template <class T>
 TILECONV_INLINE std::int64_t lane(std::int64_t i) {
   return i < 0 ? 0 : i < Vec<T>::lanes ? i : Vec<T>::lanes;
@@ -66,7 +74,7 @@ template <class T>
 TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step,
                                    std::ptrdiff_t ahead) {
   constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
-  if (piece.lead > 0) stage_zeros(to, piece.lead);
+  stage_ends(to, piece);
   to += piece.lead;
   const bool vectors = piece.count >= Vec<T>::lanes;
   if (vectors && step == 2 * element) {
@@ -75,83 +83,6 @@ TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& pi
     stage_every<4>(to, reinterpret_cast<const T*>(from), piece.count, ahead);
   } else {
     for (std::int64_t i = 0; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
-  }
-  if (piece.length > piece.lead + piece.count) stage_zeros(to + piece.count, piece.length - piece.lead - piece.count);
-}
-
-// Rows of a few vectors and one piece, as most are: all masks are made once for all channels.
-template <class T, int vectors>
-TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
-  constexpr int lanes = Vec<T>::lanes;
-  const StagePiece& piece = *a.pieces;
-  typename Vec<T>::Mask mask[vectors];
-  TILECONV_UNROLL
-  for (int i = 0; i < vectors; ++i)
-    mask[i] = Vec<T>::mask_between(lane<T>(piece.lead - i * lanes), lane<T>(piece.lead + piece.count - i * lanes));
-  const char* from = a.source + piece.source * a.source_element - piece.lead * static_cast<std::ptrdiff_t>(sizeof(T));
-  T* to = a.destination + piece.position;
-  for (std::int64_t c = 0; c < a.channels; ++c) {
-    TILECONV_UNROLL
-    for (int i = 0; i < vectors; ++i) {
-      const T* const source = reinterpret_cast<const T*>(from) + i * lanes;
-      TILECONV_PREFETCH(reinterpret_cast<const char*>(source) + 12 * a.source_channel);
-      Vec<T>::load_masked(source, mask[i]).store(to + i * lanes);
-    }
-    from += a.source_channel;
-    to += a.destination_channel;
-  }
-}
-
-template <class T>
-void stage(const StageArgs<T>& a) noexcept {
-  if (a.source && a.piece_count == 1 && a.pieces->step * a.source_element == static_cast<std::ptrdiff_t>(sizeof(T))) {
-    const std::int64_t length = a.pieces->length;
-    constexpr int lanes = Vec<T>::lanes;
-    if (length <= lanes) return stage_narrow<T, 1>(a);
-    if (length <= 2 * lanes) return stage_narrow<T, 2>(a);
-    if (length <= 3 * lanes) return stage_narrow<T, 3>(a);
-    if (length <= 4 * lanes) return stage_narrow<T, 4>(a);
-  }
-  const std::ptrdiff_t ahead = 8 * a.source_channel;
-  for (std::int64_t c = 0; c < a.channels; ++c) {
-    T* const row = a.destination + c * a.destination_channel;
-    if (!a.source) {
-      stage_zeros(row, a.row_length);
-      continue;
-    }
-    const char* const source = a.source + c * a.source_channel;
-    for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece) {
-      T* const to = row + piece->position;
-      const char* const from = source + piece->source * a.source_element;
-      const std::ptrdiff_t step = piece->step * a.source_element;
-      if (step == static_cast<std::ptrdiff_t>(sizeof(T)))
-        stage_adjacent<T>(to, from, *piece, ahead);
-      else
-        stage_strided<T>(to, from, *piece, step, ahead);
-    }
-  }
-}
-
-template <class T>
-void spread(const SpreadArgs<T>& a) noexcept {
-  constexpr int lanes = Vec<T>::lanes;
-  for (std::int64_t row = 0; row < a.rows; ++row) {
-    const T* const from = a.from + row * a.from_row;
-    T* const to = a.to + row * a.to_row;
-    if (a.to_element < 1 || a.to_element > 2) {
-      for (std::int64_t i = 0; i < a.count; ++i) to[i * a.to_element] = from[i];
-      continue;
-    }
-    for (std::int64_t i = 0; i < a.count; i += lanes) {
-      const std::int64_t left = a.count - i;
-      const Vec<T> value = left >= lanes ? Vec<T>::load(from + i) : Vec<T>::load_first(from + i, left);
-      if (a.to_element == 2)
-        value.store_spread(to + 2 * i, left < lanes ? left : lanes);
-      else if (left >= lanes)
-        value.store(to + i);
-      else
-        value.store_first(to + i, left);
-    }
   }
 }
 
@@ -227,6 +158,186 @@ void pack(const PackArgs<T>& a) noexcept {
         pack_block<T, true>(from, a.source_row, lanes, lanes, to, a.destination_column, lanes);
       else
         pack_block<T, false>(from, a.source_row, rows, width, to, a.destination_column, padded);
+    }
+  }
+}
+
+// Elements t * n + k of the vectors, t = 0, 1, .., go to vector k; n is a power of two.
+template <int n, class T>
+TILECONV_INLINE void deal(Vec<T> (&v)[n]) {
+  if constexpr (n > 1) {
+    Vec<T> even[n / 2], odd[n / 2];
+    TILECONV_UNROLL
+    for (int i = 0; i < n / 2; ++i) {
+      even[i] = Vec<T>::even(v[2 * i], v[2 * i + 1]);
+      odd[i] = Vec<T>::odd(v[2 * i], v[2 * i + 1]);
+    }
+    deal<n / 2>(even);
+    deal<n / 2>(odd);
+    TILECONV_UNROLL
+    for (int i = 0; i < n / 2; ++i) v[2 * i] = even[i], v[2 * i + 1] = odd[i];
+  }
+}
+
+// from[t * n + k] goes to to[k * to_row + t], for t < count.
+template <int n, class T>
+TILECONV_INLINE void deal_elements(T* to, std::ptrdiff_t to_row, const T* from, std::int64_t count,
+                                   std::ptrdiff_t ahead) {
+  constexpr int lanes = Vec<T>::lanes;
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const std::int64_t at = i + lanes <= count || count < lanes ? i : count - lanes, left = count - at;
+    Vec<T> v[n];
+    TILECONV_UNROLL
+    for (int k = 0; k < n; ++k) {
+      const T* const p = from + at * n + k * lanes;
+      TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + ahead);
+      v[k] = left >= lanes ? Vec<T>::load(p)
+                           : Vec<T>::load_masked(p, Vec<T>::mask_between(0, lane<T>(left * n - k * lanes)));
+    }
+    deal<n>(v);
+    TILECONV_UNROLL
+    for (int k = 0; k < n; ++k) store_upto(v[k], to + k * to_row + at, left);
+  }
+}
+
+// `rows` that read adjacent elements, each the one `step` elements further next: whether they are dealt out faster than
+// they are staged one by one, and how.
+template <class T>
+TILECONV_INLINE bool deals(std::int64_t rows, std::int64_t step) {
+  return ((rows == 2 || rows == 4) && step == rows) || rows >= Vec<T>::lanes / 2;
+}
+template <class T>
+TILECONV_INLINE void deal_rows(T* to, std::ptrdiff_t to_row, const char* from, std::int64_t rows, std::int64_t step,
+                               std::int64_t count, std::ptrdiff_t ahead) {
+  const T* const source = reinterpret_cast<const T*>(from);
+  if (rows == 2 && step == 2)
+    deal_elements<2>(to, to_row, source, count, ahead);
+  else if (rows == 4 && step == 4)
+    deal_elements<4>(to, to_row, source, count, ahead);
+  else
+    pack<T>({source, step, 1, count, count, rows, to, to_row});
+}
+
+// Adjacent channels of each pixel: elements of a patch, which take turns, or an array with its channels innermost.
+// False, and nothing done, if that is not what they are or they are too few.
+template <class T>
+TILECONV_NOINLINE bool stage_adjacent_channels(const StageArgs<T>& a) noexcept {
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  const StagePiece& piece = *a.pieces;
+  const std::ptrdiff_t step = piece.step * a.source_element;
+  if (a.piece_count != 1 || a.source_channel != element || step % element != 0 || !deals<T>(a.channels, step / element))
+    return false;
+  for (std::int64_t c = 0; c < a.channels; ++c)
+    stage_ends(a.destination + c * a.destination_channel + piece.position, piece);
+  deal_rows(a.destination + piece.position + piece.lead, a.destination_channel,
+            a.source + piece.source * a.source_element, a.channels, step / element, piece.count, 0);
+  return true;
+}
+
+// Pieces whose elements take turns, each a step behind the one before in scratch: those of a stride. False, and nothing
+// done, if they do not.
+template <class T>
+TILECONV_NOINLINE bool stage_turns_of_pieces(const StageArgs<T>& a) noexcept {
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  const std::int64_t n = a.piece_count;
+  if (n < 2 || a.source_element != element || !deals<T>(n, n)) return false;
+  const auto begin = [](const StagePiece& piece) { return piece.position + piece.lead; };
+  const bool swapped = n == 2 && a.pieces[1].source < a.pieces[0].source;
+  const StagePiece &first = a.pieces[swapped ? 1 : 0], &second = a.pieces[swapped ? 0 : 1];
+  const std::int64_t distance = begin(second) - begin(first);
+  std::int64_t common = first.count;
+  for (std::int64_t k = 0; k < n; ++k) {
+    const StagePiece& piece = n == 2 ? (k == 0 ? first : second) : a.pieces[k];
+    if (piece.step != n || piece.source != first.source + k || begin(piece) != begin(first) + k * distance)
+      return false;
+    common = piece.count < common ? piece.count : common;
+  }
+  const std::ptrdiff_t ahead = 8 * a.source_channel;
+  for (std::int64_t c = 0; c < a.channels; ++c) {
+    T* const row = a.destination + c * a.destination_channel;
+    const char* const source = a.source + c * a.source_channel;
+    for (std::int64_t k = 0; k < n; ++k) stage_ends(row + a.pieces[k].position, a.pieces[k]);
+    deal_rows(row + begin(first), distance, source + first.source * element, n, n, common, ahead);
+    for (const StagePiece* piece = a.pieces; piece != a.pieces + n; ++piece)
+      for (std::int64_t i = common; i < piece->count; ++i)
+        row[begin(*piece) + i] = load_unaligned<T>(source + (piece->source + i * n) * element);
+  }
+  return true;
+}
+
+// Rows of a few vectors and one piece, as most are: all masks are made once for all channels.
+template <class T, int vectors>
+TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  const StagePiece& piece = *a.pieces;
+  typename Vec<T>::Mask mask[vectors];
+  TILECONV_UNROLL
+  for (int i = 0; i < vectors; ++i)
+    mask[i] = Vec<T>::mask_between(lane<T>(piece.lead - i * lanes), lane<T>(piece.lead + piece.count - i * lanes));
+  const char* from = a.source + piece.source * a.source_element - piece.lead * static_cast<std::ptrdiff_t>(sizeof(T));
+  T* to = a.destination + piece.position;
+  for (std::int64_t c = 0; c < a.channels; ++c) {
+    TILECONV_UNROLL
+    for (int i = 0; i < vectors; ++i) {
+      const T* const source = reinterpret_cast<const T*>(from) + i * lanes;
+      TILECONV_PREFETCH(reinterpret_cast<const char*>(source) + 12 * a.source_channel);
+      Vec<T>::load_masked(source, mask[i]).store(to + i * lanes);
+    }
+    from += a.source_channel;
+    to += a.destination_channel;
+  }
+}
+
+template <class T>
+void stage(const StageArgs<T>& a) noexcept {
+  if (a.source && a.piece_count == 1 && a.pieces->step * a.source_element == static_cast<std::ptrdiff_t>(sizeof(T))) {
+    const std::int64_t length = a.pieces->length;
+    constexpr int lanes = Vec<T>::lanes;
+    if (length <= lanes) return stage_narrow<T, 1>(a);
+    if (length <= 2 * lanes) return stage_narrow<T, 2>(a);
+    if (length <= 3 * lanes) return stage_narrow<T, 3>(a);
+    if (length <= 4 * lanes) return stage_narrow<T, 4>(a);
+  }
+  if (a.source && (stage_adjacent_channels(a) || stage_turns_of_pieces(a))) return;
+  const std::ptrdiff_t ahead = 8 * a.source_channel;
+  for (std::int64_t c = 0; c < a.channels; ++c) {
+    T* const row = a.destination + c * a.destination_channel;
+    if (!a.source) {
+      stage_zeros(row, a.row_length);
+      continue;
+    }
+    const char* const source = a.source + c * a.source_channel;
+    for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece) {
+      T* const to = row + piece->position;
+      const char* const from = source + piece->source * a.source_element;
+      const std::ptrdiff_t step = piece->step * a.source_element;
+      if (step == static_cast<std::ptrdiff_t>(sizeof(T)))
+        stage_adjacent<T>(to, from, *piece, ahead);
+      else
+        stage_strided<T>(to, from, *piece, step, ahead);
+    }
+  }
+}
+
+template <class T>
+void spread(const SpreadArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  for (std::int64_t row = 0; row < a.rows; ++row) {
+    const T* const from = a.from + row * a.from_row;
+    T* const to = a.to + row * a.to_row;
+    if (a.to_element < 1 || a.to_element > 2) {
+      for (std::int64_t i = 0; i < a.count; ++i) to[i * a.to_element] = from[i];
+      continue;
+    }
+    for (std::int64_t i = 0; i < a.count; i += lanes) {
+      const std::int64_t left = a.count - i;
+      const Vec<T> value = left >= lanes ? Vec<T>::load(from + i) : Vec<T>::load_first(from + i, left);
+      if (a.to_element == 2)
+        value.store_spread(to + 2 * i, left < lanes ? left : lanes);
+      else if (left >= lanes)
+        value.store(to + i);
+      else
+        value.store_first(to + i, left);
     }
   }
 }

@@ -6,6 +6,7 @@
 //                             rest reads as 0, its memory is not touched
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
 //   even_odd(a, b)            the even elements of a, then the odd ones of b
+//   even(a, b), odd(a, b)     the even, or odd, elements of a, then of b
 //   even, odd, shift_in<n>    with 32 registers alone: of a and b, one behind the other, the even elements, the odd
 //   ones,
 //                             those from element n on

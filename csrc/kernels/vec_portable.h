@@ -39,6 +39,16 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = i < lanes / 2 ? a.v[2 * i] : b.v[2 * i + 1 - lanes];
     return r;
   }
+  static TILECONV_INLINE Vec even(const Vec& a, const Vec& b) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = i < lanes / 2 ? a.v[2 * i] : b.v[2 * i - lanes];
+    return r;
+  }
+  static TILECONV_INLINE Vec odd(const Vec& a, const Vec& b) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = i < lanes / 2 ? a.v[2 * i + 1] : b.v[2 * i + 1 - lanes];
+    return r;
+  }
   static TILECONV_INLINE Vec broadcast(T x) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = x;

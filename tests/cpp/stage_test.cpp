@@ -25,10 +25,10 @@ class Stager {
       for (char& byte : *memory) byte = static_cast<char>(random());
   }
 
-  // Elements are `element` bytes apart; the bytes that the pieces read are exactly those that may be read, but for
-  // `shift` bytes at the edge.
+  // Elements are `element` bytes apart, channels `distance`, or one behind the other; the bytes that the pieces read
+  // are exactly those that may be read, but for `shift` bytes at the edge.
   void check(std::vector<StagePiece> pieces, std::ptrdiff_t element, std::int64_t channels, Edge edge,
-             std::ptrdiff_t shift) {
+             std::ptrdiff_t shift, std::ptrdiff_t distance = 0) {
     std::ptrdiff_t low = 0, high = 0, length = 0;
     bool any = false;
     for (const StagePiece& piece : pieces) {
@@ -40,8 +40,10 @@ class Stager {
         any = true;
       }
     }
-    const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0,
-                         plane = any ? span + 5 : 0;
+    const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0, plane = distance
+                                                                                                           ? distance
+                                                                                                       : any ? span + 5
+                                                                                                             : 0;
     const std::ptrdiff_t total = any ? (channels - 1) * plane + span : 0;
     const char* const first = edge == Edge::begin ? at_begin_.data() + shift : at_end_.end() - total - shift;
     run(pieces, first - low, element, plane, channels, length);
@@ -130,6 +132,41 @@ TYPED_TEST(DataMovement, StagingOverwritesTheOverrunOfAnEarlierPiece) {
                    upto(1));
       if (testing::Test::HasFatalFailure()) return;
     }
+  });
+}
+
+TYPED_TEST(DataMovement, StagingDealsOutWhatTakesTurns) {
+  using T = TypeParam;
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Stager<T> stager(set, 1 << 16);
+    const int n = set.lanes;
+    for (const int rows : {2, 3, 4, 5, 7, 8, 14, 16, 17})
+      for (const std::int64_t count : {0, 1, n - 1, n, n + 1, 3 * n + 2})
+        for (const std::int64_t lead : {0, 1, n + 1})
+          for (const std::int64_t trail : {0, 2})
+            for (const Edge edge : {Edge::begin, Edge::end})
+              for (const std::ptrdiff_t shift : {0, 1}) {
+                // The pieces of a stride, of which the first ones may have an element more, and be longer or shorter
+                // before their elements; channels that are adjacent in every step, and with a gap behind them.
+                for (const int more : {0, 1, rows})
+                  for (const bool swapped : {false, true}) {
+                    std::vector<StagePiece> pieces;
+                    std::int64_t position = 0;
+                    for (int k = 0; k < rows; ++k) {
+                      const std::int64_t own = lead + (swapped && k == 0 ? 1 : 0), taken = count + (k < more ? 1 : 0);
+                      pieces.push_back({position, own + taken + trail, own, taken, swapped ? rows - 1 - k : k, rows});
+                      position += pieces.back().length;
+                    }
+                    stager.check(pieces, size, shift ? 3 : 1, edge, shift);
+                    if (testing::Test::HasFatalFailure()) return;
+                  }
+                for (const int step : {rows, rows + 1, -rows}) {
+                  const StagePiece piece{0, lead + count + trail, lead, count, 2, step};
+                  stager.check({piece}, size, rows, edge, shift, size);
+                  if (testing::Test::HasFatalFailure()) return;
+                }
+              }
   });
 }
 
