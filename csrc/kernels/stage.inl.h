@@ -265,40 +265,72 @@ TILECONV_NOINLINE bool stage_turns_of_pieces(const StageArgs<T>& a) noexcept {
   return true;
 }
 
-// Rows of a few vectors and one piece, as most are: all masks are made once for all channels.
-template <class T, int vectors>
+// Rows of one or two pieces of so many vectors, as most are: all masks are made once for all channels.
+template <class T, int step, int pieces, int vectors>
 TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;
-  const StagePiece& piece = *a.pieces;
-  typename Vec<T>::Mask mask[vectors];
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  typename Vec<T>::Mask mask[pieces][vectors * step];
+  std::ptrdiff_t first[pieces];
   TILECONV_UNROLL
-  for (int i = 0; i < vectors; ++i)
-    mask[i] = Vec<T>::mask_between(lane<T>(piece.lead - i * lanes), lane<T>(piece.lead + piece.count - i * lanes));
-  const char* from = a.source + piece.source * a.source_element - piece.lead * static_cast<std::ptrdiff_t>(sizeof(T));
-  T* to = a.destination + piece.position;
+  for (int k = 0; k < pieces; ++k) {
+    const StagePiece& piece = a.pieces[k];
+    const std::int64_t begin = piece.lead * step, end = piece.count > 0 ? begin + (piece.count - 1) * step + 1 : begin;
+    first[k] = piece.source * a.source_element - begin * element;
+    TILECONV_UNROLL
+    for (int i = 0; i < vectors * step; ++i)
+      mask[k][i] = Vec<T>::mask_between(lane<T>(begin - i * lanes), lane<T>(end - i * lanes));
+  }
+  const char* from = a.source;
+  T* to = a.destination;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     TILECONV_UNROLL
-    for (int i = 0; i < vectors; ++i) {
-      const T* const source = reinterpret_cast<const T*>(from) + i * lanes;
-      TILECONV_PREFETCH(reinterpret_cast<const char*>(source) + 12 * a.source_channel);
-      Vec<T>::load_masked(source, mask[i]).store(to + i * lanes);
+    for (int k = 0; k < pieces; ++k) {
+      const T* const source = reinterpret_cast<const T*>(from + first[k]);
+      TILECONV_UNROLL
+      for (int i = 0; i < vectors; ++i) {
+        Vec<T> value[step];
+        TILECONV_UNROLL
+        for (int s = 0; s < step; ++s) {
+          const T* const p = source + (i * step + s) * lanes;
+          if (k == 0) TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + 12 * a.source_channel);
+          value[s] = Vec<T>::load_masked(p, mask[k][i * step + s]);
+        }
+        deal<step>(value);
+        value[0].store(to + a.pieces[k].position + i * lanes);
+      }
     }
     from += a.source_channel;
     to += a.destination_channel;
   }
 }
 
+template <class T, int step, int pieces, int most>
+TILECONV_INLINE bool stage_narrow_upto(const StageArgs<T>& a, std::int64_t vectors) {
+  if constexpr (most > 1)
+    if (vectors < most) return stage_narrow_upto<T, step, pieces, most - 1>(a, vectors);
+  if (vectors == most) stage_narrow<T, step, pieces, most>(a);
+  return vectors == most;
+}
+
+// False, and nothing done, if the rows are not narrow, or not of step 1 or 2.
+template <class T>
+TILECONV_INLINE bool stage_narrow(const StageArgs<T>& a) {
+  const auto vectors = [](const StagePiece& piece) { return (piece.length + Vec<T>::lanes - 1) / Vec<T>::lanes; };
+  const StagePiece& first = *a.pieces;
+  const std::ptrdiff_t step = first.step * a.source_element;
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  if (a.piece_count == 1 && step == element) return stage_narrow_upto<T, 1, 1, 4>(a, vectors(first));
+  if (step != 2 * element) return false;
+  if (a.piece_count == 1) return stage_narrow_upto<T, 2, 1, 2>(a, vectors(first));
+  const StagePiece& second = a.pieces[1];
+  return a.piece_count == 2 && second.step == first.step && vectors(second) == vectors(first) &&
+         stage_narrow_upto<T, 2, 2, 2>(a, vectors(first));
+}
+
 template <class T>
 void stage(const StageArgs<T>& a) noexcept {
-  if (a.source && a.piece_count == 1 && a.pieces->step * a.source_element == static_cast<std::ptrdiff_t>(sizeof(T))) {
-    const std::int64_t length = a.pieces->length;
-    constexpr int lanes = Vec<T>::lanes;
-    if (length <= lanes) return stage_narrow<T, 1>(a);
-    if (length <= 2 * lanes) return stage_narrow<T, 2>(a);
-    if (length <= 3 * lanes) return stage_narrow<T, 3>(a);
-    if (length <= 4 * lanes) return stage_narrow<T, 4>(a);
-  }
-  if (a.source && (stage_adjacent_channels(a) || stage_turns_of_pieces(a))) return;
+  if (a.source && (stage_narrow(a) || stage_adjacent_channels(a) || stage_turns_of_pieces(a))) return;
   const std::ptrdiff_t ahead = 8 * a.source_channel;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     T* const row = a.destination + c * a.destination_channel;
