@@ -115,6 +115,15 @@ void ShiftGemmPlan<T>::make_columns() {
   skips_ = skips_ || column_ranges_.size() > 1;
 }
 
+// How many rows of a single tap that run on end with a whole vector; 1 if the tiles are not cut so.
+template <class T>
+std::int64_t ShiftGemmPlan<T>::whole_rows() const {
+  std::int64_t rows = 1;
+  if (block_.flat && map_.taps() == 1)
+    while (rows < block_.tile_h && rows * staged_w_.length % set_.lanes != 0) ++rows;
+  return rows;
+}
+
 // As many tasks for every thread, or so many that the last ones do not matter. Lower tiles where the weights, which
 // every tile passes, stay in L2; else parts of the out channels, each of which stages the tile again: no more than
 // needed, unless nothing is staged.
@@ -127,9 +136,10 @@ void ShiftGemmPlan<T>::make_splits(int threads) {
   const bool light = group_weights() * element_ <= core_traits().l2 / 2;
   if (light) {
     const std::int64_t halo = std::max<std::int64_t>(1, (map_.h.count - 1) / map_.h.step);
-    tiles_h_ = std::clamp(ceil_div(wanted, columns), tiles_h_, std::max(tiles_h_, map_.h.out_size / (2 * halo)));
+    const std::int64_t least = std::max(2 * halo, whole_rows());
+    tiles_h_ = std::clamp(ceil_div(wanted, columns), tiles_h_, std::max(tiles_h_, map_.h.out_size / least));
   }
-  if (columns % threads_ != 0 && (light || tiles_h_ > 1))
+  if (columns % threads_ != 0 && whole_rows() == 1 && (light || tiles_h_ > 1))
     tiles_h_ = std::min(map_.h.out_size, ceil_div(tiles_h_, threads_) * threads_);
   const std::int64_t tasks = columns * tiles_h_;
   const auto balanced = [&](std::int64_t splits) {

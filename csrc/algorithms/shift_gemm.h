@@ -137,6 +137,7 @@ class ShiftGemmPlan final : public Plan {
   std::vector<std::int64_t> cut_runs(std::int64_t x0, std::int64_t x1) const;
   void make_panels();
   void make_columns();
+  std::int64_t whole_rows() const;
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
   void stage(const ConvViews& v, const Tile& tile) const;
