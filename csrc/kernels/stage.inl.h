@@ -330,7 +330,8 @@ TILECONV_INLINE bool stage_narrow(const StageArgs<T>& a) {
 
 template <class T>
 void stage(const StageArgs<T>& a) noexcept {
-  if (a.source && (stage_narrow(a) || stage_adjacent_channels(a) || stage_turns_of_pieces(a))) return;
+  if (a.source && a.piece_count > 0 && (stage_narrow(a) || stage_adjacent_channels(a) || stage_turns_of_pieces(a)))
+    return;
   const std::ptrdiff_t ahead = 8 * a.source_channel;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     T* const row = a.destination + c * a.destination_channel;

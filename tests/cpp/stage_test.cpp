@@ -49,6 +49,9 @@ class Stager {
     run(pieces, first - low, element, plane, channels, length);
   }
 
+  // As the axis of a map without taps.
+  void check_nothing() { run({}, at_begin_.data(), static_cast<std::ptrdiff_t>(sizeof(T)), 8, 3, 0); }
+
   void check_zeros(std::int64_t length, std::int64_t channels) {
     run({{0, length, length, 0, 0, 1}}, nullptr, static_cast<std::ptrdiff_t>(sizeof(T)), 0, channels, length);
   }
@@ -82,8 +85,13 @@ class Stager {
     for (std::int64_t c = 0; c < channels; ++c)
       std::fill_n(staged.begin() + front + c * stride + length, set_.lanes, guard);
     ASSERT_EQ(std::memcmp(staged.data(), expected.data(), staged.size() * sizeof(T)), 0)
-        << channels << " channels, elements " << element << " bytes apart, last piece: lead " << pieces.back().lead
-        << ", count " << pieces.back().count << ", length " << pieces.back().length << ", step " << pieces.back().step;
+        << channels << " channels, elements " << element << " bytes apart, " << pieces.size()
+        << " pieces, last: " << (pieces.empty() ? "" : describe(pieces.back()));
+  }
+
+  static std::string describe(const StagePiece& piece) {
+    return "lead " + std::to_string(piece.lead) + ", count " + std::to_string(piece.count) + ", length " +
+           std::to_string(piece.length) + ", step " + std::to_string(piece.step);
   }
 
   static constexpr T guard = T(12345);
@@ -109,6 +117,7 @@ TYPED_TEST(DataMovement, StagingCopiesEveryPiece) {
                   if (testing::Test::HasFatalFailure()) return;
                 }
     for (const std::int64_t length : {0, 1, n - 1, n, n + 1, 5 * n + 2}) stager.check_zeros(length, 3);
+    stager.check_nothing();
   });
 }
 
