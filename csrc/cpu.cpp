@@ -11,6 +11,10 @@
 #include <unistd.h>
 #endif
 
+#ifdef TILECONV_X86
+#include <cpuid.h>
+#endif
+
 #include "problem.h"
 
 namespace tileconv {
@@ -57,12 +61,14 @@ std::int64_t cache_size(int name, std::int64_t fallback) {
 #endif
 }
 
-// Zen 4 takes vectors of 512 bits in two halves, Zen 1 those of 256.
+// AMD's family 19h (Zen 4) takes vectors of 512 bits in two halves. By CPUID, since the compilers' names of processors
+// depend on their age.
 std::int64_t unit_bytes() {
 #ifdef TILECONV_X86
-  __builtin_cpu_init();
-  if (__builtin_cpu_is("amdfam19h")) return 32;
-  if (__builtin_cpu_is("znver1")) return 16;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned auth = 0x68747541, zen_4_family = 0x19;  // "Auth" of AuthenticAMD
+  const bool amd = __get_cpuid(0, &a, &b, &c, &d) && b == auth;
+  if (amd && __get_cpuid(1, &a, &b, &c, &d) && (a >> 8 & 0xf) + (a >> 20 & 0xff) == zen_4_family) return 32;
 #endif
   return 64;
 }

@@ -58,9 +58,9 @@ struct PlanReport {
 class Plan {
  public:
   virtual ~Plan() = default;
-  // Estimated cycles of one image on one core: what the choice goes by. They depend on the problem and the kernels
-  // alone, not on layout, threads or frozen weights: algorithms may round differently, and these must not show in the
-  // bits.
+  // Estimated cycles of one image on one core: what the choice goes by. They depend on the problem, the kernels and
+  // the core alone, not on layout, threads or frozen weights: algorithms may round differently, and these must not show
+  // in the bits.
   virtual double cycles() const noexcept = 0;
   // Scratch of one thread, independent of the batch size.
   virtual std::int64_t workspace_bytes() const noexcept = 0;

@@ -118,10 +118,10 @@ void ShiftGemmPlan<T>::make_columns() {
 // How many rows of a single tap that run on end with a whole vector; 1 if the tiles are not cut so.
 template <class T>
 std::int64_t ShiftGemmPlan<T>::whole_rows() const {
-  std::int64_t rows = 1;
-  if (block_.flat && map_.taps() == 1)
-    while (rows < block_.tile_h && rows * staged_w_.length % set_.lanes != 0) ++rows;
-  return rows;
+  if (!block_.flat || map_.taps() != 1) return 1;
+  for (std::int64_t rows = 1; rows <= block_.tile_h; ++rows)
+    if (rows * staged_w_.length % set_.lanes == 0) return rows;
+  return 1;
 }
 
 // As many tasks for every thread, or so many that the last ones do not matter. Lower tiles where the weights, which
@@ -137,7 +137,12 @@ void ShiftGemmPlan<T>::make_splits(int threads) {
   if (light) {
     const std::int64_t halo = std::max<std::int64_t>(1, (map_.h.count - 1) / map_.h.step);
     const std::int64_t least = std::max(2 * halo, whole_rows());
-    tiles_h_ = std::clamp(ceil_div(wanted, columns), tiles_h_, std::max(tiles_h_, map_.h.out_size / least));
+    const std::int64_t fewest = tiles_h_;
+    tiles_h_ = std::clamp(ceil_div(wanted, columns), fewest, std::max(fewest, map_.h.out_size / least));
+    const auto whole = [&](std::int64_t tiles) {
+      return map_.h.out_size % tiles == 0 && map_.h.out_size / tiles % whole_rows() == 0;
+    };
+    while (whole_rows() > 1 && tiles_h_ > fewest && !whole(tiles_h_)) --tiles_h_;
   }
   if (columns % threads_ != 0 && whole_rows() == 1 && (light || tiles_h_ > 1))
     tiles_h_ = std::min(map_.h.out_size, ceil_div(tiles_h_, threads_) * threads_);

@@ -1,5 +1,5 @@
 // The blocking of shift_gemm: a written cost model of cycles, by the limits of the register tile (multiply-adds, loads,
-// latency) and of the caches (what a sweep keeps in L1 and L2). Pure functions of the map, the kernels and the caches.
+// latency) and of the caches (what a sweep keeps in L1 and L2). Pure functions of the map, the kernels and the core.
 #include <algorithm>
 
 #include "../cpu.h"
@@ -61,7 +61,7 @@ class Model {
 
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
-  // Vectors of the source wait for L2 or beyond; elements of patches are staged by a call each.
+  // Vectors of the source wait for L2 or beyond; rows of patches are staged by a call each.
   double stage_cycles(bool in_place) const {
     const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);
     const bool patches = map_.patch_elements() > 1;

@@ -248,7 +248,7 @@ double least_cycles(const PlanRequest& request) {
   const std::int64_t tiles = ceil_div(forward ? p.out_h : p.in_h, kernel.outputs_h()) *
                              ceil_div(forward ? p.out_w : p.in_w, kernel.outputs_w());
   const std::int64_t positions = kernel.positions() * winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w);
-  return static_cast<double>(p.groups * tiles) * (0.5 * static_cast<double>(positions * in * out) +
+  return static_cast<double>(p.groups * tiles) * (0.5 * vector_passes(set) * static_cast<double>(positions * in * out) +
                                                   static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
                                                   static_cast<double>(out) * output_cycles(kernel));
 }

@@ -144,8 +144,8 @@ const T* WinogradPlan<T>::chunk_panel(const ConvViews& v, const Workspace& w, st
 
 // The products of a panel. Tiles are the rows of the register tile and are broadcast; out channels are its vectors.
 // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched into L2, an equal
-// part for each register tile. A single register tile asks for more than can be on its way at a time: it is left to the
-// hardware's prefetcher, which fetches that disturb it make slower.
+// part for each register tile: at most two lines a step. Fewer register tiles ask for more than can be on its way at a
+// time: they are left to the hardware's prefetcher, which fetches of a part of the lines make slower.
 template <class T>
 void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
                                std::int64_t panel, std::int64_t first_residue) const {
@@ -157,7 +157,9 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
   a.row = window_row();
   a.row_step = 1;
   a.column_step = a.out_row = panel_columns();
-  a.prefetch_step = packed && all_parts > 1 ? ceil_div(panel_columns(), all_parts) : 0;
+  constexpr std::int64_t two_lines = 2 * 64 / element;
+  const std::int64_t step = all_parts > 0 ? ceil_div(panel_columns(), all_parts) : 0;
+  a.prefetch_step = packed && step <= two_lines ? step : 0;
   const auto multiply_line = [&](const Line& line) {
     const std::int64_t parts = ceil_div(line.tiles, product_.rows);
     const std::int64_t least_rows = line.tiles / parts, larger = line.tiles % parts;  // of the parts, a row more

@@ -148,9 +148,9 @@ struct StagePiece {
   std::int64_t step;
 };
 
-// Stages one row of every channel: row[c] = destination + c * destination_channel, filled piece by piece in order of
-// position. A piece may be overrun by up to one vector, so each row needs that much room behind it. Strides of the
-// source are in bytes: it may be any view, unaligned too. source == nullptr: the row is zeros, row_length of them.
+// Stages one row of every channel: row[c] = destination + c * destination_channel, as if filled piece by piece in
+// order of position. A piece may be overrun by up to one vector, so each row needs that much room behind it. Strides of
+// the source are in bytes: it may be any view, unaligned too. source == nullptr: the row is zeros, row_length of them.
 template <class T>
 struct StageArgs {
   T* destination;

@@ -7,9 +7,7 @@
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
 //   even_odd(a, b)            the even elements of a, then the odd ones of b
 //   even(a, b), odd(a, b)     the even, or odd, elements of a, then of b
-//   even, odd, shift_in<n>    with 32 registers alone: of a and b, one behind the other, the even elements, the odd
-//   ones,
-//                             those from element n on
+//   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n on
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
