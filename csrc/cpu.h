@@ -1,4 +1,4 @@
-// The machine: which instruction sets it runs, how large its caches are, and which kernel table is in use.
+// The machine: which instruction sets it runs, its caches and vector units, and which kernel table is in use.
 #pragma once
 
 #include <algorithm>

@@ -134,17 +134,14 @@ void ShiftGemmPlan<T>::make_splits(int threads) {
   constexpr std::int64_t tasks_a_thread = 8;
   const std::int64_t wanted = tasks_a_thread * threads_, columns = map_.batch * map_.groups * tiles_w_;
   const bool light = group_weights() * element_ <= core_traits().l2 / 2;
+  const std::int64_t whole = whole_rows();
   if (light) {
     const std::int64_t halo = std::max<std::int64_t>(1, (map_.h.count - 1) / map_.h.step);
-    const std::int64_t least = std::max(2 * halo, whole_rows());
-    const std::int64_t fewest = tiles_h_;
+    const std::int64_t least = std::max(2 * halo, whole), fewest = tiles_h_;
     tiles_h_ = std::clamp(ceil_div(wanted, columns), fewest, std::max(fewest, map_.h.out_size / least));
-    const auto whole = [&](std::int64_t tiles) {
-      return map_.h.out_size % tiles == 0 && map_.h.out_size / tiles % whole_rows() == 0;
-    };
-    while (whole_rows() > 1 && tiles_h_ > fewest && !whole(tiles_h_)) --tiles_h_;
+    while (whole > 1 && tiles_h_ > fewest && map_.h.out_size % (tiles_h_ * whole) != 0) --tiles_h_;
   }
-  if (columns % threads_ != 0 && whole_rows() == 1 && (light || tiles_h_ > 1))
+  if (columns % threads_ != 0 && whole == 1 && (light || tiles_h_ > 1))
     tiles_h_ = std::min(map_.h.out_size, ceil_div(tiles_h_, threads_) * threads_);
   const std::int64_t tasks = columns * tiles_h_;
   const auto balanced = [&](std::int64_t splits) {

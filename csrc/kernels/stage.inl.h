@@ -46,46 +46,6 @@ TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& p
   for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
 }
 
-// p[0], p[step], p[2 * step], .. for a step that is a power of two. The upper half is loaded one element early, so that
-// nothing behind the last element is touched.
-template <int step, class T>
-TILECONV_INLINE Vec<T> load_every(const T* p) {
-  if constexpr (step == 1)
-    return Vec<T>::load(p);
-  else
-    return Vec<T>::even_odd(load_every<step / 2>(p), load_every<step / 2>(p + (Vec<T>::lanes - 1) * (step / 2)));
-}
-
-// The last vector is moved back to end with the row.
-template <int step, class T>
-TILECONV_INLINE void stage_every(T* to, const T* from, std::int64_t count, std::ptrdiff_t ahead) {
-  constexpr int lanes = Vec<T>::lanes;
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    const std::int64_t at = i + lanes <= count ? i : count - lanes;
-    TILECONV_UNROLL
-    for (int s = 0; s < step; ++s)
-      TILECONV_PREFETCH(reinterpret_cast<const char*>(from + step * at + s * lanes) + ahead);
-    load_every<step>(from + step * at).store(to + at);
-  }
-}
-
-// Any other step: one by one, but for strides 2 and 4 along adjacent elements.
-template <class T>
-TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step,
-                                   std::ptrdiff_t ahead) {
-  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
-  stage_ends(to, piece);
-  to += piece.lead;
-  const bool vectors = piece.count >= Vec<T>::lanes;
-  if (vectors && step == 2 * element) {
-    stage_every<2>(to, reinterpret_cast<const T*>(from), piece.count, ahead);
-  } else if (vectors && step == 4 * element) {
-    stage_every<4>(to, reinterpret_cast<const T*>(from), piece.count, ahead);
-  } else {
-    for (std::int64_t i = 0; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
-  }
-}
-
 template <class T>
 TILECONV_INLINE Vec<T> load_upto(const T* p, std::int64_t n) {
   return n >= Vec<T>::lanes ? Vec<T>::load(p) : Vec<T>::load_first(p, n > 0 ? n : 0);
@@ -179,24 +139,43 @@ TILECONV_INLINE void deal(Vec<T> (&v)[n]) {
   }
 }
 
-// from[t * n + k] goes to to[k * to_row + t], for t < count.
-template <int n, class T>
+// from[t * n + k] goes to to[k * to_row + t], for k < rows and t < count. Nothing behind the last of them is read; the
+// last vectors are moved back to end with the rows.
+template <int n, int rows, class T>
 TILECONV_INLINE void deal_elements(T* to, std::ptrdiff_t to_row, const T* from, std::int64_t count,
                                    std::ptrdiff_t ahead) {
   constexpr int lanes = Vec<T>::lanes;
   for (std::int64_t i = 0; i < count; i += lanes) {
     const std::int64_t at = i + lanes <= count || count < lanes ? i : count - lanes, left = count - at;
+    const std::int64_t elements = (left - 1) * n + rows;
     Vec<T> v[n];
     TILECONV_UNROLL
     for (int k = 0; k < n; ++k) {
       const T* const p = from + at * n + k * lanes;
       TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + ahead);
-      v[k] = left >= lanes ? Vec<T>::load(p)
-                           : Vec<T>::load_masked(p, Vec<T>::mask_between(0, lane<T>(left * n - k * lanes)));
+      v[k] = elements >= n * lanes ? Vec<T>::load(p)
+                                   : Vec<T>::load_masked(p, Vec<T>::mask_between(0, lane<T>(elements - k * lanes)));
     }
     deal<n>(v);
     TILECONV_UNROLL
-    for (int k = 0; k < n; ++k) store_upto(v[k], to + k * to_row + at, left);
+    for (int k = 0; k < rows; ++k) store_upto(v[k], to + k * to_row + at, left);
+  }
+}
+
+// Any other step: one by one, but for strides 2 and 4 along adjacent elements.
+template <class T>
+TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step,
+                                   std::ptrdiff_t ahead) {
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  stage_ends(to, piece);
+  to += piece.lead;
+  const T* const source = reinterpret_cast<const T*>(from);
+  if (step == 2 * element) {
+    deal_elements<2, 1>(to, 0, source, piece.count, ahead);
+  } else if (step == 4 * element) {
+    deal_elements<4, 1>(to, 0, source, piece.count, ahead);
+  } else {
+    for (std::int64_t i = 0; i < piece.count; ++i) to[i] = load_unaligned<T>(from + i * step);
   }
 }
 
@@ -211,9 +190,9 @@ TILECONV_INLINE void deal_rows(T* to, std::ptrdiff_t to_row, const char* from, s
                                std::int64_t count, std::ptrdiff_t ahead) {
   const T* const source = reinterpret_cast<const T*>(from);
   if (rows == 2 && step == 2)
-    deal_elements<2>(to, to_row, source, count, ahead);
+    deal_elements<2, 2>(to, to_row, source, count, ahead);
   else if (rows == 4 && step == 4)
-    deal_elements<4>(to, to_row, source, count, ahead);
+    deal_elements<4, 4>(to, to_row, source, count, ahead);
   else
     pack<T>({source, step, 1, count, count, rows, to, to_row});
 }
@@ -242,12 +221,13 @@ TILECONV_NOINLINE bool stage_turns_of_pieces(const StageArgs<T>& a) noexcept {
   const std::int64_t n = a.piece_count;
   if (n < 2 || a.source_element != element || !deals<T>(n, n)) return false;
   const auto begin = [](const StagePiece& piece) { return piece.position + piece.lead; };
-  const bool swapped = n == 2 && a.pieces[1].source < a.pieces[0].source;
-  const StagePiece &first = a.pieces[swapped ? 1 : 0], &second = a.pieces[swapped ? 0 : 1];
-  const std::int64_t distance = begin(second) - begin(first);
+  const bool backwards = a.pieces[n - 1].source < a.pieces[0].source;
+  const auto turn = [&](std::int64_t k) -> const StagePiece& { return a.pieces[backwards ? n - 1 - k : k]; };
+  const StagePiece& first = turn(0);
+  const std::int64_t distance = begin(turn(1)) - begin(first);
   std::int64_t common = first.count;
   for (std::int64_t k = 0; k < n; ++k) {
-    const StagePiece& piece = n == 2 ? (k == 0 ? first : second) : a.pieces[k];
+    const StagePiece& piece = turn(k);
     if (piece.step != n || piece.source != first.source + k || begin(piece) != begin(first) + k * distance)
       return false;
     common = piece.count < common ? piece.count : common;

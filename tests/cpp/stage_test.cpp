@@ -40,10 +40,8 @@ class Stager {
         any = true;
       }
     }
-    const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0, plane = distance
-                                                                                                           ? distance
-                                                                                                       : any ? span + 5
-                                                                                                             : 0;
+    const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0;
+    const std::ptrdiff_t behind = any ? span + 5 : 0, plane = distance ? distance : behind;
     const std::ptrdiff_t total = any ? (channels - 1) * plane + span : 0;
     const char* const first = edge == Edge::begin ? at_begin_.data() + shift : at_end_.end() - total - shift;
     run(pieces, first - low, element, plane, channels, length);
