@@ -137,20 +137,22 @@ double WinogradPlan<T>::weight_bytes() const {
 // cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
-  double tiles = 0, windows = 0;
+  double tiles = 0, windows = 0, tile_positions = 0;
   for (const Band& b : windows_.bands()) {
-    tiles += static_cast<double>(windows_.tiles_of(b));
+    windows_.for_each_tile_row(b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t kind) {
+      tiles += static_cast<double>(n);
+      tile_positions += static_cast<double>(n * windows_.kinds()[kind].position_count);
+    });
     windows_.for_each_window_row(
-        b, [&](std::int64_t, std::int64_t, std::int64_t n) { windows += static_cast<double>(n); });
+        b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { windows += static_cast<double>(n); });
   }
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
-  const double products =
-      residues() * product * groups * tiles *
-      static_cast<double>(positions() * pieces() * (map_.in_channels + 3 * chunks()) * out_vectors_);
+  const double products = residues() * product * groups * tile_positions *
+                          static_cast<double>(pieces() * (map_.in_channels + 3 * chunks()) * out_vectors_);
   const double transforms =
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
@@ -226,8 +228,8 @@ const char* unsupported(const PlanRequest& request) {
   return nullptr;
 }
 
-// Products at the FMA peak and transforms of estimate(), if every tile were full; of strided and weight gradients, a
-// quarter of all sums.
+// Products at the FMA peak and transforms of estimate(), if every column and row of tiles but the last were full; of
+// strided and weight gradients, an eighth of all sums.
 template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
@@ -245,12 +247,16 @@ double least_cycles(const PlanRequest& request) {
   const WinogradKernel<T>& kernel = *find_winograd_pieces(set, p.kernel_h, p.kernel_w);
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
   const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), set.lanes);
-  const std::int64_t tiles = ceil_div(forward ? p.out_h : p.in_h, kernel.outputs_h()) *
-                             ceil_div(forward ? p.out_w : p.in_w, kernel.outputs_w());
-  const std::int64_t positions = kernel.positions() * winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w);
-  return static_cast<double>(p.groups * tiles) * (0.5 * vector_passes(set) * static_cast<double>(positions * in * out) +
-                                                  static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
-                                                  static_cast<double>(out) * output_cycles(kernel));
+  const std::int64_t out_h = forward ? p.out_h : p.in_h, out_w = forward ? p.out_w : p.in_w;
+  const std::int64_t tiles_h = ceil_div(out_h, kernel.outputs_h()), tiles_w = ceil_div(out_w, kernel.outputs_w());
+  // A tile has a position for each of its outputs, and for each tap but one.
+  const double positions = static_cast<double>(out_h + tiles_h * (kernel.taps_h - 1)) *
+                           static_cast<double>(out_w + tiles_w * (kernel.taps_w - 1)) *
+                           static_cast<double>(winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w));
+  return static_cast<double>(p.groups) * (0.5 * vector_passes(set) * positions * static_cast<double>(in * out) +
+                                          static_cast<double>(tiles_h * tiles_w) *
+                                              (static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
+                                               static_cast<double>(out) * output_cycles(kernel)));
 }
 
 template <class T>

@@ -35,7 +35,7 @@ class WinogradPlan final : public Plan {
   std::int64_t workspace_bytes() const noexcept override {
     return (windows_size() + sums_size() + windows_.scratch_size() + outputs_size() + direct_size() + weights_size()) *
                element +
-           lines_bytes();
+           register_tiles_bytes();
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
   // that they never leave L2. Those of an input gradient, which are scattered, are brought into panels before: a chunk
@@ -55,21 +55,27 @@ class WinogradPlan final : public Plan {
   static constexpr std::int64_t transformed_together = 4;  // in channels whose weights are transformed at a time
 
   using Band = typename WinogradWindows<T>::Band;
+  using Order = typename WinogradWindows<T>::Order;
   struct Residue {
     MapAxis h, w;
     std::int64_t shift_h, shift_w;  // in the grid of the windows
     std::int64_t row, column;       // in the result, which takes turns among the residues
   };
-  // Adjacent tiles of a strip whose windows are adjacent too, for every piece of the kernel: that of piece (p, q) is
-  // the window p * below + q further on.
-  struct Line {
-    std::int64_t window, tile, tiles, below;
+  // Adjacent tiles of a strip that are the rows of a register tile. Their windows are adjacent too, for every piece of
+  // the kernel: that of piece (p, q) is the window p * below + q further on.
+  struct RegisterTile {
+    std::int64_t window, tile, rows, below;
+  };
+  // What a position multiplies in a strip, and how many elements of the weights that follow each step fetches.
+  struct PositionTiles {
+    const RegisterTile *begin, *end;
+    std::int64_t prefetch_step;
   };
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
-    Line* lines;
-    std::int64_t line_count;
     const T* panels;  // of the group; nullptr if weights are not in panels
+    Order order;      // of the strip
+    PositionTiles tiles[winograd_window_size * winograd_window_size];
   };
 
   std::int64_t positions() const { return kernel_.positions(); }
@@ -101,10 +107,12 @@ class WinogradPlan final : public Plan {
                                     : transformed_together * map_.kernel_elements * set_.lanes;
   }
   std::int64_t weights_size() const { return frozen_ ? 0 : positions() * chunk_position() + kernels_size(); }
-  // Each row of tiles, if none continues the one before.
-  std::int64_t lines_bytes() const {
-    const auto most = static_cast<std::size_t>(pieces() > 1 ? strip_tiles() : 1);
-    return static_cast<std::int64_t>(ceil_div(most * sizeof(Line), 64) * 64);
+  // Of each stretch of tiles the last register tile may be a small one. Kinds that no position tells apart share
+  // theirs.
+  std::int64_t register_tiles_bytes() const {
+    const auto kinds = static_cast<std::int64_t>(windows_.kinds().size());
+    const std::int64_t most = kinds * (strip_tiles() / product_.rows + (pieces() > 1 ? strip_tiles() : kinds));
+    return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTile)), 64) * 64;
   }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
@@ -138,7 +146,8 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
-  std::int64_t make_lines(std::int64_t begin, std::int64_t end, Line* lines) const;
+  void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, Workspace& w) const;
+  void clear_unneeded(const Workspace& w) const;
   std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
   std::int64_t chunk_begin(std::int64_t chunk) const { return split_at(map_.in_channels, chunks(), chunk); }
   template <class From>
@@ -151,8 +160,8 @@ class WinogradPlan final : public Plan {
                        std::int64_t channels) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
                 std::int64_t first_residue) const;
-  void finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums, std::int64_t group,
-              std::int64_t panel, std::int64_t b) const;
+  Order finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums, std::int64_t group,
+               std::int64_t panel, std::int64_t b, const Order& order) const;
   void sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group, std::int64_t b,
                     std::int64_t vector) const;
 

@@ -36,8 +36,7 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
                                 std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
   Workspace w{};
   char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  w.lines = reinterpret_cast<Line*>(memory);
-  w.windows = reinterpret_cast<T*>(memory + lines_bytes());
+  w.windows = reinterpret_cast<T*>(memory + register_tiles_bytes());
   w.sums = w.windows + windows_size();
   w.scratch = w.sums + sums_size();
   w.outputs = w.scratch + windows_.scratch_size();
@@ -47,45 +46,87 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
-  windows_.transform(v, begin, last, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
+  w.order = windows_.order(begin, end);
+  windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
                      window_position(), window_row());
-  w.line_count = make_lines(begin, end, w.lines);
+  cut_tiles(begin, end, reinterpret_cast<RegisterTile*>(memory), w);
+  clear_unneeded(w);
   const auto residues = static_cast<std::int64_t>(residues_.size());
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
     for (std::int64_t first = 0; first < residues; first += together_) {
       multiply(v, w, transformed, group, panel, first);
       for (std::int64_t r = first; r < first + together_; ++r) {
-        const T* sums = w.sums + (r - first) * residue_sums();
-        for (std::int64_t b = begin; b < end; ++b) {
-          finish(v, w, residues_[static_cast<std::size_t>(r)], sums, group, panel, b);
-          sums += windows_.tiles_of(windows_.band(b)) * panel_columns();
-        }
+        const T* const sums = w.sums + (r - first) * residue_sums();
+        Order order = w.order;
+        for (std::int64_t b = begin; b < end; ++b)
+          order = finish(v, w, residues_[static_cast<std::size_t>(r)], sums, group, panel, b, order);
       }
     }
 }
 
-// The lines of the bands [begin, end), and how many they are: a single one, if the kernel has one piece.
+// The register tiles of the bands [begin, end), for every position. Positions that the same kinds of tiles need have
+// the same ones.
 template <class T>
-std::int64_t WinogradPlan<T>::make_lines(std::int64_t begin, std::int64_t end, Line* lines) const {
-  std::int64_t count = 0, window = 0, tile = 0;
-  const std::int64_t more = windows_.w.pieces - 1;
-  for (std::int64_t b = begin; b < end; ++b) {
-    std::int64_t below = 0;
-    if (windows_.h.pieces > 1)
-      windows_.for_each_window_row(windows_.band(b), [&](std::int64_t, std::int64_t, std::int64_t n) { below += n; });
-    const std::int64_t first = window;
-    windows_.for_each_row(windows_.band(b), [&](std::int64_t, std::int64_t, std::int64_t tiles) {
-      Line* const last = count > 0 ? lines + count - 1 : nullptr;
-      if (last && last->window + last->tiles == window && last->below == below)
-        last->tiles += tiles;
-      else
-        lines[count++] = {window, tile, tiles, below};
-      window += tiles + more;
-      tile += tiles;
-    });
-    if (below > 0) window = first + below;
+void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, Workspace& w) const {
+  const auto cut = [&](std::int64_t window, std::int64_t tile, std::int64_t count, std::int64_t below) {
+    const std::int64_t parts = ceil_div(count, product_.rows);
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t first = split_at(count, parts, part);
+      *tiles++ = {window + first, tile + first, split_at(count, parts, part + 1) - first, below};
+    }
+  };
+  // Of a kernel in pieces: rows of tiles, as long as each continues the one before.
+  const auto cut_rows = [&] {
+    std::int64_t window = 0, tile = 0, last_window = 0, last_tile = 0, last_below = 0;
+    for (std::int64_t b = begin; b < end; ++b) {
+      std::int64_t below = 0;
+      if (windows_.h.pieces > 1)
+        windows_.for_each_window_row(windows_.band(b),
+                                     [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { below += n; });
+      const std::int64_t first = window;
+      windows_.for_each_tile_row(windows_.band(b), [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) {
+        if (window - last_window != tile - last_tile || below != last_below) {
+          cut(last_window, last_tile, tile - last_tile, last_below);
+          last_window = window, last_tile = tile, last_below = below;
+        }
+        window += n + windows_.w.pieces - 1;
+        tile += n;
+      });
+      if (below > 0) window = first + below;
+    }
+    cut(last_window, last_tile, tile - last_tile, last_below);
+  };
+  for (std::int64_t position = 0; position < positions(); ++position) {
+    const std::int64_t alike = windows_.first_alike(position);
+    if (alike < position) {
+      w.tiles[position] = w.tiles[alike];
+      continue;
+    }
+    const RegisterTile* const first = tiles;
+    if (pieces() > 1)
+      cut_rows();
+    else
+      windows_.for_each_stretch(w.order, position,
+                                [&](std::int64_t tile, std::int64_t count) { cut(tile, tile, count, 0); });
+    // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched into L2, an
+    // equal part for each register tile: at most two lines a step. Fewer register tiles ask for more than can be on its
+    // way at a time: they are left to the hardware's prefetcher, which fetches of a part of the lines make slower.
+    constexpr std::int64_t two_lines = 2 * 64 / element;
+    const std::int64_t step = tiles == first ? 0 : ceil_div(panel_columns(), tiles - first);
+    w.tiles[position] = {first, tiles, frozen_ && step <= two_lines ? step : 0};
   }
-  return count;
+}
+
+// The products that are left out, for all panels.
+template <class T>
+void WinogradPlan<T>::clear_unneeded(const Workspace& w) const {
+  for (std::size_t k = 0; k < windows_.kinds().size(); ++k) {
+    const std::int64_t first = w.order[k] * panel_columns(), size = w.order[k + 1] * panel_columns() - first;
+    for (std::int64_t r = 0; r < together_ && size > 0; ++r)
+      for (std::int64_t position = 0; position < positions(); ++position)
+        if (!windows_.kinds()[k].needs(position))
+          std::fill_n(w.sums + r * residue_sums() + position * sum_position() + first, size, T(0));
+  }
 }
 
 // Kernels of a residue, for a panel: from(first, count, vector) is where those of `count` in channels lie, the taps of
@@ -143,46 +184,31 @@ const T* WinogradPlan<T>::chunk_panel(const ConvViews& v, const Workspace& w, st
 }
 
 // The products of a panel. Tiles are the rows of the register tile and are broadcast; out channels are its vectors.
-// While a chunk of in channels serves all tiles of a position, the weights that follow are fetched into L2, an equal
-// part for each register tile: at most two lines a step. Fewer register tiles ask for more than can be on its way at a
-// time: they are left to the hardware's prefetcher, which fetches of a part of the lines make slower.
 template <class T>
 void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
                                std::int64_t panel, std::int64_t first_residue) const {
   const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
-  std::int64_t all_parts = 0;
-  for (std::int64_t i = 0; i < w.line_count; ++i) all_parts += ceil_div(w.lines[i].tiles, product_.rows);
   ProductArgs<T> a{};
   a.row = window_row();
   a.row_step = 1;
   a.column_step = a.out_row = panel_columns();
-  constexpr std::int64_t two_lines = 2 * 64 / element;
-  const std::int64_t step = all_parts > 0 ? ceil_div(panel_columns(), all_parts) : 0;
-  a.prefetch_step = packed && step <= two_lines ? step : 0;
-  const auto multiply_line = [&](const Line& line) {
-    const std::int64_t parts = ceil_div(line.tiles, product_.rows);
-    const std::int64_t least_rows = line.tiles / parts, larger = line.tiles % parts;  // of the parts, a row more
-    for (std::int64_t part = 0; part < parts; ++part) {
-      const std::int64_t rows = part < larger ? least_rows + 1 : least_rows;
-      kernels[rows - 1].run(a);
-      a.rows += rows * window_row();
-      a.out += rows * panel_columns();
-      a.prefetch += a.steps * a.prefetch_step;
-    }
-  };
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, std::int64_t piece, const T* weights,
                                   T* sums) {
+    const PositionTiles& tiles = w.tiles[position];
     a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
     a.columns = weights;
     a.accumulate = chunk > 0 || piece > 0;
+    a.prefetch_step = tiles.prefetch_step;
     a.prefetch = a.prefetch_step > 0 ? weights + a.steps * panel_columns() : weights;
     const std::int64_t below = piece / windows_.w.pieces, beside = piece % windows_.w.pieces;
-    for (const Line* line = w.lines; line != w.lines + w.line_count; ++line) {
-      a.rows = w.windows + position * window_position() + (line->window + below * line->below + beside) * window_row() +
-               chunk_begin(chunk);
-      a.out = sums + position * sum_position() + line->tile * panel_columns();
-      multiply_line(*line);
+    const T* const windows = w.windows + position * window_position() + beside * window_row() + chunk_begin(chunk);
+    T* const out = sums + position * sum_position();
+    for (const RegisterTile* tile = tiles.begin; tile != tiles.end; ++tile) {
+      a.rows = windows + (tile->window + below * tile->below) * window_row();
+      a.out = out + tile->tile * panel_columns();
+      kernels[tile->rows - 1].run(a);
+      a.prefetch += a.steps * a.prefetch_step;
     }
   };
   if (packed) {
@@ -215,24 +241,28 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
   }
 }
 
+// The outputs of a band, whose tiles are the next in order; returns what follows them.
 template <class T>
-void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums,
-                             std::int64_t group, std::int64_t panel, std::int64_t b) const {
+typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, const Residue& r,
+                                                        const T* sums, std::int64_t group, std::int64_t panel,
+                                                        std::int64_t b, const Order& order) const {
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes;
   const std::ptrdiff_t out_row = windows_.band_width() * lanes, step = columns_ * v.out_stride[3] / element;
   T bias[64 / sizeof(float)];
+  Order next = order;
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const std::int64_t channels = channels_of(vector, map_.out_channels);
     const std::int64_t channel = group * map_.out_channels + vector * lanes;
     for (std::int64_t k = 0; k < lanes; ++k)
       bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[channel + k] : T(0);
-    const T* from = sums + (vector - panel_begin(panel)) * lanes;
+    const T* const from = sums + (vector - panel_begin(panel)) * lanes;
+    next = order;
     bool finite = true;
-    windows_.for_each_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles) {
-      finite &= kernel_.output({from, sum_position(), panel_columns(), bias, w.outputs + y * out_row + x * lanes,
-                                out_row, column, kernel_.outputs_w() * column, tiles});
-      from += tiles * panel_columns();
+    windows_.for_each_tile_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles, std::size_t kind) {
+      finite &= kernel_.output({from + windows_.take(next, tiles, kind) * panel_columns(), sum_position(),
+                                panel_columns(), bias, w.outputs + y * out_row + x * lanes, out_row, column,
+                                kernel_.outputs_w() * column, tiles});
     });
     if (!finite) {
       sum_directly(v, w, r, group, b, vector);
@@ -245,6 +275,7 @@ void WinogradPlan<T>::finish(const ConvViews& v, const Workspace& w, const Resid
       if (!adjacent) set_.spread({w.direct, width, channels, width, out, v.out_stride[1] / element, step});
     });
   }
+  return next;
 }
 
 // The band's outputs of a vector of channels by the direct sum, one running sum over (channel, row, column) as

@@ -40,7 +40,7 @@ class WinogradWeightGradientPlan final : public Plan {
         windows_(map_, set_, widest_band),
         direct_(make_weight_gradient_plan<T>(request)) {
     for (const auto& band : windows_.bands())
-      if (band.columns == grad_pieces_.size())
+      if (band.part == grad_pieces_.size())
         grad_pieces_.push_back({{0, windows_.band_width(), 0, band.x1 - band.x0, 0, 1}});
     const Cut one = choose_cut(false), many = choose_cut(true);
     cut_ = map_.batch > 1 ? many : one;
@@ -78,6 +78,8 @@ class WinogradWeightGradientPlan final : public Plan {
   static constexpr std::int64_t element = sizeof(T);
   static constexpr std::int64_t widest_band = 16;        // tiles, of which strips are made
   static constexpr std::int64_t finished_together = 16;  // in channels whose kernels stay in L1 until they are written
+
+  using Order = typename WinogradWindows<T>::Order;
 
   // How the work is cut, and an estimate for one image. Vectors of in channels; panels of a part of the out channels;
   // bands of a strip.
@@ -123,8 +125,9 @@ class WinogradWeightGradientPlan final : public Plan {
   Cut choose_cut(bool many_images) const;
   bool run_task(const ConvViews& v, std::int64_t bands, std::int64_t group, std::int64_t block,
                 std::int64_t split) const;
-  void transform_grads(const ConvViews& v, const Task& t, std::int64_t panel, std::int64_t b, T* out) const;
-  void multiply(const Task& t, std::int64_t panel, std::int64_t tiles, bool accumulate, T* sums) const;
+  Order transform_grads(const ConvViews& v, const Task& t, std::int64_t panel, std::int64_t b,
+                        const Order& order) const;
+  void multiply(const Task& t, std::int64_t panel, const Order& tiles, bool accumulate, T* sums) const;
   bool finish(const ConvViews& v, const Task& t, std::int64_t panel, const T* sums) const;
 
   ShiftMap map_;
@@ -146,8 +149,12 @@ class WinogradWeightGradientPlan final : public Plan {
 // core with AVX-512: for one image, or for each of many.
 template <class T>
 typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choose_cut(bool many_images) const {
-  std::int64_t image_tiles = 0;
-  for (const auto& band : windows_.bands()) image_tiles += windows_.tiles_of(band);
+  std::int64_t image_tiles = 0, tile_positions = 0;
+  for (const auto& band : windows_.bands())
+    windows_.for_each_tile_row(band, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t kind) {
+      image_tiles += n;
+      tile_positions += n * windows_.kinds()[kind].position_count;
+    });
   const auto tiles = static_cast<double>(image_tiles);
   const double windows =
       tiles * static_cast<double>(in_vectors_) * window_cycles(*find_winograd(set_, map_.h.count, map_.w.count));
@@ -180,7 +187,8 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
         const double strips = tiles / static_cast<double>(cut.bands * windows_.band_tiles());
         const auto r = static_cast<double>(channels) / static_cast<double>(ceil_div(channels, rows)),
                    v = static_cast<double>(out_vectors_) / static_cast<double>(all_panels);
-        const double products = tiles * product_cycles(r, v, vector_passes(set_)) / (r * v);
+        const double products =
+            static_cast<double>(tile_positions) * product_cycles(r, v, vector_passes(set_)) / (r * v);
         double sums = (many_images ? strips : std::ceil(strips)) * (5 + 20 / (r * v));
         // When all tiles have passed, the first sums are to be found in L2 if that is not full.
         const std::int64_t used = strip * cut.bands * windows_.band_tiles() + channels * width * cut.panels;
@@ -188,7 +196,7 @@ typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choos
         cut.cycles = static_cast<double>(map_.groups) *
                      (windows * (many_images || strips > 1 ? static_cast<double>(parts) : 1) +
                       grads * static_cast<double>(blocks) +
-                      pairs * static_cast<double>(positions()) * (products + sums) + finished);
+                      pairs * (products + static_cast<double>(positions()) * sums) + finished);
         if (best.cycles == 0 || cut.cycles < best.cycles) best = cut;
       }
   }
@@ -213,18 +221,14 @@ bool WinogradWeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t ba
     const std::int64_t p0 = begin + split_at(count, parts, part), p1 = begin + split_at(count, parts, part + 1);
     for (std::int64_t strip = 0; strip < strips; ++strip) {
       const std::int64_t b0 = strip * cut_.bands, b1 = std::min(bands, b0 + cut_.bands);
-      const auto for_each_band = [&](auto&& f) {
-        std::int64_t tile = 0;
-        for (std::int64_t b = b0; b < b1; ++b) f(b, tile), tile += windows_.tiles_of(windows_.band(b));
-        return tile;
-      };
+      const Order tiles = windows_.order(b0, b1);
       if (strip != transformed)
-        windows_.transform(v, b0, b1, group * map_.in_channels + t.channel, t.channels, t.scratch, t.windows,
+        windows_.transform(v, b0, b1, tiles, group * map_.in_channels + t.channel, t.channels, t.scratch, t.windows,
                            size_.window_position, size_.window_tile);
       transformed = strip;
       for (std::int64_t panel = p0; panel < p1; ++panel) {
-        const std::int64_t tiles = for_each_band(
-            [&](std::int64_t b, std::int64_t tile) { transform_grads(v, t, panel, b, t.grads + tile * columns()); });
+        Order order = tiles;
+        for (std::int64_t b = b0; b < b1; ++b) order = transform_grads(v, t, panel, b, order);
         multiply(t, panel, tiles, strip > 0, t.sums + (panel - p0) * positions() * size_.sum_position);
       }
     }
@@ -234,10 +238,11 @@ bool WinogradWeightGradientPlan<T>::run_task(const ConvViews& v, std::int64_t ba
   return finite;
 }
 
-// Gradients beyond the last row and column are zeros.
+// Of a band, whose tiles are the next in order; returns what follows them. Gradients beyond the last row and column are
+// zeros.
 template <class T>
-void WinogradWeightGradientPlan<T>::transform_grads(const ConvViews& v, const Task& t, std::int64_t panel,
-                                                    std::int64_t b, T* out) const {
+typename WinogradWeightGradientPlan<T>::Order WinogradWeightGradientPlan<T>::transform_grads(
+    const ConvViews& v, const Task& t, std::int64_t panel, std::int64_t b, const Order& order) const {
   const auto& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, rows = windows_.band_rows(), pitch = windows_.band_width();
   const std::int64_t d = windows_.w.dilation;
@@ -245,27 +250,29 @@ void WinogradWeightGradientPlan<T>::transform_grads(const ConvViews& v, const Ta
   for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
     for (std::int64_t j = 0; j < kernel_.taps_w; ++j) tap_at[i * kernel_.taps_w + j] = (i * pitch + j * d) * lanes;
   T* const transposed = t.scratch + staged_size();
+  Order next = order;
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const std::int64_t k = vector * lanes, channels = std::min(lanes, map_.out_channels - k);
     const char* const source = v.grad_output + windows_.image(b) * v.grad_output_stride[0] +
                                (t.group * map_.out_channels + k) * v.grad_output_stride[1] +
                                band.x0 * v.grad_output_stride[3];
     for (std::int64_t i = 0; i < rows; ++i)
-      transpose_row(set_, grad_pieces_[band.columns], pitch,
+      transpose_row(set_, grad_pieces_[band.part], pitch,
                     {i < band.rows ? source + windows_.row(band, i) * v.grad_output_stride[2] : nullptr,
                      v.grad_output_stride[1], v.grad_output_stride[3], channels},
                     t.scratch, transposed + i * pitch * lanes);
-    T* to = out + (vector - panel_begin(panel)) * lanes;
-    windows_.for_each_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles) {
-      kernel_.weights({transposed + (y * pitch + x) * lanes, tap_at, kernel_.taps_w * d * lanes, to,
-                       size_.grad_position, columns(), tiles});
-      to += tiles * columns();
+    T* const to = t.grads + (vector - panel_begin(panel)) * lanes;
+    next = order;
+    windows_.for_each_tile_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles, std::size_t kind) {
+      kernel_.weights({transposed + (y * pitch + x) * lanes, tap_at, kernel_.taps_w * d * lanes,
+                       to + windows_.take(next, tiles, kind) * columns(), size_.grad_position, columns(), tiles});
     });
   }
+  return next;
 }
 
 template <class T>
-void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, std::int64_t tiles, bool accumulate,
+void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, const Order& tiles, bool accumulate,
                                              T* sums) const {
   const ProductKernel<T>* const kernels =
       find_products(set_, static_cast<int>(panel_begin(panel + 1) - panel_begin(panel)));
@@ -274,16 +281,20 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
   a.row = 1;
   a.row_step = size_.window_tile;
   a.column_step = a.out_row = columns();
-  a.steps = tiles;
-  a.accumulate = accumulate;
-  for (std::int64_t position = 0; position < positions(); ++position) {
-    a.columns = a.prefetch = t.grads + position * size_.grad_position;
-    for (std::int64_t part = 0; part < parts; ++part) {
-      const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
-      a.rows = t.windows + position * size_.window_position + c;
-      a.out = sums + position * size_.sum_position + c * columns();
-      kernels[rows - 1].run(a);
-    }
+  for (std::int64_t position = 0; position < positions(); ++position, sums += size_.sum_position) {
+    a.accumulate = accumulate;
+    windows_.for_each_stretch(tiles, position, [&](std::int64_t first, std::int64_t count) {
+      a.steps = count;
+      a.columns = a.prefetch = t.grads + position * size_.grad_position + first * columns();
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
+        a.rows = t.windows + position * size_.window_position + first * size_.window_tile + c;
+        a.out = sums + c * columns();
+        kernels[rows - 1].run(a);
+      }
+      a.accumulate = true;
+    });
+    if (!a.accumulate) std::fill_n(sums, t.channels * columns(), T(0));
   }
 }
 

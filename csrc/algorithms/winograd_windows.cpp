@@ -1,10 +1,32 @@
 // The bands of a map and their windows.
 #include "winograd_windows.h"
 
+#include <numeric>
+#include <set>
+
 #include "../channel_rows.h"
 #include "../stage_tile.h"
 
 namespace tileconv {
+namespace {
+
+// Chooses the free elements of a window that lacks outputs, `count` windows at a time: element j is at
+// window + j * apart. What stays are the first positions, of points 0, 1, -1, 1/2 in this order: the elements follow
+// d[j] = d[j - 1], whose root is 1; d[j - 2]; or d[j - 2] + (d[j - 1] - d[j - 3]) / 2.
+template <class T>
+void complete_window(T* window, std::int64_t apart, std::int64_t count, std::int64_t missing) {
+  const std::int64_t stay = winograd_window_size - missing;
+  for (std::int64_t j = stay; j < winograd_window_size - 1; ++j) {
+    T* const to = window + j * apart;
+    const T *const one = to - apart, *const two = one - apart, *const three = two - apart;
+    if (stay == 4)
+      for (std::int64_t i = 0; i < count; ++i) to[i] = two[i] + (one[i] - three[i]) / 2;
+    else
+      std::copy_n(stay == 3 ? two : one, count, to);
+  }
+}
+
+}  // namespace
 
 template <class T>
 WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles)
@@ -18,24 +40,75 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
   row_tiles_ = w.dilation * ceil_div(blocks, ceil_div(blocks, most));
   for (std::int64_t x0 = 0; x0 < w.out_size; x0 += band_width()) {
     const std::int64_t x1 = std::min(w.out_size, x0 + band_width());
-    // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
-    const std::int64_t reach = x1 - x0 + (w.taps - 1) * w.dilation;
-    std::vector<StagePiece> pieces = make_pieces(w.map, x0 + w.first, reach);
-    pieces.back().length += pitch() - reach;
-    pieces_.push_back(std::move(pieces));
     for (std::int64_t phase = 0; phase < h.phases(); ++phase) {
       const std::int64_t rows = ceil_div(h.out_size - phase, h.dilation);
       for (std::int64_t row = 0; row < rows + (h.pieces - 1) * band_rows(); row += band_rows())
         bands_.push_back({phase + h.dilation * row, std::clamp<std::int64_t>(rows - row, 0, band_rows()), x0, x1,
-                          rows - row, pieces_.size() - 1});
+                          rows - row, parts_.size()});
+    }
+    // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
+    const std::int64_t reach = x1 - x0 + (w.taps - 1) * w.dilation;
+    parts_.push_back({make_pieces(w.map, x0 + w.first, reach), {}});
+    parts_.back().pieces.back().length += pitch() - reach;
+  }
+  // To tell tiles apart pays where products outweigh it, and are not held up by the weights, which all tiles share.
+  constexpr std::int64_t least_products = 1024, few_tiles = 4;
+  leaves_out_ = h.pieces == 1 && w.pieces == 1 && map.in_channels * map.out_channels >= least_products &&
+                bands_per_image() * band_tiles() > few_tiles;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const std::int64_t width = std::min(w.out_size - static_cast<std::int64_t>(i) * band_width(), band_width());
+    for (std::int64_t phase = 0; phase < std::min(w.dilation, width); ++phase) {
+      const std::int64_t outputs = ceil_div(width - phase, w.dilation), tiles = ceil_div(outputs, kernel_.outputs_w());
+      parts_[i].phases.push_back({tiles, (tiles - 1) * block, leaves_out_ ? tiles * kernel_.outputs_w() - outputs : 0});
     }
   }
+  find_kinds();
+}
+
+// Kinds that lack nothing in their columns begin, those that lack nothing in their rows lie in the middle: so the tiles
+// that need a position are a single stretch, as long as what is missing takes no more than two values along an axis.
+template <class T>
+void WinogradWindows<T>::find_kinds() {
+  std::set<std::int64_t> all_below, all_beside{0};
+  for (const Band& b : bands_)
+    for (std::int64_t row = 0; row < b.rows; row += kernel_.outputs_h()) all_below.insert(missing_h(b, row));
+  for (const Part& part : parts_)
+    for (const Phase& phase : part.phases) all_beside.insert(phase.missing);
+  std::vector<std::int64_t> rows(all_below.rbegin(), all_below.rend());
+  for (const std::int64_t beside : all_beside) {
+    for (const std::int64_t below : rows) {
+      Kind kind{0, 0};
+      for (std::int64_t i = 0; i < kernel_.window_h() - below; ++i)
+        for (std::int64_t j = 0; j < kernel_.window_w() - beside; ++j)
+          kind.positions |= std::uint64_t{1} << (i * kernel_.window_w() + j), ++kind.position_count;
+      kind_of_[below][beside] = kinds_.size();
+      kinds_.push_back(kind);
+    }
+    std::reverse(rows.begin(), rows.end());
+  }
+  for (std::int64_t position = 0; position < kernel_.positions(); ++position) {
+    std::int64_t other = 0;
+    while (!std::all_of(kinds_.begin(), kinds_.end(),
+                        [&](const Kind& kind) { return kind.needs(position) == kind.needs(other); }))
+      ++other;
+    first_alike_.push_back(other);
+  }
+}
+
+template <class T>
+typename WinogradWindows<T>::Order WinogradWindows<T>::order(std::int64_t begin, std::int64_t end) const {
+  Order order{};
+  for (std::int64_t b = begin; b < end; ++b)
+    for_each_tile_row(
+        band(b), [&](std::int64_t, std::int64_t, std::int64_t tiles, std::size_t kind) { order[kind + 1] += tiles; });
+  std::partial_sum(order.begin(), order.end(), order.begin());
+  return order;
 }
 
 template <class T>
 void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
                                std::int64_t channels, T* staged) const {
-  const auto& pieces = pieces_[b.columns];
+  const auto& pieces = parts_[b.part].pieces;
   stage_rows<T>(
       set_,
       {staged, channel_pitch(), v.input + image * v.input_stride[0] + channel * v.input_stride[1], v.input_stride[1],
@@ -43,32 +116,42 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
       pitch(), v.input_stride[2], staged_rows(), true, [&](std::int64_t i) { return source_row(b, i); });
 }
 
+// Of a transposed row of the band.
 template <class T>
-void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel,
-                                   std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position,
-                                   std::ptrdiff_t out_tile) const {
+void WinogradWindows<T>::complete_columns(const Band& b, T* row) const {
+  for (const Phase& phase : parts_[b.part].phases) {
+    complete_window(row + phase.last * set_.lanes, w.dilation * set_.lanes, set_.lanes, phase.missing);
+    row += set_.lanes;
+  }
+}
+
+template <class T>
+void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end, const Order& strip,
+                                   std::int64_t channel, std::int64_t channels, T* scratch, T* out,
+                                   std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
   const std::int64_t lanes = set_.lanes, row_size = pitch() * lanes, shared = h.piece_taps - 1;
   T* const rows = scratch + staged_size();
   const auto follows = [&](std::int64_t b) {
-    return b > begin && image(b) == image(b - 1) && band(b).columns == band(b - 1).columns &&
+    return b > begin && image(b) == image(b - 1) && band(b).part == band(b - 1).part &&
            band(b).left + band_rows() == band(b - 1).left;
   };
   for (std::int64_t c = 0; c < channels; c += lanes) {
-    T* to = out + c;
+    Order order = strip;
     for (std::int64_t b = begin; b < end; ++b) {
       if (follows(b)) std::copy_n(rows + band_rows() * row_size, shared * row_size, rows);
       const char* const source = v.input + image(b) * v.input_stride[0] + (channel + c) * v.input_stride[1];
       for (std::int64_t i = follows(b) ? shared : 0; i < window_rows(); ++i) {
         const std::int64_t from = source_row(band(b), i);
-        transpose_row(set_, pieces_[band(b).columns], pitch(),
+        transpose_row(set_, parts_[band(b).part].pieces, pitch(),
                       {from < 0 ? nullptr : source + from * v.input_stride[2], v.input_stride[1], v.input_stride[3],
                        std::min(lanes, channels - c)},
                       scratch, rows + i * row_size);
+        complete_columns(band(b), rows + i * row_size);
       }
-      for_each_window_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t windows) {
-        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes, to, out_position, out_tile,
-                       windows});
-        to += windows * out_tile;
+      if (h.taps > 1) complete_window(rows, row_size, row_size, missing_h(band(b), 0));
+      for_each_window_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t windows, std::size_t kind) {
+        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes,
+                       out + c + take(order, windows, kind) * out_tile, out_position, out_tile, windows});
       });
     }
   }

@@ -5,11 +5,19 @@
 // that threads can share the bands of a small image. Outputs `dilation` columns apart make tiles of their own,
 // interleaved with the others. Bands are fixed by the problem alone.
 //
+// The last tile of a row or column may lack outputs. With k of them missing along an axis, 6 - k elements of its window
+// are read and as many positions will do. The elements beyond are free: they are chosen such that the last k positions
+// vanish, and their products are left out. The last element is read by the last position only, which serves the last
+// output only. The others continue the window as the recurrence whose characteristic roots are the points, other than
+// 0, of the positions that stay: so the polynomials of the points left out vanish on it.
+//
 // A long kernel is cut in pieces (winograd_common.h), which read the windows of the tiles that follow: a row of tiles
-// then has more windows than tiles, and below the last band of a column there are some of windows alone.
+// then has more windows than tiles, and below the last band of a column there are some of windows alone. Such windows
+// serve several tiles: none of their elements is free.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "../plan.h"
@@ -24,8 +32,8 @@ class WinogradWindows {
   // Rows first, first + dilation, .. of the output; columns [x0, x1).
   struct Band {
     std::int64_t first, rows, x0, x1;
-    std::int64_t left;    // rows from the first on, in this and the bands below it; less than 1: windows alone
-    std::size_t columns;  // of the image's parts
+    std::int64_t left;  // rows from the first on, in this and the bands below it; less than 1: windows alone
+    std::size_t part;   // of the image's columns
   };
 
   // One axis: coordinates in ascending order, whatever the order of the map's taps is.
@@ -71,21 +79,50 @@ class WinogradWindows {
   std::int64_t image(std::int64_t b) const { return b / bands_per_image(); }
   // The band's row i in terms of the output.
   std::int64_t row(const Band& b, std::int64_t i) const { return b.first + h.dilation * i; }
-  // f(row, column, tiles) for the rows of adjacent tiles of a band, in their order: where the first output of the first
-  // tile lies in the band, and how many they are. Their outputs lie w.dilation columns apart.
+  // Tiles that lack as many outputs: those of the last rows and columns.
+  struct Kind {
+    std::uint64_t positions;  // that are left: bit p stands for position p
+    std::int64_t position_count;
+    bool needs(std::int64_t position) const { return (positions >> position & 1) != 0; }
+  };
+  const std::vector<Kind>& kinds() const { return kinds_; }
+  // The first position that the same kinds need.
+  std::int64_t first_alike(std::int64_t position) const { return first_alike_[static_cast<std::size_t>(position)]; }
+  // f(row, column, tiles, kind) for adjacent tiles of a band, in the order of its rows: where the first output of the
+  // first one lies in the band, how many they are, and of which kind. Their outputs lie w.dilation columns apart.
   template <class F>
-  void for_each_row(const Band& b, F f) const {
+  void for_each_tile_row(const Band& b, F f) const {
     for_each_row_of(b, b.rows, 0, f);
   }
-  // The same of its windows.
+  // The same of the windows.
   template <class F>
   void for_each_window_row(const Band& b, F f) const {
     for_each_row_of(b, h.pieces > 1 ? 1 : b.rows, w.pieces - 1, f);
   }
-  std::int64_t tiles_of(const Band& b) const {
-    std::int64_t all = 0;
-    for_each_row(b, [&](std::int64_t, std::int64_t, std::int64_t tiles) { all += tiles; });
-    return all;
+
+  // The order of a strip's tiles in memory, and of their windows: kind by kind, so that the products of a position are
+  // a few of the stretches. Number k of the array is the next tile of that kind.
+  static constexpr std::size_t most_kinds = 9;  // along an axis: nothing is missing, or one of two counts
+  using Order = std::array<std::int64_t, most_kinds + 1>;
+  Order order(std::int64_t begin, std::int64_t end) const;  // of the bands [begin, end)
+  // The next `tiles` of a kind: the number of the first one.
+  static std::int64_t take(Order& order, std::int64_t tiles, std::size_t kind) {
+    order[kind] += tiles;
+    return order[kind] - tiles;
+  }
+  // f(first, tiles) for those of a strip that need a position's products, in as few stretches as they lie in.
+  template <class F>
+  void for_each_stretch(const Order& strip, std::int64_t position, F f) const {
+    std::int64_t begin = 0, end = 0;
+    for (std::size_t k = 0; k < kinds_.size(); ++k) {
+      if (!kinds_[k].needs(position)) continue;
+      if (strip[k] != end) {
+        if (begin != end) f(begin, end - begin);
+        begin = strip[k];
+      }
+      end = strip[k + 1];
+    }
+    if (begin != end) f(begin, end - begin);
   }
 
   // The rows of input that the direct sums of a band read, `pitch` elements apart, for up to a vector of channels,
@@ -97,31 +134,61 @@ class WinogradWindows {
   void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
              T* staged) const;
 
-  // The transformed windows of `channels` channels of the bands [begin, end), in their order: position p of window t
-  // and channel c is out[p * out_position + t * out_tile + c], in whole vectors of channels. A band keeps the rows that
-  // the one above it has brought.
+  // The transformed windows of `channels` channels of the bands [begin, end), in the order of their tiles or, of a
+  // kernel in pieces, as they come: position p of window t and channel c is out[p * out_position + t * out_tile + c],
+  // in whole vectors of channels. A band keeps the rows that the one above it has brought.
   std::int64_t scratch_size() const { return staged_size() + window_rows() * pitch() * set_.lanes; }
-  void transform(const ConvViews& v, std::int64_t begin, std::int64_t end, std::int64_t channel, std::int64_t channels,
-                 T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
+  void transform(const ConvViews& v, std::int64_t begin, std::int64_t end, const Order& strip, std::int64_t channel,
+                 std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
 
  private:
+  // Columns of the image, `dilation` apart: how many tiles, where the last one begins, and what it lacks.
+  struct Phase {
+    std::int64_t tiles, last, missing;
+  };
+  // Adjacent columns, those of a band.
+  struct Part {
+    std::vector<StagePiece> pieces;
+    std::vector<Phase> phases;
+  };
+
   // The input's row that is row i of the band's; -1: one of zeros, or that no output has a use for.
   std::int64_t source_row(const Band& b, std::int64_t i) const {
     return i < b.left + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
   }
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
+  // The last tile of a row, or of a phase, may be of another kind than the others.
+  std::int64_t missing_h(const Band& b, std::int64_t row) const {
+    return leaves_out_ ? std::max<std::int64_t>(0, row + kernel_.outputs_h() - b.rows) : 0;
+  }
+  std::size_t kind_of(std::int64_t below, std::int64_t beside) const {
+    return kind_of_[static_cast<std::size_t>(below)][static_cast<std::size_t>(beside)];
+  }
   template <class F>
   void for_each_row_of(const Band& b, std::int64_t rows, std::int64_t more, F f) const {
-    for (std::int64_t row = 0; row < rows; row += kernel_.outputs_h())
-      for (std::int64_t phase = 0; phase < std::min(w.dilation, b.x1 - b.x0); ++phase)
-        f(row, phase, ceil_div(b.x1 - b.x0 - phase, kernel_.outputs_w() * w.dilation) + more);
+    const std::vector<Phase>& phases = parts_[b.part].phases;
+    for (std::int64_t row = 0; row < rows; row += kernel_.outputs_h()) {
+      const std::int64_t below = missing_h(b, row);
+      for (std::size_t i = 0; i < phases.size(); ++i) {
+        const auto phase = static_cast<std::int64_t>(i);
+        const std::int64_t beside = phases[i].missing, whole = phases[i].tiles + more - (beside > 0 ? 1 : 0);
+        if (whole > 0) f(row, phase, whole, kind_of(below, 0));
+        if (beside > 0) f(row, phase + phases[i].last, 1, kind_of(below, beside));
+      }
+    }
   }
+  void find_kinds();
+  void complete_columns(const Band& b, T* row) const;
 
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
   std::int64_t tile_rows_, row_tiles_;
+  bool leaves_out_;
   std::vector<Band> bands_;
-  std::vector<std::vector<StagePiece>> pieces_;
+  std::vector<Part> parts_;
+  std::vector<Kind> kinds_;
+  std::size_t kind_of_[winograd_window_size][winograd_window_size] = {};
+  std::vector<std::int64_t> first_alike_;
 };
 
 }  // namespace tileconv
