@@ -25,10 +25,15 @@ LONG_KERNELS = [(1, 6), (7, 1), (7, 7), (10, 4)]
 DILATIONS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
 
+FEW_CHANNELS, MANY_CHANNELS = (3, 5), (33, 35)
+"""With many, tiles that lack outputs leave positions out."""
+
+
 def unfinished_tiles(
-    kernels: list[tuple[int, int]], mode: str, dilation: tuple[int, int]
+    kernels: list[tuple[int, int]], channels: tuple[int, int], mode: str, dilation: tuple[int, int]
 ) -> Iterator[tuple[Case, tuple[int, int]]]:
     """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
+    in_channels, out_channels = channels
     for kernel in kernels:
         sizes = []
         for taps, d in zip(kernel, dilation):
@@ -37,21 +42,37 @@ def unfinished_tiles(
             sizes.append(range(lowest, lowest + outputs * d + 1))
         for height, width in product(*sizes):
             size = height + (kernel[0] - 1) * dilation[0] - 3, width + (kernel[1] - 1) * dilation[1] - 3
-            case = Case("tile", 3, *size, 5, kernel, (1, 1), (1, 2, 1, 2), dilation, padding_mode=mode, bias=True)
+            padding = (1, 2, 1, 2)
+            case = Case(
+                "tile",
+                in_channels,
+                *size,
+                out_channels,
+                kernel,
+                (1, 1),
+                padding,
+                dilation,
+                padding_mode=mode,
+                bias=True,
+            )
             yield case, (height, width)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
-def test_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
-    for case, (height, width) in unfinished_tiles(KERNELS + LONG_KERNELS, mode, dilation):
+@pytest.mark.parametrize("channels", [FEW_CHANNELS, MANY_CHANNELS], ids=str)
+def test_every_unfinished_tile(channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str) -> None:
+    for case, (height, width) in unfinished_tiles(KERNELS + LONG_KERNELS, channels, mode, dilation):
         assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
-def test_weight_gradients_of_every_unfinished_tile(mode: str, dilation: tuple[int, int], isa: str) -> None:
-    for case, (height, width) in unfinished_tiles(KERNELS, mode, dilation):
+@pytest.mark.parametrize("channels", [FEW_CHANNELS, MANY_CHANNELS], ids=str)
+def test_weight_gradients_of_every_unfinished_tile(
+    channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str
+) -> None:
+    for case, (height, width) in unfinished_tiles(KERNELS, channels, mode, dilation):
         case = replace(case, batch=2, bias=False)
         assert_weight_gradient(case, gradients.normals(case, height + 31 * width))
 

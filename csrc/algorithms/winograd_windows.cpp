@@ -51,10 +51,9 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
     parts_.push_back({make_pieces(w.map, x0 + w.first, reach), {}});
     parts_.back().pieces.back().length += pitch() - reach;
   }
-  // To tell tiles apart pays where products outweigh it, and are not held up by the weights, which all tiles share.
-  constexpr std::int64_t least_products = 1024, few_tiles = 4;
-  leaves_out_ = h.pieces == 1 && w.pieces == 1 && map.in_channels * map.out_channels >= least_products &&
-                bands_per_image() * band_tiles() > few_tiles;
+  // With fewer products it takes longer to tell tiles apart.
+  constexpr std::int64_t least_products = 1024;
+  leaves_out_ = h.pieces == 1 && w.pieces == 1 && map.in_channels * map.out_channels >= least_products;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const std::int64_t width = std::min(w.out_size - static_cast<std::int64_t>(i) * band_width(), band_width());
     for (std::int64_t phase = 0; phase < std::min(w.dilation, width); ++phase) {
