@@ -58,7 +58,7 @@ class DepthwisePlan final : public Plan {
     threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
     // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads.
     if (in_place_ && out_rows_ && map_.out_channels == 1)
-      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, 16);
+      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, 64);
     plane_blocks_ = ceil_div(map_.groups, planes_);
   }
 

@@ -183,15 +183,22 @@ void planes(const PlaneArgs<T>& a) noexcept {
   const std::int64_t row_count = a.row_count;
   // The last pass may overlap the one before it: the same sums twice.
   const std::int64_t last = a.height > plane_rows ? a.height - plane_rows : 0;
-  for (std::int64_t p = 0; p < a.planes; ++p) {
+  const auto set_pointers = [&](std::int64_t p) {
     const T* const input = a.input + p * a.input_plane;
+    const T** const to = pointers + p % 2 * row_count;
+    for (std::int64_t q = 0; q < row_count; ++q) to[q] = offsets[q] == no_row ? zeros : input + offsets[q];
+  };
+  set_pointers(0);
+  for (std::int64_t p = 0; p < a.planes; ++p) {
+    // The pointers of the next plane are stored while this one is computed: read at once they would be waited for.
+    const T** const own = pointers + p % 2 * row_count;
+    if (p + 1 < a.planes) set_pointers(p + 1);
     const T* const weights = a.weights + p * a.kernel_h * a.kernel_w;
     T* const out = a.out + p * a.out_plane;
     const Vec<T> bias = Vec<T>::broadcast(a.bias ? a.bias[p] : T(0));
-    for (std::int64_t q = 0; q < row_count; ++q) pointers[q] = offsets[q] == no_row ? zeros : input + offsets[q];
     for (std::int64_t y = 0; y < a.height; y += plane_rows) {
       const std::int64_t from = y < last ? y : last, height = a.height - from;
-      const T* const* const rows = pointers + from * (stride_h > 0 ? stride_h : a.stride_h);
+      const T* const* const rows = own + from * (stride_h > 0 ? stride_h : a.stride_h);
       const std::ptrdiff_t* const out_rows = a.out_rows + from;
       const LaneBits* ranges = a.lanes;
       for (std::int64_t x = 0; x < a.width; x += lanes, ranges += a.loads) {
