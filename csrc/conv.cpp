@@ -14,9 +14,7 @@ constexpr std::align_val_t alignment{64};
 bool same(const PlanRequest& a, const PlanRequest& b) noexcept {
   const ConvProblem &p = a.problem, &q = b.problem;
   return p.batch == q.batch && p.in_h == q.in_h && p.in_w == q.in_w && a.kernels == b.kernels &&
-         a.threads == b.threads && a.layout.input_rows == b.layout.input_rows &&
-         a.layout.input_planes == b.layout.input_planes && a.layout.out_rows == b.layout.out_rows &&
-         a.layout.out_planes == b.layout.out_planes;
+         a.threads == b.threads && a.layout == b.layout;
 }
 
 }  // namespace

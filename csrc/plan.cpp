@@ -48,6 +48,10 @@ std::int64_t splits_for(std::int64_t tasks, std::int64_t most, int threads) noex
 }
 
 Choice choose(const PlanRequest& request, const std::string& name, bool reasons) {
+  // Algorithms may round differently, so the choice must not depend on the layout. Estimates of a 1x1 layer do, where
+  // rows that are adjacent in memory are as one: they are compared for one layout.
+  PlanRequest compared = request;
+  if (name == "auto" && request.problem.taps() == 1) compared.layout = {};
   Choice choice;
   std::string names;
   for (const Algorithm* algorithm : algorithms) {
@@ -60,8 +64,8 @@ Choice choose(const PlanRequest& request, const std::string& name, bool reasons)
       if (reasons) choice.rejected.emplace_back(algorithm->name, reason);
       continue;
     }
-    if (choice.plan && !reasons && algorithm->least_cycles(request) > choice.plan->cycles()) continue;
-    std::unique_ptr<Plan> plan = algorithm->prepare(request);
+    if (choice.plan && !reasons && algorithm->least_cycles(compared) > choice.plan->cycles()) continue;
+    std::unique_ptr<Plan> plan = algorithm->prepare(compared);
     const bool better = !choice.plan || plan->cycles() < choice.plan->cycles();
     if (reasons && choice.plan)
       choice.rejected.emplace_back(
@@ -70,6 +74,7 @@ Choice choose(const PlanRequest& request, const std::string& name, bool reasons)
     if (better) choice.algorithm = algorithm, choice.plan = std::move(plan);
   }
   if (!choice.plan) throw ValueError("algorithm must be 'auto'" + names + ", got '" + name + "'");
+  if (!(request.layout == compared.layout)) choice.plan = choice.algorithm->prepare(request);
   return choice;
 }
 

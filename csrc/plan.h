@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,12 @@ struct Layout {
   bool grad_output_rows = true;    // weight gradient: as input_rows
   bool grad_output_planes = true;  // its rows follow one another in the steps of its columns: a plane is one long row
   static Layout of(const ConvProblem& problem, const ConvViews& views) noexcept;
+  bool operator==(const Layout& other) const noexcept {
+    const auto tie = [](const Layout& l) {
+      return std::tie(l.input_rows, l.input_planes, l.out_rows, l.out_planes, l.grad_output_rows, l.grad_output_planes);
+    };
+    return tie(*this) == tie(other);
+  }
 };
 
 struct PlanRequest {
@@ -58,9 +65,9 @@ struct PlanReport {
 class Plan {
  public:
   virtual ~Plan() = default;
-  // Estimated cycles of one image on one core: what the choice goes by. They depend on the problem, the kernels and
-  // the core alone, not on layout, threads or frozen weights: algorithms may round differently, and these must not show
-  // in the bits.
+  // Estimated cycles of one image on one core: what the choice goes by. They depend on the problem, the kernels and the
+  // core alone (of a 1x1 layer, which is compared for one layout, on the layout too), not on layout, threads or frozen
+  // weights: algorithms may round differently, and these must not show in the bits.
   virtual double cycles() const noexcept = 0;
   // Scratch of one thread, independent of the batch size.
   virtual std::int64_t workspace_bytes() const noexcept = 0;

@@ -114,18 +114,26 @@ TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
 }
 
 TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {
-  for_each_request([](const PlanRequest& request) {
-    const Algorithm* const usual = choose(request, "auto").algorithm;
-    for (const std::int64_t batch : {0, 1, 17})
-      for (const int threads : {1, 8})
-        for (const bool frozen : {false, true})
-          for (const bool adjacent : {false, true}) {
-            PlanRequest other{request.problem, request.kernels, threads, frozen, {}};
-            other.layout.input_rows = other.layout.input_planes = adjacent;
-            other.layout.out_rows = other.layout.out_planes = adjacent;
-            other.problem.batch = batch;
-            EXPECT_EQ(choose(other, "auto").algorithm, usual) << "batch " << batch << ", " << threads << " threads";
-          }
+  for_each_request([](PlanRequest request) {
+    for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient}) {
+      constexpr std::int64_t far = 1000000;  // padding that a gradient would be unfolded over
+      if (pass != Pass::forward && request.problem.pad_top > far) continue;
+      request.problem.pass = pass;
+      const Algorithm* const usual = choose(request, "auto").algorithm;
+      for (const std::int64_t batch : {0, 1, 17})
+        for (const int threads : {1, 8})
+          for (const bool frozen : {false, true})
+            for (const bool adjacent : {false, true}) {
+              PlanRequest other{request.problem, request.kernels, threads, frozen, {}};
+              other.layout.input_rows = other.layout.input_planes = adjacent;
+              other.layout.grad_output_rows = other.layout.grad_output_planes = adjacent;
+              other.layout.out_rows = other.layout.out_planes = adjacent;
+              other.problem.batch = batch;
+              SCOPED_TRACE(testing::Message() << pass_name(pass) << ", batch " << batch << ", " << threads << " threads"
+                                              << (frozen ? ", frozen" : "") << (adjacent ? "" : ", scattered"));
+              EXPECT_EQ(choose(other, "auto").algorithm, usual);
+            }
+    }
   });
 }
 

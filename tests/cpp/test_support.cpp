@@ -64,8 +64,10 @@ const std::vector<const char*> problem_lines = {
     "b2 ic24 ih7 oc40 kh1 bias",
     "ic9 ih8 oc33 kh1 s2",
     "ic3 ih5 oc6 kh1 p2 replicate",
-    "ic50 ih1 oc70 kh1",     // a matrix times a vector
-    "ic3 ih5 oc6 kh5 bias",  // one output
+    "ic8 ih6 oc6 kh1 g2",     // pointwise of few channels
+    "ic20 ih9 oc20 kh1 g20",  // pointwise and depthwise
+    "ic50 ih1 oc70 kh1",      // a matrix times a vector
+    "ic3 ih5 oc6 kh5 bias",   // one output
     "ic2 ih1 iw300 oc3 kh1 kw7 ph0 pw3",
     "ic2 ih300 iw1 oc3 kh7 kw1 ph3 pw0 bias",
     "ic330 ih5 oc40 kh3 p1 bias",  // chunks of channels
