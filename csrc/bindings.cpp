@@ -183,7 +183,7 @@ void set_strides(std::ptrdiff_t (&to)[4], const py::array& array) {
 
 // The arrays of one call, alive until it ends, and their views.
 struct Call {
-  ConvProblem problem;
+  ConvProblem problem;  // of the views
   py::object input, weight, bias, grad_output;
   py::array out, target;  // target: what out is copied to in the end, where it cannot be written itself
   ConvViews views;
@@ -215,6 +215,7 @@ struct Call {
     views.bias = view(bias, contiguous_stride);
     views.out = static_cast<char*>(out.mutable_data());
     set_strides(views.out_stride, out);
+    join_pixels(problem, views);
   }
 
   py::array result(const py::object& given) {
@@ -322,6 +323,22 @@ class FrozenConv2d {
   FrozenPlans plans_;
 };
 
+// Strides of arrays in C order.
+ConvViews contiguous_views(const ConvProblem& p) {
+  const auto set = [&](std::ptrdiff_t (&stride)[4], const std::vector<std::int64_t>& shape) {
+    auto next = static_cast<std::size_t>(dtype_size(p.dtype));  // which may overflow
+    for (std::size_t d = 0; d < shape.size(); ++d) {
+      stride[3 - d] = static_cast<std::ptrdiff_t>(next);
+      next *= static_cast<std::size_t>(shape[shape.size() - 1 - d]);
+    }
+  };
+  ConvViews views;
+  set(views.input_stride, p.pass == Pass::input_gradient ? p.output_shape() : p.input_shape());
+  set(views.grad_output_stride, p.output_shape());
+  set(views.out_stride, p.result_shape());
+  return views;
+}
+
 Pass parse_pass(const std::string& name) {
   for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient})
     if (name == pass_name(pass)) return pass;
@@ -339,7 +356,10 @@ py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector
   if (has_bias) a.bias_shape = {weight_shape.empty() ? 0 : weight_shape[0]};
   ConvProblem problem = ConvProblem::make(a);
   problem.pass = parse_pass(pass);
-  const PlanRequest request = make_request(problem, Layout{}, frozen);
+  ConvProblem joined = problem;
+  ConvViews views = contiguous_views(problem);
+  join_pixels(joined, views);
+  const PlanRequest request = make_request(joined, Layout::of(joined, views), frozen);
   const Choice choice = choose(request, algorithm, true);
   const PlanReport report = choice.plan->report();
   py::dict blocking, rejected, result;

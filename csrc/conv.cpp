@@ -2,6 +2,7 @@
 #include "conv.h"
 
 #include <new>
+#include <utility>
 
 #include "cpu.h"
 #include "parallel.h"
@@ -13,11 +14,22 @@ constexpr std::align_val_t alignment{64};
 
 bool same(const PlanRequest& a, const PlanRequest& b) noexcept {
   const ConvProblem &p = a.problem, &q = b.problem;
-  return p.batch == q.batch && p.in_h == q.in_h && p.in_w == q.in_w && a.kernels == b.kernels &&
+  return p.batch == q.batch && p.in_h == q.in_h && p.in_w == q.in_w && p.out_w == q.out_w && a.kernels == b.kernels &&
          a.threads == b.threads && a.layout == b.layout;
 }
 
 }  // namespace
+
+void join_pixels(ConvProblem& p, ConvViews& v) noexcept {
+  const bool pixels = p.in_h == 1 && p.in_w == 1 && p.out_h == 1 && p.out_w == 1 && p.taps() == 1 && p.pad_top == 0 &&
+                      p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0;
+  if (p.batch <= 1 || !pixels) return;
+  p.in_w = p.out_w = std::exchange(p.batch, 1);
+  p.stride_h = p.stride_w = 1;
+  v.input_stride[3] = v.input_stride[0];
+  v.grad_output_stride[3] = v.grad_output_stride[0];
+  if (p.pass != Pass::weight_gradient) v.out_stride[3] = v.out_stride[0];
+}
 
 PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool frozen) {
   return {problem, &active_kernels(), num_threads(), frozen, layout};

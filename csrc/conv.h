@@ -12,6 +12,11 @@
 
 namespace tileconv {
 
+// A batch of single pixels under 1x1 kernels becomes one image, a row of pixels: a product of two matrices in place of
+// one of a matrix and a vector for each image. Each sum has the same steps as before; of weight gradients, the pixels
+// are counted as one image's. Other problems stay as they are.
+void join_pixels(ConvProblem& problem, ConvViews& views) noexcept;
+
 // The request of a call with the present settings (instruction set, threads).
 PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool frozen);
 

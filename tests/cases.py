@@ -217,6 +217,9 @@ asymmetric.wide     b1 ic4 ih5 iw33 oc5 kh1 kw4 sh2 sw1 dh1 dw4 pt1 pb0 pl5 pr6 
 asymmetric.one_side b1 ic3 ih9 oc4 kh3 pt0 pb0 pl0 pr2 f32 zeros
 asymmetric.top      b1 ic3 ih9 oc4 kh3 pt2 pb0 pl0 pr0 f32 symmetric
 stride.over_kernel  b1 ic5 ih17 iw20 oc6 kh2 sh3 sw5 f32 zeros
+pixels              b17 ic40 ih1 oc33 kh1 f32 zeros bias
+pixels.s2           b5 ic18 ih1 oc36 kh1 s2 g3 f32 reflect
+pixels.depthwise    b33 ic19 ih1 oc19 kh1 g19 f32 zeros bias
 stride.1x1.s3       b1 ic5 ih17 iw20 oc6 kh1 s3 f32 zeros
 stride.padded       b1 ic5 ih17 iw20 oc6 kh3 sh5 sw4 p2 f32 zeros
 stride.past_end     b1 ic3 ih5 iw6 oc4 kh3 s50 p1 f32 zeros

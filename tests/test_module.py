@@ -275,6 +275,19 @@ def test_frozen_layer_follows_every_setting() -> None:
             assert_same_bits(again, y, str(setting[:2]))
 
 
+def test_frozen_layer_tells_pixels_of_a_batch_from_those_of_a_row() -> None:
+    """A batch of single pixels is computed as a row, which a stride of 2 would make a shorter one."""
+    layer = tc.Conv2d(20, 30, 1, stride=2, rng=0)
+    batch = np.random.default_rng(1).standard_normal((5, 20, 1, 1), np.float32)
+    row = np.ascontiguousarray(batch.transpose(2, 1, 3, 0))
+    pixels, every_other = layer(batch), layer(row)
+    layer.freeze()
+    for _ in range(2):
+        assert_same_bits(layer(batch), pixels, "batch")
+        assert_same_bits(layer(row), every_other, "row")
+    assert_same_bits(pixels[::2, :, 0, 0], every_other[0, :, 0].T, "pixels of either")
+
+
 def test_one_frozen_layer_in_many_threads() -> None:
     layer = tc.Conv2d(16, 24, 3, padding=1, dtype=np.float64).freeze()
     images = [BY_NAME["resnet.3x3"], *(Case.parse(f"ic16 ih{n} iw{60 - n} oc24 kh3 p1") for n in range(5, 50, 4))]

@@ -28,6 +28,7 @@ SPLIT = [
     "ic1 ih256 iw260 oc1 kh7 p3 reflect",
     "ic16 ih62 iw63 oc40 kh4 kw5 sh2 sw3 pt1 pb2 pl3 pr0 circular bias",
     "ic32 ih1 iw900 oc24 kh1 kw5 same replicate",
+    "ic192 ih1 oc70 kh1 g2 bias",
 ]
 SMALL = ["resnet.3x3", "depthwise.3x3", "grouped.1x1", "resnet.1x1.s2", "dilated.6", "pad.symmetric.s2d2", "resnet.7x7"]
 
