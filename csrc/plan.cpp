@@ -29,8 +29,10 @@ Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {
     return result;
   };
   layout.input_rows = whole(v.input, v.input_stride) && rows(v.input_stride, from_w);
-  layout.grad_output_rows = whole(v.grad_output, v.grad_output_stride) && rows(v.grad_output_stride, p.out_w);
-  layout.grad_output_planes = p.out_h <= 1 || v.grad_output_stride[2] == p.out_w * v.grad_output_stride[3];
+  if (p.pass == Pass::weight_gradient) {
+    layout.grad_output_rows = whole(v.grad_output, v.grad_output_stride) && rows(v.grad_output_stride, p.out_w);
+    layout.grad_output_planes = p.out_h <= 1 || v.grad_output_stride[2] == p.out_w * v.grad_output_stride[3];
+  }
   layout.input_planes = layout.input_rows && planes(v.input_stride, from_h, from_w);
   layout.out_rows = rows(v.out_stride, to_w);
   layout.out_planes = layout.out_rows && planes(v.out_stride, to_h, to_w);

@@ -66,8 +66,8 @@ class Plan {
  public:
   virtual ~Plan() = default;
   // Estimated cycles of one image on one core: what the choice goes by. They depend on the problem, the kernels and the
-  // core alone (of a 1x1 layer, which is compared for one layout, on the layout too), not on layout, threads or frozen
-  // weights: algorithms may round differently, and these must not show in the bits.
+  // core, never on batch, threads or frozen weights: algorithms may round differently, and these must not show in the
+  // bits. Nor on the layout, but for 1x1 layers, whose estimates choose() compares for one layout.
   virtual double cycles() const noexcept = 0;
   // Scratch of one thread, independent of the batch size.
   virtual std::int64_t workspace_bytes() const noexcept = 0;

@@ -45,14 +45,15 @@ void stage_channel(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, 
 
 // Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
 // negative, it is one of zeros, or left as it is without zero_rows. A row of all channels at a time; or channel by
-// channel, which the hardware's prefetcher follows, if channels are few or rows are wide. Not if channels are read
-// together: four and more that are adjacent in the source.
+// channel, if channels are few, or rows are wide and more than a few, which the hardware's prefetcher follows. Four and
+// more channels that are adjacent in the source are read together, a row at a time.
 template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t pitch, std::ptrdiff_t source_row,
                 std::int64_t count, bool zero_rows, RowAt row_at) {
   StageArgs<T> a = all;
   constexpr std::int64_t wide = 128;
-  if ((a.channels < count || (a.row_length >= wide && count > 3)) && (a.channels < 4 || a.source_channel != sizeof(T))) {
+  const bool wide_rows = a.row_length >= wide && count > 3;
+  if ((a.channels < count || wide_rows) && (a.channels < 4 || a.source_channel != sizeof(T))) {
     for (std::int64_t c = 0; c < all.channels; ++c) {
       stage_channel(set, a, pitch, source_row, count, zero_rows, row_at);
       a.destination += all.destination_channel;

@@ -155,7 +155,7 @@ _WORDS = {
 FAMILIES = """
 resnet.stem         b1 ic3 ih30 oc16 kh7 s2 p3 f32 zeros
 resnet.1x1          b1 ic16 ih14 oc24 kh1 f32 zeros bias
-resnet.3x3          b2 ic16 ih14 oc32 kh3 p1 f32 zeros bias
+resnet.3x3          b2 ic16 ih14 oc64 kh3 p1 f32 zeros bias
 resnet.3x3.s2       b1 ic16 ih15 oc24 kh3 s2 p1 f32 zeros
 resnet.1x1.s2       b1 ic24 ih14 oc32 kh1 s2 f32 zeros
 resnet.7x7          b1 ic64 ih7 oc64 kh3 p1 f32 zeros
@@ -217,6 +217,7 @@ asymmetric.wide     b1 ic4 ih5 iw33 oc5 kh1 kw4 sh2 sw1 dh1 dw4 pt1 pb0 pl5 pr6 
 asymmetric.one_side b1 ic3 ih9 oc4 kh3 pt0 pb0 pl0 pr2 f32 zeros
 asymmetric.top      b1 ic3 ih9 oc4 kh3 pt2 pb0 pl0 pr0 f32 symmetric
 stride.over_kernel  b1 ic5 ih17 iw20 oc6 kh2 sh3 sw5 f32 zeros
+stride.3x3.wide     b1 ic18 ih12 iw140 oc9 kh3 s2 p1 f32 zeros
 pixels              b17 ic40 ih1 oc33 kh1 f32 zeros bias
 pixels.s2           b5 ic18 ih1 oc36 kh1 s2 g3 f32 reflect
 pixels.depthwise    b33 ic19 ih1 oc19 kh1 g19 f32 zeros bias

@@ -14,7 +14,7 @@ import gradients
 import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
-from checks import assert_accurate, assert_every_run, runs
+from checks import assert_accurate, assert_every_run, plan, runs
 
 KERNELS = [kernel for taps in range(2, 6) for kernel in ((taps, taps), (taps, 1), (1, taps))]
 """A window of 6 gives 7 - taps outputs along an axis. One with a single tap is not transformed."""
@@ -62,8 +62,12 @@ def unfinished_tiles(
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
 @pytest.mark.parametrize("channels", [FEW_CHANNELS, MANY_CHANNELS], ids=str)
 def test_every_unfinished_tile(channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str) -> None:
-    for case, (height, width) in unfinished_tiles(KERNELS + LONG_KERNELS, channels, mode, dilation):
+    kinds = set()
+    kernels = KERNELS + LONG_KERNELS if channels == FEW_CHANNELS else KERNELS
+    for case, (height, width) in unfinished_tiles(kernels, channels, mode, dilation):
         assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
+        kinds.add(plan(case, "winograd").blocking["kinds_of_tiles"])
+    assert (max(kinds) > 1) == (channels == MANY_CHANNELS)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -137,6 +141,16 @@ def test_strided_input_gradients(taps: int, stride: int, mode: str, isa: str) ->
             assert_accurate(run(out), expected, label)
 
 
+def test_unfinished_tiles_of_strided_input_gradients(isa: str) -> None:
+    """The residues of a stride that share their windows, in images of every remainder by the tile."""
+    for height, width in product(range(13, 21), (14, 21)):
+        case = Case("residues", MANY_CHANNELS[0], height, width, MANY_CHANNELS[1], (4, 4), (2, 2), (1, 1, 1, 1))
+        operands = gradients.normals(case)
+        expected = operands.expected("input_gradient", case.options)
+        for label, _, run in gradients.gradient_runs(case, "input_gradient", operands, ["winograd"]):
+            assert_accurate(run(np.full(expected.shape, np.nan, operands.x.dtype)), expected, label)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [1, 63, 64, 65, 128, 130])
 def test_chunks_of_the_sum(channels: int, dtype: str, isa: str) -> None:
@@ -148,10 +162,11 @@ def test_chunks_of_the_sum(channels: int, dtype: str, isa: str) -> None:
 
 def test_large_finite_values_stay_finite(isa: str) -> None:
     """The transforms multiply values by up to 100, which may overflow where the direct sum does not."""
-    case = Case("large", 20, 17, 18, 18, (3, 3), padding=(1, 1, 1, 1))
+    case = Case("large", MANY_CHANNELS[0], 17, 18, MANY_CHANNELS[1], (3, 3), padding=(1, 1, 1, 1))
     x, w, _ = case.normals()
-    for value in (1e30, 1e37, 3e38, -3e38):
-        x[0, 7, 5, 6] = value
+    for value, (row, column) in product((1e30, 1e37, 3e38, -3e38), ((5, 6), (16, 17), (15, 16))):
+        x[0, 7] = 0
+        x[0, 7, row, column] = value
         w[:, 7] = np.clip(w[:, 7], -0.9, 0.9)
         expected = reference.conv2d(x, w, **case.options)
         assert np.abs(expected).max() < np.finfo(np.float32).max
@@ -165,7 +180,7 @@ def test_bits_beside_values_that_are_not_finite(threads: int, taps: int, isa: st
     """What is computed again is told by the values alone: not by threads, batch, place in it or memory layout."""
     case = Case("bits", 40, 23, 70, 50, (taps, taps), padding=(1, 1, 1, 1), batch=3)
     x, w, _ = case.normals()
-    x[1, 11, 9, 33], x[2, 0, 22, 0] = np.nan, np.inf
+    x[1, 11, 9, 33], x[2, 0, 22, 0], x[0, 5, 21, 69] = np.nan, np.inf, np.nan
     w[20, 3, 1, 1] = 3e38
     tc.set_num_threads(1)
     expected = tc.conv2d(x, w, padding=1, algorithm="winograd")
@@ -179,9 +194,9 @@ def test_bits_beside_values_that_are_not_finite(threads: int, taps: int, isa: st
 
 @pytest.mark.parametrize(("channels", "taps"), [(64, 3), (256, 3), (150, 7)])
 def test_bits_of_frozen_layers_beside_values_that_are_not_finite(channels: int, taps: int, isa: str) -> None:
-    case = Case("frozen", channels, 9, 300, channels, (taps, taps), padding=(1, 1, 1, 1))
+    case = Case("frozen", channels, 9, 301, channels, (taps, taps), padding=(1, 1, 1, 1))
     x, w, _ = case.normals()
-    x[0, 3, 4, 0] = np.nan
+    x[0, 3, 4, 0] = x[0, 1, 8, 300] = np.nan
     found = [run(x) for _, _, run in runs(case, w, None, ["winograd"])]
     assert len(found) > 1
     for other in found[1:]:

@@ -56,9 +56,10 @@ class DepthwisePlan final : public Plan {
                                    : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
     find_lanes();
     threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
-    // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads.
+    // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads. Weights that
+    // are copied for them stay in L1.
     if (in_place_ && out_rows_ && map_.out_channels == 1)
-      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, 64);
+      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, weights_in_place() ? 64 : 16);
     plane_blocks_ = ceil_div(map_.groups, planes_);
   }
 

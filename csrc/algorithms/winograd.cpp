@@ -80,6 +80,7 @@ PlanReport WinogradPlan<T>::report() const {
           {{"tiles_per_band", windows_.band_tiles()},
            {"bands_per_strip", strip_bands_},
            {"bands_per_image", windows_.bands_per_image()},
+           {"kinds_of_tiles", static_cast<std::int64_t>(windows_.kinds().size())},
            {"channels_per_chunk", channel_chunk_}}};
 }
 
@@ -228,8 +229,8 @@ const char* unsupported(const PlanRequest& request) {
   return nullptr;
 }
 
-// Products at the FMA peak and transforms of estimate(), if every column and row of tiles but the last were full; of
-// strided and weight gradients, an eighth of all sums.
+// Products at two vectors a cycle and transforms of estimate(), if every column and row of tiles but the last were
+// full; of strided and weight gradients, a quarter of all sums at that pace, the least that any tile takes.
 template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;

@@ -1,6 +1,7 @@
 // The bands of a map and their windows.
 #include "winograd_windows.h"
 
+#include <cassert>
 #include <numeric>
 #include <set>
 
@@ -11,8 +12,9 @@ namespace tileconv {
 namespace {
 
 // Chooses the free elements of a window that lacks outputs, `count` windows at a time: element j is at
-// window + j * apart. What stays are the first positions, of points 0, 1, -1, 1/2 in this order: the elements follow
-// d[j] = d[j - 1], whose root is 1; d[j - 2]; or d[j - 2] + (d[j - 1] - d[j - 3]) / 2.
+// window + j * apart. The recurrence has the points of the positions that stay as its roots: of two, 0 and 1, it is
+// d[j] = d[j - 1]; with -1 it is d[j - 2], with 1/2 d[j - 2] + (d[j - 1] - d[j - 3]) / 2. With one output missing, five
+// positions stay, and the last element does not matter.
 template <class T>
 void complete_window(T* window, std::int64_t apart, std::int64_t count, std::int64_t missing) {
   const std::int64_t stay = winograd_window_size - missing;
@@ -64,8 +66,8 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
   find_kinds();
 }
 
-// Kinds that lack nothing in their columns begin, those that lack nothing in their rows lie in the middle: so the tiles
-// that need a position are a single stretch, as long as what is missing takes no more than two values along an axis.
+// Kinds that lack no columns begin; those that lack no rows are next to each other, from the second kind of columns to
+// the first. So the tiles that need a position are a single stretch, unless columns lack three different counts.
 template <class T>
 void WinogradWindows<T>::find_kinds() {
   std::set<std::int64_t> all_below, all_beside{0};
@@ -85,6 +87,7 @@ void WinogradWindows<T>::find_kinds() {
     }
     std::reverse(rows.begin(), rows.end());
   }
+  assert(kinds_.size() <= most_kinds);
   for (std::int64_t position = 0; position < kernel_.positions(); ++position) {
     std::int64_t other = 0;
     while (!std::all_of(kinds_.begin(), kinds_.end(),
@@ -117,8 +120,8 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
 
 // Of a transposed row of the band.
 template <class T>
-void WinogradWindows<T>::complete_columns(const Band& b, T* row) const {
-  for (const Phase& phase : parts_[b.part].phases) {
+void WinogradWindows<T>::complete_columns(const Part& part, T* row) const {
+  for (const Phase& phase : part.phases) {
     complete_window(row + phase.last * set_.lanes, w.dilation * set_.lanes, set_.lanes, phase.missing);
     row += set_.lanes;
   }
@@ -145,9 +148,10 @@ void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::
                       {from < 0 ? nullptr : source + from * v.input_stride[2], v.input_stride[1], v.input_stride[3],
                        std::min(lanes, channels - c)},
                       scratch, rows + i * row_size);
-        complete_columns(band(b), rows + i * row_size);
+        complete_columns(parts_[band(b).part], rows + i * row_size);
       }
-      if (h.taps > 1) complete_window(rows, row_size, row_size, missing_h(band(b), 0));
+      // A band that lacks rows has a single row of tiles, and none follows it.
+      complete_window(rows, row_size, row_size, missing_h(band(b), 0));
       for_each_window_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t windows, std::size_t kind) {
         kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes,
                        out + c + take(order, windows, kind) * out_tile, out_position, out_tile, windows});

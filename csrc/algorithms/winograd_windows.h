@@ -79,9 +79,9 @@ class WinogradWindows {
   std::int64_t image(std::int64_t b) const { return b / bands_per_image(); }
   // The band's row i in terms of the output.
   std::int64_t row(const Band& b, std::int64_t i) const { return b.first + h.dilation * i; }
-  // Tiles that lack as many outputs: those of the last rows and columns.
+  // Tiles that lack the same numbers of rows and columns of outputs, and so need the same positions.
   struct Kind {
-    std::uint64_t positions;  // that are left: bit p stands for position p
+    std::uint64_t positions;  // bit p stands for position p
     std::int64_t position_count;
     bool needs(std::int64_t position) const { return (positions >> position & 1) != 0; }
   };
@@ -101,8 +101,9 @@ class WinogradWindows {
   }
 
   // The order of a strip's tiles in memory, and of their windows: kind by kind, so that the products of a position are
-  // a few of the stretches. Number k of the array is the next tile of that kind.
-  static constexpr std::size_t most_kinds = 9;  // along an axis: nothing is missing, or one of two counts
+  // a few of the stretches. As order() gives it, kind k is the tiles [order[k], order[k + 1]). A walk over the strip
+  // uses a copy up: there order[k] is the next tile of kind k.
+  static constexpr std::size_t most_kinds = 9;  // of rows and of columns: nothing is missing, or one of two counts
   using Order = std::array<std::int64_t, most_kinds + 1>;
   Order order(std::int64_t begin, std::int64_t end) const;  // of the bands [begin, end)
   // The next `tiles` of a kind: the number of the first one.
@@ -142,7 +143,8 @@ class WinogradWindows {
                  std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
 
  private:
-  // Columns of the image, `dilation` apart: how many tiles, where the last one begins, and what it lacks.
+  // Columns of the image, `dilation` apart: how many tiles, how far the last one begins from the first, and what it
+  // lacks.
   struct Phase {
     std::int64_t tiles, last, missing;
   };
@@ -157,13 +159,14 @@ class WinogradWindows {
     return i < b.left + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
   }
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
-  // The last tile of a row, or of a phase, may be of another kind than the others.
+  // Rows of outputs that the tiles lack which begin in that row of the band.
   std::int64_t missing_h(const Band& b, std::int64_t row) const {
     return leaves_out_ ? std::max<std::int64_t>(0, row + kernel_.outputs_h() - b.rows) : 0;
   }
   std::size_t kind_of(std::int64_t below, std::int64_t beside) const {
     return kind_of_[static_cast<std::size_t>(below)][static_cast<std::size_t>(beside)];
   }
+  // The last tile of a phase may be of another kind than the others.
   template <class F>
   void for_each_row_of(const Band& b, std::int64_t rows, std::int64_t more, F f) const {
     const std::vector<Phase>& phases = parts_[b.part].phases;
@@ -178,7 +181,7 @@ class WinogradWindows {
     }
   }
   void find_kinds();
-  void complete_columns(const Band& b, T* row) const;
+  void complete_columns(const Part& part, T* row) const;
 
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;

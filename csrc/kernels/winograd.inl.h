@@ -10,7 +10,8 @@
 // coefficients small, and the error at a third of that of 0, +-1, +-2 (B. Barabasz, A. Anderson, K. Soodhalter, D.
 // Gregg, "Error analysis and improving the accuracy of Winograd convolution for deep neural networks", ACM TOMS 46,
 // 2020). The matrices follow from the points by Toom-Cook (A. Lavin, S. Gray, "Fast algorithms for convolutional neural
-// networks", 2016). B depends on the points alone; A^T has m rows, and G r columns, of their powers:
+// networks", 2016). B depends on the points alone; A^T has m rows, and G r columns, of their powers. Unfinished tiles
+// leave out the last points (winograd_windows.h), which the order of the points takes into account:
 //
 //         1 -3/2  -2  3/2  1  0                1  1  1   1   1  0                  1       1  0  0   ..
 //         0  -1  1/2  5/2  1  0                0  1 -1  1/2 -2  0                 1/3      1  1  1   ..

@@ -123,14 +123,16 @@ TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {
       for (const std::int64_t batch : {0, 1, 17})
         for (const int threads : {1, 8})
           for (const bool frozen : {false, true})
-            for (const bool adjacent : {false, true}) {
+            for (const auto& [adjacent, out_adjacent] :
+                 {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
               PlanRequest other{request.problem, request.kernels, threads, frozen, {}};
               other.layout.input_rows = other.layout.input_planes = adjacent;
               other.layout.grad_output_rows = other.layout.grad_output_planes = adjacent;
-              other.layout.out_rows = other.layout.out_planes = adjacent;
+              other.layout.out_rows = other.layout.out_planes = out_adjacent;
               other.problem.batch = batch;
               SCOPED_TRACE(testing::Message() << pass_name(pass) << ", batch " << batch << ", " << threads << " threads"
-                                              << (frozen ? ", frozen" : "") << (adjacent ? "" : ", scattered"));
+                                              << (frozen ? ", frozen" : "") << (adjacent ? "" : ", scattered")
+                                              << (out_adjacent ? "" : ", scattered result"));
               EXPECT_EQ(choose(other, "auto").algorithm, usual);
             }
     }

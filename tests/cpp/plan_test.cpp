@@ -134,6 +134,10 @@ std::vector<T> compute(const ConvProblem& p, Operands<T>& operands, const Algori
   std::copy(out.stride().begin(), out.stride().end(), views.out_stride);
 
   const PlanRequest request{p, &kernels, variant.threads, variant.frozen, Layout::of(p, views)};
+  // What choose() takes as the usual layout.
+  if (std::string(variant.name).rfind("dense", 0) == 0) {
+    EXPECT_TRUE(request.layout == Layout{});
+  }
   const std::unique_ptr<Plan> plan = choose(request, algorithm.name).plan;
   // Stale scratch is NaN.
   const auto workspace = static_cast<std::size_t>(plan->workspace_bytes());
