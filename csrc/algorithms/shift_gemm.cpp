@@ -65,20 +65,44 @@ void ShiftGemmPlan<T>::make_panels() {
 }
 
 // Between these columns of a tile its runs are cut evenly: at its ends, and where a tap enters or leaves the padding if
-// that leaves half a register tile on either side.
+// that takes fewer cycles: a run is computed with every tap that one of its pixels uses.
 template <class T>
 std::vector<std::int64_t> ShiftGemmPlan<T>::cut_runs(std::int64_t x0, std::int64_t x1) const {
-  std::vector<std::int64_t> edges, cuts{x0};
+  std::vector<std::int64_t> edges{x0, x1};
   for (std::int64_t j = 0; j < map_.w.count; ++j) {
     std::int64_t begin = 0, end = 0;
     map_.w.used_outputs(j, begin, end);
-    edges.insert(edges.end(), {begin, end});
+    for (const std::int64_t x : {begin, end})
+      if (x > x0 && x < x1) edges.push_back(x);
   }
   std::sort(edges.begin(), edges.end());
-  const std::int64_t least = std::max(1, block_.rows / 2);
-  for (const std::int64_t x : edges)
-    if (x - cuts.back() >= least && x1 - x >= least) cuts.push_back(x);
-  cuts.push_back(x1);
+  // Cycles of the runs between two edges, for a channel and a row of the kernel.
+  const auto cycles = [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t count = ceil_div(end - begin, block_.rows);
+    double sum = 0;
+    for (std::int64_t r = 0; r < count; ++r) {
+      const std::int64_t from = begin + split_at(end - begin, count, r),
+                         to = begin + split_at(end - begin, count, r + 1);
+      const auto used = used_columns(from, to);
+      const auto pixels = static_cast<double>(to - from), vectors = static_cast<double>(block_.vectors);
+      sum += static_cast<double>(used.second - used.first) *
+                 (tile_cycles(pixels * vectors, pixels + vectors + 1, vector_passes(set_)) + 0.5) +
+             60 / static_cast<double>(block_.chunk * map_.h.count);
+    }
+    return sum;
+  };
+  // The least cycles up to each edge, and the edge before it on the way there.
+  std::vector<double> least(edges.size(), 0);
+  std::vector<std::size_t> before(edges.size(), 0);
+  for (std::size_t i = 1; i < edges.size(); ++i)
+    for (std::size_t j = i; j-- > 0;) {
+      const double sum = least[j] + cycles(edges[j], edges[i]);
+      if (j + 1 == i || sum < least[i]) least[i] = sum, before[i] = j;
+    }
+  std::vector<std::int64_t> cuts;
+  for (std::size_t i = edges.size() - 1; i > 0; i = before[i]) cuts.push_back(edges[i]);
+  cuts.push_back(x0);
+  std::reverse(cuts.begin(), cuts.end());
   return cuts;
 }
 
