@@ -42,7 +42,7 @@ class DepthwisePlan final : public Plan {
         grid_(taps_h_),
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
         own_(find_kernel(map.w.step)),
-        in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && own_ != nullptr),
+        in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
         out_rows_(request.layout.out_rows),
         kernel_(in_place_ ? *own_ : *find_kernel(1)),
         tile_h_(tile_height()) {
@@ -113,6 +113,16 @@ class DepthwisePlan final : public Plan {
     return axis.difference < 0 ? axis.count - 1 - i : i;
   }
 
+  // Whether the rows that a pass reads would fall into the same set of L1, which has fewer lines: those a multiple of
+  // a page apart, as a page is what the sets of L1 span. Then every load of a column comes from L2, and from 25 taps
+  // on it is faster to copy the rows: an 11 x 11 kernel over 1024 columns by 1.4, on a core with 8 lines a set.
+  bool rows_collide() const {
+    constexpr std::int64_t page = 4096, least_taps = 25;
+    if (!own_ || grid_.stride != 1 || map_.w.step != 1) return false;
+    const std::int64_t kernel_rows = own_->kernel_h > 0 ? map_.h.count : std::min<std::int64_t>(map_.h.count, 5);
+    return map_.w.map.size * element % page == 0 && map_.taps() >= least_taps &&
+           set_.plane_rows + kernel_rows - 1 > core_traits().l1d / page;
+  }
   const PlaneKernel<T>* find_kernel(std::int64_t stride_w) const {
     for (int i = 0; i < set_.plane_count; ++i) {
       const PlaneKernel<T>& k = set_.plane[i];
