@@ -138,15 +138,12 @@ double WinogradPlan<T>::weight_bytes() const {
 // cycle.
 template <class T>
 double WinogradPlan<T>::estimate() const {
-  double tiles = 0, windows = 0, tile_positions = 0;
-  for (const Band& b : windows_.bands()) {
-    windows_.for_each_tile_row(b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t kind) {
-      tiles += static_cast<double>(n);
-      tile_positions += static_cast<double>(n * windows_.kinds()[kind].position_count);
-    });
+  const auto tiles = static_cast<double>(windows_.image_tiles());
+  const auto tile_positions = static_cast<double>(windows_.image_positions());
+  double windows = 0;
+  for (const Band& b : windows_.bands())
     windows_.for_each_window_row(
         b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { windows += static_cast<double>(n); });
-  }
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;

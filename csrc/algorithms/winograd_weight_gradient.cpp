@@ -149,12 +149,7 @@ class WinogradWeightGradientPlan final : public Plan {
 // core with AVX-512: for one image, or for each of many.
 template <class T>
 typename WinogradWeightGradientPlan<T>::Cut WinogradWeightGradientPlan<T>::choose_cut(bool many_images) const {
-  std::int64_t image_tiles = 0, tile_positions = 0;
-  for (const auto& band : windows_.bands())
-    windows_.for_each_tile_row(band, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t kind) {
-      image_tiles += n;
-      tile_positions += n * windows_.kinds()[kind].position_count;
-    });
+  const std::int64_t image_tiles = windows_.image_tiles(), tile_positions = windows_.image_positions();
   const auto tiles = static_cast<double>(image_tiles);
   const double windows =
       tiles * static_cast<double>(in_vectors_) * window_cycles(*find_winograd(set_, map_.h.count, map_.w.count));

@@ -108,6 +108,14 @@ typename WinogradWindows<T>::Order WinogradWindows<T>::order(std::int64_t begin,
 }
 
 template <class T>
+std::int64_t WinogradWindows<T>::image_positions() const {
+  const Order image = order(0, bands_per_image());
+  std::int64_t all = 0;
+  for (std::size_t k = 0; k < kinds_.size(); ++k) all += (image[k + 1] - image[k]) * kinds_[k].position_count;
+  return all;
+}
+
+template <class T>
 void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
                                std::int64_t channels, T* staged) const {
   const auto& pieces = parts_[b.part].pieces;

@@ -106,6 +106,9 @@ class WinogradWindows {
   static constexpr std::size_t most_kinds = 9;  // of rows and of columns: nothing is missing, or one of two counts
   using Order = std::array<std::int64_t, most_kinds + 1>;
   Order order(std::int64_t begin, std::int64_t end) const;  // of the bands [begin, end)
+  // Of one image: its tiles, and the positions that they need, all together.
+  std::int64_t image_tiles() const { return order(0, bands_per_image())[kinds_.size()]; }
+  std::int64_t image_positions() const;
   // The next `tiles` of a kind: the number of the first one.
   static std::int64_t take(Order& order, std::int64_t tiles, std::size_t kind) {
     order[kind] += tiles;
