@@ -21,7 +21,9 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
       tiles_h_(ceil_div(map_.h.out_size, block_.tile_h)),
       tiles_w_(ceil_div(map_.w.out_size, block_.tile_w)),
       chunks_(ceil_div(map_.in_channels, block_.chunk)),
-      out_rows_(request.layout.out_rows && blocks() == 1) {
+      out_rows_(request.layout.out_rows && blocks() == 1),
+      fetches_out_(map_.batch * map_.groups * map_.out_channels * map_.h.out_size * map_.w.out_size * element_ >
+                   2 * core_traits().l2) {
   if (block_.row_vectors) row_padding_ = ceil_div(staged_w_.length, set_.lanes) * set_.lanes - staged_w_.length;
   staged_w_.length += row_padding_;
   // A vector's room behind each channel: rows are staged and pixel lanes read in whole vectors. The stride keeps off

@@ -111,6 +111,7 @@ GemmArgs<T> ShiftGemmPlan<T>::tile_args(const ConvViews& v, const Tile& t) const
                                        : map_.weight_in;
   a.weight_row = gathers() ? 1 : map_.weight_out;
   a.out_channel_stride = v.out_stride[1] / element_;
+  a.fetch_out = fetches_out_;
   return a;
 }
 

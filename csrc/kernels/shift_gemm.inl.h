@@ -87,6 +87,13 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     }
   }
 
+  if (a.fetch_out && !a.partial_out) {
+    T* row = a.out;
+    for (std::int64_t k = 0; k < a.out_channels; ++k, row += a.out_channel_stride) {
+      TILECONV_PREFETCH_WRITE(row);
+      TILECONV_PREFETCH_WRITE(row + rows - 1);
+    }
+  }
   const T* ahead = a.prefetch;
   const std::ptrdiff_t gap = a.input_gap, ahead_step = a.prefetch_step;
   for_each_step(a, a.input, a.weights, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
@@ -143,6 +150,13 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       }
     }
 
+    if (a.fetch_out && !a.partial_out) {
+      T* row = out;
+      for (int m = 0; m < rows; ++m, row += a.out_channel_stride) {
+        for (int v = 0; v < vectors; ++v) TILECONV_PREFETCH_WRITE(row + a.out_vectors[v]);
+        TILECONV_PREFETCH_WRITE(row + a.out_vectors[vectors - 1] + V::lanes - 1);
+      }
+    }
     // Row m of the weights is 0 to 3 rows from one of two pointers: any other address would be computed on the ports of
     // the FMAs, row by row.
     const std::ptrdiff_t weight_row = a.weight_row;
