@@ -124,12 +124,13 @@ std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& stag
   return pieces;
 }
 
-std::vector<StagePiece> make_pieces(const AxisMap& map, std::int64_t first, std::int64_t count) {
-  AxisTaps adjacent;
-  adjacent.out_size = count;
-  adjacent.map = map;
-  adjacent.first = first;
-  return make_pieces(adjacent, make_staged_axis(adjacent, count), count, 0, count);
+std::vector<StagePiece> make_pieces(const AxisMap& map, std::int64_t first, std::int64_t count, std::int64_t step) {
+  AxisTaps single;
+  single.out_size = count;
+  single.step = step;
+  single.map = map;
+  single.first = first;
+  return make_pieces(single, make_staged_axis(single, count), count, 0, count);
 }
 
 }  // namespace tileconv

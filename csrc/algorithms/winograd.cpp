@@ -53,10 +53,10 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       rows_(static_cast<std::int64_t>(maps.rows.size())),
       columns_(static_cast<std::int64_t>(maps.columns.size())),
       set_(kernel_set<T>(*request.kernels)),
-      kernel_(*find_winograd_pieces(set_, map_.h.count, map_.w.count)),
+      kernel_(*find_winograd_pieces(set_, winograd_taps(map_.h), winograd_taps(map_.w))),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
-      in_vectors_(ceil_div(map_.in_channels, set_.lanes)),
+      in_vectors_(ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * map_.in_channels, set_.lanes)),
       out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
       windows_(map_, set_, most_tiles(1, choose_product(false).vectors, false)),
@@ -66,9 +66,26 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       const MapAxis &h = maps.rows[static_cast<std::size_t>(i)], &w = maps.columns[static_cast<std::size_t>(j)];
       residues_.push_back({h, w, h.lowest() - map_.h.lowest(), w.lowest() - map_.w.lowest(), i, j});
     }
+  make_pieces();
   cut_strips();
   cycles_ = estimate();
   make_tasks(request.threads);
+}
+
+template <class T>
+void WinogradPlan<T>::make_pieces() {
+  for (std::int64_t i = 0; i < windows_.h.segments; ++i)
+    for (std::int64_t j = 0; j < windows_.w.segments; ++j)
+      for (std::int64_t below = 0; below < windows_.h.pieces; ++below)
+        for (std::int64_t beside = 0; beside < windows_.w.pieces; ++beside) pieces_.push_back({i, j, below, beside});
+  std::size_t needed = 0;
+  for (std::int64_t position = 0; position < positions(); ++position) {
+    needed_pieces_.emplace_back();
+    for (std::int64_t i = 0; i < pieces(); ++i)
+      if (needs(position, pieces_[static_cast<std::size_t>(i)])) needed_pieces_.back().push_back(i);
+    needed += needed_pieces_.back().size();
+  }
+  needed_share_ = static_cast<double>(needed) / static_cast<double>(positions() * pieces());
 }
 
 template <class T>
@@ -122,15 +139,17 @@ void WinogradPlan<T>::cut_strips() {
                  (map_.kernel_elements > together_ * map_.taps() || windows_.bands_per_image() > strip_bands_);
   // Chunks show in the bits, so there is one size for all plans. A chunk of a packed panel stays in L1 while all tiles
   // of a position pass; one that is transformed on the way stays in L2 while all positions do.
-  constexpr std::int64_t most_channels = 64;
+  const std::int64_t most_channels = pieces() == 1 ? 64 : std::max<std::int64_t>(1, 128 / pieces());
   channel_chunk_ = ceil_div(map_.in_channels, std::max<std::int64_t>(1, ceil_div(map_.in_channels, most_channels)));
 }
 
 // Of all groups, transformed.
 template <class T>
 double WinogradPlan<T>::weight_bytes() const {
-  return residues() * static_cast<double>(positions() * pieces() * map_.groups * in_vectors_ * out_vectors_ *
-                                          set_.lanes * set_.lanes * element);
+  const std::int64_t kernel_pieces = winograd_segments(map_.h) * winograd_pieces(winograd_taps(map_.h)) *
+                                     winograd_segments(map_.w) * winograd_pieces(winograd_taps(map_.w));
+  return residues() * static_cast<double>(positions() * kernel_pieces * map_.groups * map_.in_channels * out_vectors_ *
+                                          set_.lanes * element);
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
@@ -149,8 +168,9 @@ double WinogradPlan<T>::estimate() const {
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
+  const double steps = needed_share_ * static_cast<double>(pieces() * map_.in_channels);
   const double products = residues() * product * groups * tile_positions *
-                          static_cast<double>(pieces() * (map_.in_channels + 3 * chunks()) * out_vectors_);
+                          (steps + 3 * static_cast<double>(chunks())) * static_cast<double>(out_vectors_);
   const double transforms =
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
@@ -193,11 +213,14 @@ bool has_kernel(std::int64_t taps_h, std::int64_t taps_w) {
   return find_winograd_pieces(kernels_baseline.f32, taps_h, taps_w) != nullptr;
 }
 
-// Whether some map of the pass has taps that there are kernels for: of an input gradient, the kernel's elements are
-// dealt out to the residues of the stride.
+// Whether some map of the pass has taps that there are kernels for: the kernel's elements are dealt out to the segments
+// of the input, or, of an input gradient, to the residues of the stride.
 bool has_kernel(const ConvProblem& p) {
   if (p.pass == Pass::weight_gradient) return find_winograd(kernels_baseline.f32, p.kernel_h, p.kernel_w) != nullptr;
-  if (p.pass == Pass::forward) return has_kernel(p.kernel_h, p.kernel_w);
+  if (p.pass == Pass::forward) {
+    const ShiftMap map = forward_map(p, {});
+    return has_kernel(winograd_taps(map.h), winograd_taps(map.w));
+  }
   const auto period = [](std::int64_t stride, std::int64_t dilation) { return stride / std::gcd(stride, dilation); };
   const std::int64_t period_h = period(p.stride_h, p.dilation_h), period_w = period(p.stride_w, p.dilation_w);
   for (const std::int64_t taps_h : {p.kernel_h / period_h, ceil_div(p.kernel_h, period_h)})
@@ -208,11 +231,12 @@ bool has_kernel(const ConvProblem& p) {
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
-  if (p.pass != Pass::input_gradient && (p.stride_h != 1 || p.stride_w != 1)) return "the stride is not 1";
+  const bool strided = p.stride_h != 1 || p.stride_w != 1;
+  if (p.pass == Pass::weight_gradient && strided) return "the stride is not 1";
   if (!has_kernel(p))
-    return p.pass == Pass::weight_gradient
-               ? "the kernel is neither a square of 2 to 5 taps nor one row or column of them"
-               : "the kernel is neither a square of 2 to 10 taps nor one row or column of them";
+    return p.pass == Pass::weight_gradient ? "the kernel is neither a square of 2 to 5 taps nor one row or column of them"
+           : strided ? "what meets a pixel of the kernel is neither a square of 2 to 10 taps nor one row or column of them"
+                     : "the kernel is neither a square of 2 to 10 taps nor one row or column of them";
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;

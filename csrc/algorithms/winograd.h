@@ -1,7 +1,9 @@
-// winograd: square kernels of 2 to 5 taps and stride 1 by F(m x m, r x r) with m + r = 7, a quarter to a third of the
-// multiply-adds of the direct sum; and kernels of one row or column by F(m, r), half of them (the mathematics are in
+// winograd: square kernels of 2 to 5 taps by F(m x m, r x r) with m + r = 7, a quarter to a third of the multiply-adds
+// of the direct sum; and kernels of one row or column by F(m, r), half of them (the mathematics are in
 // kernels/winograd.inl.h). Longer ones, up to 10 taps along an axis, are sums of pieces of four taps, which share the
-// windows: 7 x 7 takes a third of the multiply-adds, 1 x 7 four sevenths.
+// windows: 7 x 7 takes a third of the multiply-adds, 1 x 7 four sevenths. With a stride, the taps of each remainder by it
+// are a piece with windows of its own (winograd_windows.h): 3 x 3 of stride 2 takes six tenths, 7 x 7 a third. A piece
+// that lacks its first or last taps needs no products of the positions which stand for them alone.
 //
 // The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
 //   transpose 6 rows of a vector of channels, transform every window                 -> windows[position][tile][in]
@@ -35,7 +37,7 @@ class WinogradPlan final : public Plan {
   std::int64_t workspace_bytes() const noexcept override {
     return (windows_size() + sums_size() + windows_.scratch_size() + outputs_size() + direct_size() + weights_size()) *
                element +
-           register_tiles_bytes();
+           register_tiles_bytes() + product_pieces_bytes();
   }
   // A frozen layer keeps the transformed weights; else they are transformed a chunk at a time where they are used, so
   // that they never leave L2. Those of an input gradient, which are scattered, are brought into panels before: a chunk
@@ -44,7 +46,9 @@ class WinogradPlan final : public Plan {
     return frozen_ ? map_.groups * group_size() * element : from_panels_ ? weights_.bytes() : 0;
   }
   std::string packing_key() const override {
-    return from_panels_ ? weights_.key() : isa_ + (":winograd:" + std::to_string(product_.vectors));
+    return from_panels_ ? weights_.key()
+                        : isa_ + (":winograd:" + std::to_string(product_.vectors)) + ":" +
+                              std::to_string(windows_.h.segments) + "x" + std::to_string(windows_.w.segments);
   }
   void pack(const ConvViews& v, void* packed) const override;
   void run(const ConvViews& v, const void* packed) const override;
@@ -61,8 +65,12 @@ class WinogradPlan final : public Plan {
     std::int64_t shift_h, shift_w;  // in the grid of the windows
     std::int64_t row, column;       // in the result, which takes turns among the residues
   };
+  // A piece of the kernel: segments of rows and columns, and which piece of their taps.
+  struct KernelPiece {
+    std::int64_t segment_h, segment_w, below, beside;
+  };
   // Adjacent tiles of a strip that are the rows of a register tile. Their windows are adjacent too, for every piece of
-  // the kernel: that of piece (p, q) is the window p * below + q further on.
+  // the kernel: that of piece (p, q) of a segment is the window p * below + q further on.
   struct RegisterTile {
     std::int64_t window, tile, rows, below;
   };
@@ -74,7 +82,8 @@ class WinogradPlan final : public Plan {
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
     const T* panels;  // of the group; nullptr if weights are not in panels
-    Order order;      // of the strip
+    ProductPiece* pieces;  // room for those of one position
+    Order order;           // of the strip
     PositionTiles tiles[winograd_window_size * winograd_window_size];
   };
 
@@ -82,11 +91,25 @@ class WinogradPlan final : public Plan {
   std::int64_t panels() const { return weights_.panels(); }
   std::int64_t panel_begin(std::int64_t p) const { return weights_.begin(p); }  // in vectors
   std::int64_t panel_columns() const { return weights_.columns(); }
-  // By the map: the size of the windows' bands depends on it.
-  std::int64_t pieces() const { return winograd_pieces(map_.h.count) * winograd_pieces(map_.w.count); }
+  std::int64_t pieces() const { return static_cast<std::int64_t>(pieces_.size()); }
+  bool cut_in_pieces() const { return windows_.h.pieces > 1 || windows_.w.pieces > 1; }
+  std::int64_t tap_h(const KernelPiece& p, std::int64_t i) const {
+    return windows_.h.piece_tap(p.segment_h, p.below, i);
+  }
+  std::int64_t tap_w(const KernelPiece& p, std::int64_t j) const {
+    return windows_.w.piece_tap(p.segment_w, p.beside, j);
+  }
+  // Whether a position multiplies a piece: the first one stands for the first tap alone, the last one for the last.
+  bool needs(std::int64_t position, const KernelPiece& p) const {
+    const auto lacks = [](std::int64_t at, std::int64_t window, std::int64_t first_tap, std::int64_t last_tap) {
+      return window > 1 && ((at == 0 && first_tap < 0) || (at == window - 1 && last_tap < 0));
+    };
+    return !lacks(position / kernel_.window_w(), kernel_.window_h(), tap_h(p, 0), tap_h(p, kernel_.taps_h - 1)) &&
+           !lacks(position % kernel_.window_w(), kernel_.window_w(), tap_w(p, 0), tap_w(p, kernel_.taps_w - 1));
+  }
   // Packed weights of a group: for each panel, position, chunk, piece and in channel, the panel's out channels.
   std::int64_t position_size() const { return apart(pieces() * map_.in_channels * panel_columns()); }
-  std::int64_t chunk_position() const { return apart(channel_chunk_ * panel_columns()); }
+  std::int64_t chunk_position() const { return apart(pieces() * channel_chunk_ * panel_columns()); }
   std::int64_t group_size() const { return panels() * positions() * position_size(); }
 
   std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
@@ -111,13 +134,17 @@ class WinogradPlan final : public Plan {
   // theirs.
   std::int64_t register_tiles_bytes() const {
     const auto kinds = static_cast<std::int64_t>(windows_.kinds().size());
-    const std::int64_t most = kinds * (strip_tiles() / product_.rows + (pieces() > 1 ? strip_tiles() : kinds));
+    const std::int64_t most = kinds * (strip_tiles() / product_.rows + (cut_in_pieces() ? strip_tiles() : kinds));
     return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTile)), 64) * 64;
+  }
+  std::int64_t product_pieces_bytes() const {
+    return ceil_div(pieces() * static_cast<std::int64_t>(sizeof(ProductPiece)), 64) * 64;
   }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
   std::int64_t most_tiles(std::int64_t together, int vectors, bool frozen) const;
   void cut_strips();
+  void make_pieces();
   double residues() const { return static_cast<double>(rows_ * columns_); }
   double weight_bytes() const;
   double estimate() const;
@@ -151,15 +178,15 @@ class WinogradPlan final : public Plan {
   std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
   std::int64_t chunk_begin(std::int64_t chunk) const { return split_at(map_.in_channels, chunks(), chunk); }
   template <class From>
-  void transform_kernels(const Residue& r, std::int64_t piece, std::ptrdiff_t tap_size, std::int64_t panel,
-                         std::int64_t channels, T* out, std::ptrdiff_t out_position, From from) const;
-  void transform_weights(const ConvViews& v, const Residue& r, std::int64_t piece, std::int64_t group,
-                         std::int64_t panel, std::int64_t c, std::int64_t channels, T* scratch, T* out,
-                         std::ptrdiff_t out_position) const;
+  void transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel, std::int64_t channels, T* out,
+                         std::ptrdiff_t out_position, From from) const;
+  void transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel, std::int64_t c,
+                         std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
   const T* chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel, std::int64_t c,
                        std::int64_t channels) const;
   void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
                 std::int64_t first_residue) const;
+  std::int64_t place_pieces(std::int64_t position, std::int64_t steps, std::int64_t below, ProductPiece* to) const;
   Order finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums, std::int64_t group,
                std::int64_t panel, std::int64_t b, const Order& order) const;
   void sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group, std::int64_t b,
@@ -172,10 +199,13 @@ class WinogradPlan final : public Plan {
   const WinogradKernel<T>& kernel_;
   std::string isa_;
   bool frozen_;
-  std::int64_t in_vectors_, out_vectors_;
+  std::int64_t in_vectors_, out_vectors_;  // of planes of in channels; of out channels
   const ProductKernel<T>& product_;  // the largest register tile of the products
   WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
+  std::vector<KernelPiece> pieces_;
+  std::vector<std::vector<std::int64_t>> needed_pieces_;  // of each position
+  double needed_share_ = 1;                               // of all positions and pieces
   bool from_panels_ = false;
   std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;

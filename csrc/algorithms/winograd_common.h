@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "../cpu.h"
+#include "../shift_map.h"
 
 namespace tileconv {
 
@@ -14,6 +16,15 @@ const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t tap
   for (int i = 0; i < set.winograd_count; ++i)
     if (set.winograd[i].taps_h == taps_h && set.winograd[i].taps_w == taps_w) return set.winograd + i;
   return nullptr;
+}
+
+// Of the taps of an axis, those that leave the same remainder by its step are the taps of a segment: how many segments
+// there are, and how many taps the first of them has.
+inline std::int64_t winograd_segments(const AxisTaps& axis) noexcept {
+  return std::min(axis.step / std::gcd(axis.step, axis.difference), axis.count);
+}
+inline std::int64_t winograd_taps(const AxisTaps& axis) noexcept {
+  return ceil_div(axis.count, std::max<std::int64_t>(1, winograd_segments(axis)));
 }
 
 // Kernels of more than five taps are cut in pieces of four, three apart, as are the tiles of F(3, 4): the window of

@@ -11,13 +11,12 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
   parallel_for(map_.groups * panels(), threads_, [&](std::int64_t task) {
     T* panel = static_cast<T*>(packed) + task * positions() * position_size();
     T* const scratch = static_cast<T*>(thread_arena(Arena::workspace, size));
-    for (std::int64_t chunk = 0; chunk < chunks(); ++chunk)
-      for (std::int64_t piece = 0; piece < pieces(); ++piece) {
-        const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
-        transform_weights(v, residues_.front(), piece, task / panels(), task % panels(), c, channels, scratch, panel,
-                          position_size());
-        panel += channels * panel_columns();
-      }
+    for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
+      const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
+      transform_weights(v, residues_.front(), task / panels(), task % panels(), c, channels, scratch, panel,
+                        position_size());
+      panel += pieces() * channels * panel_columns();
+    }
   });
 }
 
@@ -36,7 +35,8 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
                                 std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
   Workspace w{};
   char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  w.windows = reinterpret_cast<T*>(memory + register_tiles_bytes());
+  w.pieces = reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes());
+  w.windows = reinterpret_cast<T*>(memory + register_tiles_bytes() + product_pieces_bytes());
   w.sums = w.windows + windows_size();
   w.scratch = w.sums + sums_size();
   w.outputs = w.scratch + windows_.scratch_size();
@@ -47,8 +47,8 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
   w.order = windows_.order(begin, end);
-  windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
-                     window_position(), window_row());
+  windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch,
+                     w.windows, window_position(), window_row());
   cut_tiles(begin, end, reinterpret_cast<RegisterTile*>(memory), w);
   clear_unneeded(w);
   const auto residues = static_cast<std::int64_t>(residues_.size());
@@ -103,7 +103,7 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
       continue;
     }
     const RegisterTile* const first = tiles;
-    if (pieces() > 1)
+    if (cut_in_pieces())
       cut_rows();
     else
       windows_.for_each_stretch(w.order, position,
@@ -129,41 +129,43 @@ void WinogradPlan<T>::clear_unneeded(const Workspace& w) const {
   }
 }
 
-// Kernels of a residue, for a panel: from(first, count, vector) is where those of `count` in channels lie, the taps of
-// a vector of out channels tap_size apart. A few channels of all vectors at a time: what they write to the positions
-// stays in L1 until its lines are full.
+// Kernels of a residue, for a panel, piece by piece: from(first, count, vector) is where those of `count` in channels
+// lie, the taps of a vector of out channels tap_size apart. A few channels of all vectors at a time: what they write to
+// the positions stays in L1 until its lines are full.
 template <class T>
 template <class From>
-void WinogradPlan<T>::transform_kernels(const Residue& r, std::int64_t piece, std::ptrdiff_t tap_size,
-                                        std::int64_t panel, std::int64_t channels, T* out, std::ptrdiff_t out_position,
-                                        From from) const {
-  std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-  for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
-    for (std::int64_t j = 0; j < kernel_.taps_w; ++j) {
-      const std::int64_t h = windows_.h.piece_tap(piece / windows_.w.pieces, i),
-                         w = windows_.w.piece_tap(piece % windows_.w.pieces, j);
-      tap_at[i * kernel_.taps_w + j] =
-          h < 0 || w < 0
-              ? -1
-              : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w + r.w.kernel(windows_.w.original(w)));
-    }
+void WinogradPlan<T>::transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel,
+                                        std::int64_t channels, T* out, std::ptrdiff_t out_position, From from) const {
   for (std::int64_t first = 0; first < channels; first += transformed_together)
     for (std::int64_t vector = 0; vector < panel_begin(panel + 1) - panel_begin(panel); ++vector) {
       const std::int64_t count = std::min(transformed_together, channels - first);
-      kernel_.weights({from(first, count, vector), tap_at, map_.kernel_elements * tap_size,
-                       out + first * panel_columns() + vector * set_.lanes, out_position, panel_columns(), count});
+      const T* const kernels = from(first, count, vector);
+      T* to = out + first * panel_columns() + vector * set_.lanes;
+      for (const KernelPiece& piece : pieces_) {
+        std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
+        for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
+          for (std::int64_t j = 0; j < kernel_.taps_w; ++j) {
+            const std::int64_t h = tap_h(piece, i), w = tap_w(piece, j);
+            tap_at[i * kernel_.taps_w + j] =
+                h < 0 || w < 0 ? -1
+                               : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w +
+                                             r.w.kernel(windows_.w.original(w)));
+          }
+        kernel_.weights({kernels, tap_at, map_.kernel_elements * tap_size, to, out_position, panel_columns(), count});
+        to += channels * panel_columns();
+      }
     }
 }
 
 // Those of `channels` in channels, from c on, from where the caller has them: elements of one kernel are adjacent, and
 // those of the next in channel follow.
 template <class T>
-void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, std::int64_t piece, std::int64_t group,
-                                        std::int64_t panel, std::int64_t c, std::int64_t channels, T* scratch, T* out,
+void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, std::int64_t group, std::int64_t panel,
+                                        std::int64_t c, std::int64_t channels, T* scratch, T* out,
                                         std::ptrdiff_t out_position) const {
   const std::int64_t lanes = set_.lanes, begin = panel_begin(panel);
   transform_kernels(
-      r, piece, lanes, panel, channels, out, out_position,
+      r, lanes, panel, channels, out, out_position,
       [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
         set_.pack({group_weights(v, group) + (begin + vector) * lanes * map_.weight_out + (c + first) * map_.weight_in,
                    map_.weight_out, 1, channels_of(begin + vector, map_.out_channels), lanes,
@@ -191,54 +193,71 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
   ProductArgs<T> a{};
   a.row = window_row();
-  a.row_step = 1;
+  a.row_step = windows_.w.segments;
   a.column_step = a.out_row = panel_columns();
-  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, std::int64_t piece, const T* weights,
-                                  T* sums) {
+  a.pieces = w.pieces;
+  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
     const PositionTiles& tiles = w.tiles[position];
     a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
     a.columns = weights;
-    a.accumulate = chunk > 0 || piece > 0;
+    a.accumulate = chunk > 0;
     a.prefetch_step = tiles.prefetch_step;
-    a.prefetch = a.prefetch_step > 0 ? weights + a.steps * panel_columns() : weights;
-    const std::int64_t below = piece / windows_.w.pieces, beside = piece % windows_.w.pieces;
-    const T* const windows = w.windows + position * window_position() + beside * window_row() + chunk_begin(chunk);
+    a.prefetch = a.prefetch_step > 0 ? weights + pieces() * a.steps * panel_columns() : weights;
+    const T* const windows = w.windows + position * window_position() + chunk_begin(chunk) * windows_.w.segments;
     T* const out = sums + position * sum_position();
+    std::int64_t below = -1;  // as the pieces are placed
     for (const RegisterTile* tile = tiles.begin; tile != tiles.end; ++tile) {
-      a.rows = windows + (tile->window + below * tile->below) * window_row();
+      if (tile->below != below) {
+        below = tile->below;
+        a.piece_count = place_pieces(position, a.steps, below, w.pieces);
+      }
+      a.rows = windows + tile->window * window_row();
       a.out = out + tile->tile * panel_columns();
       kernels[tile->rows - 1].run(a);
-      a.prefetch += a.steps * a.prefetch_step;
+      a.prefetch += a.piece_count * a.steps * a.prefetch_step;
     }
   };
   if (packed) {
     for (std::int64_t position = 0; position < positions(); ++position) {
       const T* weights = packed + (panel * positions() + position) * position_size();
-      for (std::int64_t chunk = 0; chunk < chunks(); ++chunk)
-        for (std::int64_t piece = 0; piece < pieces(); ++piece) {
-          multiply_chunk(position, chunk, piece, weights, w.sums);
-          weights += (chunk_begin(chunk + 1) - chunk_begin(chunk)) * panel_columns();
-        }
+      for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
+        multiply_chunk(position, chunk, weights, w.sums);
+        weights += pieces() * (chunk_begin(chunk + 1) - chunk_begin(chunk)) * panel_columns();
+      }
     }
     return;
   }
   for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
     const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
     const T* const packed_panel = map_.scattered_weights() ? chunk_panel(v, w, group, panel, c, channels) : nullptr;
-    for (std::int64_t r = 0; r < together_; ++r)
-      for (std::int64_t piece = 0; piece < pieces(); ++piece) {
-        const Residue& residue = residues_[static_cast<std::size_t>(first_residue + r)];
-        if (packed_panel)
-          transform_kernels(residue, piece, weights_.columns(), panel, channels, w.weights, chunk_position(),
-                            [&](std::int64_t first, std::int64_t, std::int64_t vector) {
-                              return packed_panel + first * weights_.channel_size() + vector * set_.lanes;
-                            });
-        else
-          transform_weights(v, residue, piece, group, panel, c, channels, w.kernels, w.weights, chunk_position());
-        for (std::int64_t position = 0; position < positions(); ++position)
-          multiply_chunk(position, chunk, piece, w.weights + position * chunk_position(), w.sums + r * residue_sums());
-      }
+    for (std::int64_t r = 0; r < together_; ++r) {
+      const Residue& residue = residues_[static_cast<std::size_t>(first_residue + r)];
+      if (packed_panel)
+        transform_kernels(residue, weights_.columns(), panel, channels, w.weights, chunk_position(),
+                          [&](std::int64_t first, std::int64_t, std::int64_t vector) {
+                            return packed_panel + first * weights_.channel_size() + vector * set_.lanes;
+                          });
+      else
+        transform_weights(v, residue, group, panel, c, channels, w.kernels, w.weights, chunk_position());
+      for (std::int64_t position = 0; position < positions(); ++position)
+        multiply_chunk(position, chunk, w.weights + position * chunk_position(), w.sums + r * residue_sums());
+    }
   }
+}
+
+// Where the products of a position find the windows and weights of the pieces that it needs, `steps` channels of each;
+// returns how many they are.
+template <class T>
+std::int64_t WinogradPlan<T>::place_pieces(std::int64_t position, std::int64_t steps, std::int64_t below,
+                                           ProductPiece* to) const {
+  std::int64_t count = 0;
+  for (const std::int64_t i : needed_pieces_[static_cast<std::size_t>(position)]) {
+    const KernelPiece& piece = pieces_[static_cast<std::size_t>(i)];
+    to[count++] = {piece.segment_h * map_.in_channels * windows_.w.segments + piece.segment_w +
+                       (piece.below * below + piece.beside) * window_row(),
+                   i * steps * panel_columns()};
+  }
+  return count;
 }
 
 // The outputs of a band, whose tiles are the next in order; returns what follows them.
@@ -287,29 +306,27 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
-  Tap tap_at[winograd_longest * winograd_longest];  // in the map's order
+  std::vector<Tap> taps;  // in the map's order
   for (std::int64_t i = 0; i < map_.h.count; ++i)
     for (std::int64_t j = 0; j < map_.w.count; ++j)
-      tap_at[i * map_.w.count + j] = {
-          windows_.h.original(i) * windows_.pitch() + windows_.w.original(j) * windows_.w.dilation,
-          r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)};
+      taps.push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
   constexpr std::int64_t most_rows = 8;
   constexpr std::ptrdiff_t single = 0;
   GemmArgs<T> a{};
-  a.taps = tap_at;
+  a.taps = taps.data();
   a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
   a.out_vectors = &single;
   a.partial_row = a.out_channel_stride = line;
-  for (std::int64_t in_vector = 0; in_vector < in_vectors_; ++in_vector) {
+  for (std::int64_t in_vector = 0; in_vector < ceil_div(map_.in_channels, lanes); ++in_vector) {
     a.steps = channels_of(in_vector, map_.in_channels);
     windows_.stage(v, band, windows_.image(b), group * map_.in_channels + in_vector * lanes, a.steps, w.scratch);
     for (std::int64_t row = 0; row < band.rows; ++row)
       for (std::int64_t k = 0; k < channels; k += most_rows)
         for (std::int64_t x = 0; x < width; x += lanes) {
-          a.input = w.scratch + row * windows_.pitch() + x;
+          a.input = w.scratch + row * windows_.row_size() + x;
           a.weights =
               group_weights(v, group) + (vector * lanes + k) * map_.weight_out + in_vector * lanes * map_.weight_in;
           a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;

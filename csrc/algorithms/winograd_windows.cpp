@@ -32,7 +32,7 @@ void complete_window(T* window, std::int64_t apart, std::int64_t count, std::int
 
 template <class T>
 WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set, std::int64_t most_tiles)
-    : h(map.h), w(map.w), set_(set), kernel_(*find_winograd_pieces(set, map.h.count, map.w.count)) {
+    : h(map.h), w(map.w), set_(set), kernel_(*find_winograd_pieces(set, h.taps, w.taps)) {
   tile_rows_ = band_rows() / kernel_.outputs_h();
   // A band's columns are cut in blocks that hold one tile of every phase.
   const std::int64_t block = kernel_.outputs_w() * w.dilation;
@@ -49,13 +49,19 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
                           rows - row, parts_.size()});
     }
     // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
-    const std::int64_t reach = x1 - x0 + (w.taps - 1) * w.dilation;
-    parts_.push_back({make_pieces(w.map, x0 + w.first, reach), {}});
-    parts_.back().pieces.back().length += pitch() - reach;
+    const std::int64_t reach = x1 - x0 + (w.taps - 1) * w.dilation, all = band_width() + w.reach();
+    parts_.emplace_back();
+    for (std::int64_t segment = 0; segment < w.segments; ++segment)
+      for (StagePiece piece : make_pieces(w.map, x0 * w.step + w.first(segment), reach, w.step)) {
+        if (piece.position + piece.length == reach) piece.length += all - reach;
+        piece.position += segment * pitch();
+        parts_.back().pieces.push_back(piece);
+      }
   }
   // With fewer products it takes longer to tell tiles apart.
   constexpr std::int64_t least_products = 1024;
-  leaves_out_ = h.pieces == 1 && w.pieces == 1 && map.in_channels * map.out_channels >= least_products;
+  leaves_out_ =
+      h.pieces == 1 && w.pieces == 1 && segments() * map.in_channels * map.out_channels >= least_products;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const std::int64_t width = std::min(w.out_size - static_cast<std::int64_t>(i) * band_width(), band_width());
     for (std::int64_t phase = 0; phase < std::min(w.dilation, width); ++phase) {
@@ -119,11 +125,14 @@ template <class T>
 void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
                                std::int64_t channels, T* staged) const {
   const auto& pieces = parts_[b.part].pieces;
-  stage_rows<T>(
-      set_,
-      {staged, channel_pitch(), v.input + image * v.input_stride[0] + channel * v.input_stride[1], v.input_stride[1],
-       v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), pitch()},
-      pitch(), v.input_stride[2], staged_rows(), true, [&](std::int64_t i) { return source_row(b, i); });
+  const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
+  for (std::int64_t segment = 0; segment < h.segments; ++segment)
+    stage_rows<T>(
+        set_,
+        {staged + segment * staged_rows() * row_size(), channel_pitch(), source, v.input_stride[1], v.input_stride[3],
+         channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), row_size()},
+        row_size(), v.input_stride[2], staged_rows(), true,
+        [&](std::int64_t i) { return source_row(b, segment, i); });
 }
 
 // Of a transposed row of the band.
@@ -135,34 +144,56 @@ void WinogradWindows<T>::complete_columns(const Part& part, T* row) const {
   }
 }
 
+// Row i of band b, transposed: a vector of planes, from `plane` on. Those of several segments are staged side by side
+// before, channel by channel.
+template <class T>
+void WinogradWindows<T>::bring_row(const ConvViews& v, std::int64_t b, std::int64_t i, std::int64_t channel,
+                                   std::int64_t channels, std::int64_t plane, T* staged, T* to) const {
+  const auto& pieces = parts_[band(b).part].pieces;
+  const char* const image_source = v.input + image(b) * v.input_stride[0] + channel * v.input_stride[1];
+  const auto source = [&](std::int64_t segment, std::int64_t c) {
+    const std::int64_t from = source_row(band(b), segment, i);
+    return from < 0 ? nullptr : image_source + from * v.input_stride[2] + c * v.input_stride[1];
+  };
+  const std::int64_t count = std::min<std::int64_t>(set_.lanes, planes(channels) - plane);
+  if (segments() == 1)
+    return transpose_row(set_, pieces, pitch(),
+                         {source(0, plane), v.input_stride[1], v.input_stride[3], count}, staged, to);
+  const std::int64_t first = plane / w.segments, last = ceil_div(plane + count, w.segments);
+  for (std::int64_t next = first, together; next < last; next += together) {
+    const std::int64_t segment = next / channels, c = next % channels;
+    together = std::min(last - next, channels - c);
+    set_.stage({staged + (next - first) * row_size(), row_size(), source(segment, c), v.input_stride[1],
+                v.input_stride[3], together, pieces.data(), static_cast<std::int64_t>(pieces.size()),
+                row_size() - set_.lanes});
+  }
+  set_.pack({staged + (plane - first * w.segments) * pitch(), pitch(), 1, count, set_.lanes, band_width() + w.reach(),
+             to, set_.lanes});
+}
+
 template <class T>
 void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::int64_t end, const Order& strip,
                                    std::int64_t channel, std::int64_t channels, T* scratch, T* out,
                                    std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
-  const std::int64_t lanes = set_.lanes, row_size = pitch() * lanes, shared = h.piece_taps - 1;
+  const std::int64_t lanes = set_.lanes, row = pitch() * lanes, shared = h.piece_taps - 1;
   T* const rows = scratch + staged_size();
   const auto follows = [&](std::int64_t b) {
     return b > begin && image(b) == image(b - 1) && band(b).part == band(b - 1).part &&
            band(b).left + band_rows() == band(b - 1).left;
   };
-  for (std::int64_t c = 0; c < channels; c += lanes) {
+  for (std::int64_t plane = 0; plane < planes(channels); plane += lanes) {
     Order order = strip;
     for (std::int64_t b = begin; b < end; ++b) {
-      if (follows(b)) std::copy_n(rows + band_rows() * row_size, shared * row_size, rows);
-      const char* const source = v.input + image(b) * v.input_stride[0] + (channel + c) * v.input_stride[1];
+      if (follows(b)) std::copy_n(rows + band_rows() * row, shared * row, rows);
       for (std::int64_t i = follows(b) ? shared : 0; i < window_rows(); ++i) {
-        const std::int64_t from = source_row(band(b), i);
-        transpose_row(set_, parts_[band(b).part].pieces, pitch(),
-                      {from < 0 ? nullptr : source + from * v.input_stride[2], v.input_stride[1], v.input_stride[3],
-                       std::min(lanes, channels - c)},
-                      scratch, rows + i * row_size);
-        complete_columns(parts_[band(b).part], rows + i * row_size);
+        bring_row(v, b, i, channel, channels, plane, scratch, rows + i * row);
+        complete_columns(parts_[band(b).part], rows + i * row);
       }
       // A band that lacks rows has a single row of tiles, and none follows it.
-      complete_window(rows, row_size, row_size, missing_h(band(b), 0));
-      for_each_window_row(band(b), [&](std::int64_t row, std::int64_t column, std::int64_t windows, std::size_t kind) {
-        kernel_.input({rows + row * row_size + column * lanes, row_size, w.dilation * lanes,
-                       out + c + take(order, windows, kind) * out_tile, out_position, out_tile, windows});
+      complete_window(rows, row, row, missing_h(band(b), 0));
+      for_each_window_row(band(b), [&](std::int64_t y, std::int64_t x, std::int64_t windows, std::size_t kind) {
+        kernel_.input({rows + y * row + x * lanes, row, w.dilation * lanes,
+                       out + plane + take(order, windows, kind) * out_tile, out_position, out_tile, windows});
       });
     }
   }

@@ -11,6 +11,11 @@
 // output only. The others continue the window as the recurrence whose characteristic roots are the points, other than
 // 0, of the positions that stay: so the polynomials of the points left out vanish on it.
 //
+// With a stride, taps that leave the same remainder by it read the same columns, whole outputs apart: a segment of the
+// axis (staging.h), whose taps make a convolution of stride 1. What a segment of the rows and one of the columns have of
+// an in channel is a plane of its own, with windows of its own: 3 x 3 taps of stride 2 are 2 x 2 taps, or fewer, on each
+// of four planes. A vector holds planes of as many channels and segments as it takes.
+//
 // A long kernel is cut in pieces (winograd_common.h), which read the windows of the tiles that follow: a row of tiles
 // then has more windows than tiles, and below the last band of a column there are some of windows alone. Such windows
 // serve several tiles: none of their elements is free.
@@ -36,31 +41,37 @@ class WinogradWindows {
     std::size_t part;   // of the image's columns
   };
 
-  // One axis: coordinates in ascending order, whatever the order of the map's taps is.
+  // One axis. Its taps are taken in the order of their coordinates, whatever the order of the map's taps is: tap i
+  // belongs to segment i % segments.
   struct Axis {
-    std::int64_t out_size, taps, dilation, first;  // output t and tap i read t + first + i * dilation; of one tap: 1
-    std::int64_t pieces, piece_taps;               // of the taps
-    bool reversed;                                 // tap i is the map's tap taps - 1 - i
+    std::int64_t out_size, step, count, segments;
+    std::int64_t taps, dilation;      // of a segment: output t and its tap j read (t + j * dilation) * step + first(segment)
+    std::int64_t pieces, piece_taps;  // of the taps of a segment
+    std::int64_t lowest, apart;       // coordinate of tap 0 for output 0; from one tap to the next
+    bool reversed;                    // tap i is the map's tap count - 1 - i
     AxisMap map;
     explicit Axis(const MapAxis& axis)
         : out_size(axis.out_size),
-          taps(axis.count),
-          dilation(axis.count == 1       ? 1
-                   : axis.difference < 0 ? -axis.difference
-                                         : axis.difference),
-          first(axis.tap(axis.difference < 0 ? axis.count - 1 : 0)),
+          step(axis.step),
+          count(axis.count),
+          segments(winograd_segments(axis)),
+          taps(winograd_taps(axis)),
+          dilation(taps == 1 ? 1 : std::abs(axis.difference) / (step / segments)),
           pieces(winograd_pieces(taps)),
           piece_taps(winograd_piece_taps(taps)),
+          lowest(axis.lowest()),
+          apart(std::abs(axis.difference)),
           reversed(axis.difference < 0),
           map(axis.map) {}
     std::int64_t phases() const { return std::min(dilation, out_size); }
-    std::int64_t original(std::int64_t i) const { return reversed ? taps - 1 - i : i; }
-    // Tap j of a piece; -1: it has none there.
-    std::int64_t piece_tap(std::int64_t piece, std::int64_t j) const {
-      const std::int64_t i = piece * (piece_taps - 1) + j;
-      return (piece > 0 && j == 0) || i >= taps ? -1 : i;
+    std::int64_t first(std::int64_t segment) const { return lowest + segment * apart; }
+    std::int64_t original(std::int64_t i) const { return reversed ? count - 1 - i : i; }
+    // Tap j of a piece of a segment; -1: it has none there.
+    std::int64_t piece_tap(std::int64_t segment, std::int64_t piece, std::int64_t j) const {
+      const std::int64_t i = segment + (piece * (piece_taps - 1) + j) * segments;
+      return (piece > 0 && j == 0) || i >= count ? -1 : i;
     }
-    // From the first to the last tap of all pieces.
+    // From the first to the last tap of all pieces, in outputs.
     std::int64_t reach() const { return pieces * (piece_taps - 1) * dilation; }
   };
 
@@ -129,18 +140,32 @@ class WinogradWindows {
     if (begin != end) f(begin, end - begin);
   }
 
-  // The rows of input that the direct sums of a band read, `pitch` elements apart, for up to a vector of channels,
-  // channel_pitch apart; zeros where the band has no use for a row. `staged` has room for staged_size elements.
-  std::int64_t pitch() const { return band_width() + w.reach(); }
-  std::int64_t staged_rows() const { return band_rows() + h.taps - 1; }
-  std::int64_t channel_pitch() const { return staged_rows() * pitch() + set_.lanes; }
-  std::int64_t staged_size() const { return set_.lanes * (channel_pitch() + set_.lanes); }
+  // The rows of input that the direct sums of a band read, segment by segment, for up to a vector of channels,
+  // channel_pitch apart; zeros where the band has no use for a row. The segments of a row's columns follow each other,
+  // `pitch` elements apart, with room for a vector behind each. `staged` has room for staged_size elements.
+  std::int64_t pitch() const { return band_width() + w.reach() + (segments() > 1 ? set_.lanes : 0); }
+  std::int64_t row_size() const { return w.segments * pitch(); }
+  std::int64_t staged_rows() const { return band_rows() + h.taps - 1; }  // of a segment
+  std::int64_t channel_pitch() const { return h.segments * staged_rows() * row_size() + set_.lanes; }
+  // Where output 0 finds the map's tap (i, j) there.
+  std::ptrdiff_t staged_tap(std::int64_t i, std::int64_t j) const {
+    i = h.original(i), j = w.original(j);
+    return (i % h.segments * staged_rows() + i / h.segments) * row_size() + j % w.segments * pitch() +
+           j / w.segments * w.dilation;
+  }
+  std::int64_t staged_size() const { return (set_.lanes + 1) * (channel_pitch() + set_.lanes); }
   void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
              T* staged) const;
 
-  // The transformed windows of `channels` channels of the bands [begin, end), in the order of their tiles or, of a
-  // kernel in pieces, as they come: position p of window t and channel c is out[p * out_position + t * out_tile + c],
-  // in whole vectors of channels. A band keeps the rows that the one above it has brought.
+  // The planes of in channels: that of segments i of the rows and j of the columns of channel c is
+  // (i * channels + c) * w.segments + j.
+  std::int64_t segments() const { return h.segments * w.segments; }
+  std::int64_t planes(std::int64_t channels) const { return segments() * channels; }
+
+  // The transformed windows of all planes of `channels` channels of the bands [begin, end), in the order of their tiles
+  // or, of a kernel in pieces, as they come: position p of window t and plane c is
+  // out[p * out_position + t * out_tile + c], in whole vectors of planes. A band keeps the rows that the one above it
+  // has brought.
   std::int64_t scratch_size() const { return staged_size() + window_rows() * pitch() * set_.lanes; }
   void transform(const ConvViews& v, std::int64_t begin, std::int64_t end, const Order& strip, std::int64_t channel,
                  std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const;
@@ -151,15 +176,15 @@ class WinogradWindows {
   struct Phase {
     std::int64_t tiles, last, missing;
   };
-  // Adjacent columns, those of a band.
+  // Adjacent columns, those of a band: the pieces of all segments.
   struct Part {
     std::vector<StagePiece> pieces;
     std::vector<Phase> phases;
   };
 
-  // The input's row that is row i of the band's; -1: one of zeros, or that no output has a use for.
-  std::int64_t source_row(const Band& b, std::int64_t i) const {
-    return i < b.left + h.taps - 1 ? h.map(row(b, i) + h.first) : -1;
+  // The input's row that is row i of the band's, of a segment; -1: one of zeros, or that no output has a use for.
+  std::int64_t source_row(const Band& b, std::int64_t segment, std::int64_t i) const {
+    return i < b.left + h.taps - 1 ? h.map(row(b, i) * h.step + h.first(segment)) : -1;
   }
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
   // Rows of outputs that the tiles lack which begin in that row of the band.
@@ -183,6 +208,8 @@ class WinogradWindows {
       }
     }
   }
+  void bring_row(const ConvViews& v, std::int64_t b, std::int64_t i, std::int64_t channel, std::int64_t channels,
+                 std::int64_t plane, T* staged, T* to) const;
   void find_kinds();
   void complete_columns(const Part& part, T* row) const;
 

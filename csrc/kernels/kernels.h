@@ -236,9 +236,14 @@ struct WinogradInputArgs {
   std::int64_t tiles;
 };
 
+// Where a piece of the sums of a product finds its factors, in elements.
+struct ProductPiece {
+  std::ptrdiff_t rows, columns;
+};
+
 // The products of one position, a plain matrix product: for row m and column n < vectors * lanes of the kernel
-//   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over s < steps of
-//                          rows[m * row + s * row_step] * columns[s * column_step + n]
+//   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over p < piece_count, s < steps of
+//       rows[pieces[p].rows + m * row + s * row_step] * columns[pieces[p].columns + s * column_step + n]
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
 // than the whole. Each step fetches two cache lines into L2, half a prefetch_step apart.
 template <class T>
@@ -247,6 +252,8 @@ struct ProductArgs {
   std::ptrdiff_t row, row_step;
   const T* columns;
   std::ptrdiff_t column_step;
+  const ProductPiece* pieces;
+  std::int64_t piece_count;
   std::int64_t steps;
   const T* prefetch;
   std::ptrdiff_t prefetch_step;
@@ -254,6 +261,8 @@ struct ProductArgs {
   T* out;
   std::ptrdiff_t out_row;
 };
+
+constexpr ProductPiece whole_product = {0, 0};
 
 template <class T>
 struct ProductKernel {

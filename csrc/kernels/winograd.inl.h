@@ -218,29 +218,33 @@ void product(const ProductArgs<T>& a) noexcept {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
-  const T *left = a.rows, *right = a.columns, *ahead = a.prefetch;
+  const T* ahead = a.prefetch;
   const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step, ahead_step = a.prefetch_step;
-  for (std::int64_t s = a.steps; s > 0; --s) {
-    TILECONV_PREFETCH_L2(ahead);
-    TILECONV_PREFETCH_L2(ahead + ahead_step / 2);
-    ahead += ahead_step;
-    V column[vectors];
-    TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) column[v] = V::load(right + v * V::lanes);
-    // Four rows from each address: one for every row would be more than there are registers.
-    const T* four = left;
-    TILECONV_UNROLL
-    for (int m = 0; m < rows; ++m) {
-      if (m > 0 && m % 4 == 0) {
-        four += 4 * row;
-        TILECONV_OPAQUE(four);
-      }
-      const V value = V::broadcast(four[m % 4 * row]);
+  const ProductPiece* const end = a.pieces + a.piece_count;
+  for (const ProductPiece* piece = a.pieces; piece != end; ++piece) {
+    const T *left = a.rows + piece->rows, *right = a.columns + piece->columns;
+    for (std::int64_t s = a.steps; s > 0; --s) {
+      TILECONV_PREFETCH_L2(ahead);
+      TILECONV_PREFETCH_L2(ahead + ahead_step / 2);
+      ahead += ahead_step;
+      V column[vectors];
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(value, column[v], sum[m][v]);
+      for (int v = 0; v < vectors; ++v) column[v] = V::load(right + v * V::lanes);
+      // Four rows from each address: one for every row would be more than there are registers.
+      const T* four = left;
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        if (m > 0 && m % 4 == 0) {
+          four += 4 * row;
+          TILECONV_OPAQUE(four);
+        }
+        const V value = V::broadcast(four[m % 4 * row]);
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(value, column[v], sum[m][v]);
+      }
+      right += column_step;
+      left += row_step;
     }
-    right += column_step;
-    left += row_step;
   }
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {

@@ -143,7 +143,7 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
           fill_integers(out, random);
           const std::vector<T> before(out.begin(), out.end());
           kernel.run(
-              {left.data(), row, step, right.data(), room, steps, right.data(), 0, accumulate, out.data(), room});
+              {left.data(), row, step, right.data(), room, &whole_product, 1, steps, right.data(), 0, accumulate, out.data(), room});
           for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
             const std::ptrdiff_t m = at / room, n = at % room;
             T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
