@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product, repeat
 
 import numpy as np
@@ -22,6 +24,19 @@ KERNELS = [kernel for taps in range(2, 6) for kernel in ((taps, taps), (taps, 1)
 LONG_KERNELS = [(1, 6), (7, 1), (7, 7), (10, 4)]
 """Longer ones are sums of two or three pieces of four taps, three outputs a window."""
 
+STRIDED_KERNELS = [
+    ((3, 3), (2, 2)),
+    ((4, 4), (2, 2)),
+    ((7, 7), (2, 2)),
+    ((9, 9), (4, 4)),
+    ((8, 7), (3, 3)),
+    ((1, 3), (3, 2)),
+    ((4, 2), (2, 1)),
+    ((3, 13), (1, 5)),
+    ((13, 13), (2, 2)),
+]
+"""With a stride, the taps of each remainder by it are a kernel of their own, with windows of their own."""
+
 DILATIONS = [(1, 1), (2, 1), (1, 3), (3, 2)]
 
 
@@ -32,33 +47,32 @@ FEW_CHANNELS, MANY_CHANNELS = (3, 5), (33, 35)
 CHANNELS_AND_MODES = [*((FEW_CHANNELS, mode) for mode in MODES), (MANY_CHANNELS, "zeros"), (MANY_CHANNELS, "circular")]
 
 
+def output_sizes(taps: int, stride: int, dilation: int) -> range:
+    """Every remainder by the tile, for each phase of the dilation too."""
+    common = math.gcd(stride, dilation)
+    taps_of_a_remainder = -(-taps // min(taps, stride // common))
+    tile = 1 if taps_of_a_remainder == 1 else 7 - min(taps_of_a_remainder, 4 if taps_of_a_remainder > 5 else 5)
+    lowest = 1 + max(0, -(-(5 - (taps - 1) * dilation) // stride))  # inputs have room for every mode's padding
+    return range(lowest, lowest + tile * (dilation // common) + 1)
+
+
 def unfinished_tiles(
-    kernels: list[tuple[int, int]], channels: tuple[int, int], mode: str, dilation: tuple[int, int]
+    kernels: Iterable[tuple[tuple[int, int], tuple[int, int]]],
+    channels: tuple[int, int],
+    mode: str,
+    dilation: tuple[int, int],
 ) -> Iterator[tuple[Case, tuple[int, int]]]:
-    """Heights and widths of every remainder by the tile, for each phase of the dilation too."""
+    """Kernels and their strides, heights and widths of the output."""
     in_channels, out_channels = channels
-    for kernel in kernels:
-        sizes = []
-        for taps, d in zip(kernel, dilation):
-            lowest = max(1, 6 - (taps - 1) * d)  # inputs have room for every mode's padding
-            outputs = (7 - taps if taps <= 5 else 3) if taps > 1 else 1
-            sizes.append(range(lowest, lowest + outputs * d + 1))
-        for height, width in product(*sizes):
-            size = height + (kernel[0] - 1) * dilation[0] - 3, width + (kernel[1] - 1) * dilation[1] - 3
+    for kernel, stride in kernels:
+        sizes = [output_sizes(*axis) for axis in zip(kernel, stride, dilation)]
+        for outputs in product(*sizes):
+            size = [(n - 1) * s + (k - 1) * d - 2 for n, k, s, d in zip(outputs, kernel, stride, dilation)]
             padding = (1, 2, 1, 2)
             case = Case(
-                "tile",
-                in_channels,
-                *size,
-                out_channels,
-                kernel,
-                (1, 1),
-                padding,
-                dilation,
-                padding_mode=mode,
-                bias=True,
+                "tile", in_channels, *size, out_channels, kernel, stride, padding, dilation, padding_mode=mode, bias=True
             )
-            yield case, (height, width)
+            yield case, outputs
 
 
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
@@ -66,10 +80,20 @@ def unfinished_tiles(
 def test_every_unfinished_tile(channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str) -> None:
     kinds = set()
     kernels = KERNELS + LONG_KERNELS if channels == FEW_CHANNELS else KERNELS
-    for case, (height, width) in unfinished_tiles(kernels, channels, mode, dilation):
+    for case, (height, width) in unfinished_tiles(zip(kernels, repeat((1, 1))), channels, mode, dilation):
         assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
         kinds.add(plan(case, "winograd").blocking["kinds_of_tiles"])
     assert (max(kinds) > 1) == (channels == MANY_CHANNELS)
+
+
+@pytest.mark.parametrize("dilation", [(1, 1), (7, 7)], ids=str)
+@pytest.mark.parametrize(("channels", "mode"), CHANNELS_AND_MODES, ids=str)
+def test_every_unfinished_tile_of_a_stride(
+    channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str
+) -> None:
+    kernels = STRIDED_KERNELS if dilation == (1, 1) else STRIDED_KERNELS[:1]
+    for case, (height, width) in unfinished_tiles(kernels, channels, mode, dilation):
+        assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
 
 
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
@@ -77,7 +101,7 @@ def test_every_unfinished_tile(channels: tuple[int, int], mode: str, dilation: t
 def test_weight_gradients_of_every_unfinished_tile(
     channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str
 ) -> None:
-    for case, (height, width) in unfinished_tiles(KERNELS, channels, mode, dilation):
+    for case, (height, width) in unfinished_tiles(zip(KERNELS, repeat((1, 1))), channels, mode, dilation):
         case = replace(case, batch=2, bias=False)
         assert_weight_gradient(case, gradients.normals(case, height + 31 * width))
 
@@ -106,11 +130,16 @@ def assert_weight_gradient(case: Case, operands: gradients.Operands) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("kernel", "dilation"), [((7, 7), 1), ((1, 9), 1), ((8, 1), 2), ((6, 6), 3)], ids=str)
-def test_pieces_of_many_strips(kernel: tuple[int, int], dilation: int, dtype: str, isa: str) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [((7, 7), 1, 1), ((1, 9), 1, 1), ((8, 1), 1, 2), ((6, 6), 1, 3), ((3, 3), 2, 1), ((13, 13), 2, 1), ((7, 7), 3, 1)],
+    ids=str,
+)
+def test_pieces_of_many_strips(kernel: tuple[int, int], stride: int, dilation: int, dtype: str, isa: str) -> None:
     """A piece reads windows of the next band, which the strip below has too; values not finite between two strips."""
     padding = kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2
-    case = Case("pieces", 70, 45, 83, 37, kernel, (1, 1), padding, (dilation, dilation), batch=2, dtype=dtype)
+    strides, dilations = (stride, stride), (dilation, dilation)
+    case = Case("pieces", 70, 45, 83, 37, kernel, strides, padding, dilations, batch=2, dtype=dtype)
     x, w, b = case.normals()
     for value in (None, np.inf):
         if value is not None:
@@ -119,6 +148,8 @@ def test_pieces_of_many_strips(kernel: tuple[int, int], dilation: int, dtype: st
         for label, found, run in runs(case, w, b, ["winograd"]):
             assert " times F(" in found.kernel
             assert_accurate(run(x), expected, label)
+    if stride > 1:
+        return
     g = gradients.normals(case)
     for label, _, run in gradients.gradient_runs(case, "input_gradient", g, ["winograd"]):
         out = np.full(x.shape, np.nan, x.dtype)
@@ -175,22 +206,23 @@ def test_large_finite_values_stay_finite(isa: str) -> None:
             assert_accurate(run(x), expected, f"{label}, {value:g}")
 
 
-@pytest.mark.parametrize("taps", [3, 7])
+@pytest.mark.parametrize(("taps", "stride"), [(3, 1), (7, 1), (3, 2), (7, 2)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_bits_beside_values_that_are_not_finite(threads: int, taps: int, isa: str) -> None:
+def test_bits_beside_values_that_are_not_finite(threads: int, taps: int, stride: int, isa: str) -> None:
     """What is computed again is told by the values alone: not by threads, batch, place in it or memory layout."""
     case = Case("bits", 40, 23, 70, 50, (taps, taps), padding=(1, 1, 1, 1), batch=3)
     x, w, _ = case.normals()
     x[1, 11, 9, 33], x[2, 0, 22, 0], x[0, 5, 21, 69] = np.nan, np.inf, np.nan
     w[20, 3, 1, 1] = 3e38
     tc.set_num_threads(1)
-    expected = tc.conv2d(x, w, padding=1, algorithm="winograd")
+    layer = partial(tc.conv2d, weight=w, stride=stride, padding=1, algorithm="winograd")
+    expected = layer(x)
     tc.set_num_threads(threads)
     nhwc = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     for input in (x, nhwc):
-        np.testing.assert_array_equal(tc.conv2d(input, w, padding=1, algorithm="winograd"), expected)
+        np.testing.assert_array_equal(layer(input), expected)
     for n in range(3):
-        np.testing.assert_array_equal(tc.conv2d(x[n], w, padding=1, algorithm="winograd"), expected[n])
+        np.testing.assert_array_equal(layer(x[n]), expected[n])
 
 
 @pytest.mark.parametrize(("channels", "taps"), [(64, 3), (256, 3), (150, 7)])

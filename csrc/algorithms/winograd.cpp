@@ -163,10 +163,14 @@ double WinogradPlan<T>::estimate() const {
   for (const Band& b : windows_.bands())
     windows_.for_each_window_row(
         b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { windows += static_cast<double>(n); });
+  const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
+  // The windows of the bands below a strip are transformed again for the next one.
+  const std::int64_t strip = std::max<std::int64_t>(
+      1, std::min(most_tiles(1, tile.vectors, true) / windows_.band_tiles(), windows_.bands_per_image()));
+  windows *= static_cast<double>(strip + windows_.h.pieces - 1) / static_cast<double>(strip);
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
-  const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
   const double steps = needed_share_ * static_cast<double>(pieces() * map_.in_channels);
   const double products = residues() * product * groups * tile_positions *
