@@ -58,7 +58,6 @@ StagedAxis make_staged_axis(const AxisTaps& axis, std::int64_t tile);
 std::vector<StagePiece> make_pieces(const AxisTaps& axis, const StagedAxis& staged, std::int64_t tile,
                                     std::int64_t from, std::int64_t to);
 // The coordinates first, first + step, .., `count` of them, as such runs.
-std::vector<StagePiece> make_pieces(const AxisMap& map, std::int64_t first, std::int64_t count,
-                                    std::int64_t step = 1);
+std::vector<StagePiece> make_pieces(const AxisMap& map, std::int64_t first, std::int64_t count, std::int64_t step = 1);
 
 }  // namespace tileconv

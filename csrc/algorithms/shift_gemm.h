@@ -180,7 +180,7 @@ class ShiftGemmPlan final : public Plan {
   StagedAxis staged_h_, staged_w_;
   std::int64_t tiles_h_, tiles_w_, chunks_;
   bool out_rows_;
-  bool fetches_out_;  // the output does not stay in L2 from one call to the next
+  bool fetches_out_;              // the output does not stay in L2 from one call to the next
   std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
   std::vector<std::int64_t> panel_begin_;

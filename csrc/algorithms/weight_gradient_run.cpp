@@ -193,8 +193,6 @@ void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) co
                          (t.group * map_.in_channels + t.c0) * plane + t.x0;
   const ProductKernel<T>* const kernels = find_products(set_, vectors_);
   ProductArgs<T> a{};
-  a.pieces = &whole_product;
-  a.piece_count = 1;
   a.row = plane;
   a.row_step = 1;
   a.column_step = columns;

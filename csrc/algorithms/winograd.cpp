@@ -173,8 +173,8 @@ double WinogradPlan<T>::estimate() const {
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
   const double steps = needed_share_ * static_cast<double>(pieces() * map_.in_channels);
-  const double products = residues() * product * groups * tile_positions *
-                          (steps + 3 * static_cast<double>(chunks())) * static_cast<double>(out_vectors_);
+  const double products = residues() * product * groups * tile_positions * (steps + 3 * static_cast<double>(chunks())) *
+                          static_cast<double>(out_vectors_);
   const double transforms =
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
@@ -238,9 +238,11 @@ const char* unsupported(const PlanRequest& request) {
   const bool strided = p.stride_h != 1 || p.stride_w != 1;
   if (p.pass == Pass::weight_gradient && strided) return "the stride is not 1";
   if (!has_kernel(p))
-    return p.pass == Pass::weight_gradient ? "the kernel is neither a square of 2 to 5 taps nor one row or column of them"
-           : strided ? "what meets a pixel of the kernel is neither a square of 2 to 10 taps nor one row or column of them"
-                     : "the kernel is neither a square of 2 to 10 taps nor one row or column of them";
+    return p.pass == Pass::weight_gradient
+               ? "the kernel is neither a square of 2 to 5 taps nor one row or column of them"
+           : strided
+               ? "what meets a pixel of the kernel is neither a square of 2 to 10 taps nor one row or column of them"
+               : "the kernel is neither a square of 2 to 10 taps nor one row or column of them";
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;

@@ -1,9 +1,9 @@
 // winograd: square kernels of 2 to 5 taps by F(m x m, r x r) with m + r = 7, a quarter to a third of the multiply-adds
 // of the direct sum; and kernels of one row or column by F(m, r), half of them (the mathematics are in
 // kernels/winograd.inl.h). Longer ones, up to 10 taps along an axis, are sums of pieces of four taps, which share the
-// windows: 7 x 7 takes a third of the multiply-adds, 1 x 7 four sevenths. With a stride, the taps of each remainder by it
-// are a piece with windows of its own (winograd_windows.h): 3 x 3 of stride 2 takes six tenths, 7 x 7 a third. A piece
-// that lacks its first or last taps needs no products of the positions which stand for them alone.
+// windows: 7 x 7 takes a third of the multiply-adds, 1 x 7 four sevenths. With a stride, the taps of each remainder by
+// it are a piece with windows of its own (winograd_windows.h): 3 x 3 of stride 2 takes six tenths, 7 x 7 a third. A
+// piece that lacks its first or last taps needs no products of the positions which stand for them alone.
 //
 // The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
 //   transpose 6 rows of a vector of channels, transform every window                 -> windows[position][tile][in]
@@ -74,16 +74,19 @@ class WinogradPlan final : public Plan {
   struct RegisterTile {
     std::int64_t window, tile, rows, below;
   };
-  // What a position multiplies in a strip, and how many elements of the weights that follow each step fetches.
+  // What a position multiplies in a strip: its register tiles; the pieces that it needs, the first as it is and the
+  // others from there, for register tiles whose windows of the next row of tiles are `below` further. Each step fetches
+  // so many elements of the weights that follow.
   struct PositionTiles {
     const RegisterTile *begin, *end;
+    ProductPiece* pieces;
+    std::int64_t further_pieces, below;
     std::int64_t prefetch_step;
   };
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
     const T* panels;  // of the group; nullptr if weights are not in panels
-    ProductPiece* pieces;  // room for those of one position
-    Order order;           // of the strip
+    Order order;      // of the strip
     PositionTiles tiles[winograd_window_size * winograd_window_size];
   };
 
@@ -107,9 +110,11 @@ class WinogradPlan final : public Plan {
     return !lacks(position / kernel_.window_w(), kernel_.window_h(), tap_h(p, 0), tap_h(p, kernel_.taps_h - 1)) &&
            !lacks(position % kernel_.window_w(), kernel_.window_w(), tap_w(p, 0), tap_w(p, kernel_.taps_w - 1));
   }
-  // Packed weights of a group: for each panel, position, chunk, piece and in channel, the panel's out channels.
-  std::int64_t position_size() const { return apart(pieces() * map_.in_channels * panel_columns()); }
-  std::int64_t chunk_position() const { return apart(pieces() * channel_chunk_ * panel_columns()); }
+  // Packed weights of a group: for each panel, position, chunk, piece and in channel, the panel's out channels. Every
+  // chunk has room for the channels of the largest.
+  std::int64_t chunk_size() const { return pieces() * channel_chunk_ * panel_columns(); }
+  std::int64_t position_size() const { return apart(chunks() * chunk_size()); }
+  std::int64_t chunk_position() const { return apart(chunk_size()); }
   std::int64_t group_size() const { return panels() * positions() * position_size(); }
 
   std::int64_t apart(std::int64_t size) const { return winograd_apart<T>(size, set_.lanes); }
@@ -138,7 +143,7 @@ class WinogradPlan final : public Plan {
     return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTile)), 64) * 64;
   }
   std::int64_t product_pieces_bytes() const {
-    return ceil_div(pieces() * static_cast<std::int64_t>(sizeof(ProductPiece)), 64) * 64;
+    return ceil_div(positions() * pieces() * static_cast<std::int64_t>(sizeof(ProductPiece)), 64) * 64;
   }
 
   const ProductKernel<T>& choose_product(bool frozen) const;
@@ -173,7 +178,7 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
-  void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, Workspace& w) const;
+  void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, ProductPiece* placed, Workspace& w) const;
   void clear_unneeded(const Workspace& w) const;
   std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
   std::int64_t chunk_begin(std::int64_t chunk) const { return split_at(map_.in_channels, chunks(), chunk); }
@@ -184,9 +189,9 @@ class WinogradPlan final : public Plan {
                          std::int64_t channels, T* scratch, T* out, std::ptrdiff_t out_position) const;
   const T* chunk_panel(const ConvViews& v, const Workspace& w, std::int64_t group, std::int64_t panel, std::int64_t c,
                        std::int64_t channels) const;
-  void multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
+  void multiply(const ConvViews& v, Workspace& w, const T* packed, std::int64_t group, std::int64_t panel,
                 std::int64_t first_residue) const;
-  std::int64_t place_pieces(std::int64_t position, std::int64_t steps, std::int64_t below, ProductPiece* to) const;
+  void place_pieces(std::int64_t position, std::int64_t below, PositionTiles& tiles) const;
   Order finish(const ConvViews& v, const Workspace& w, const Residue& r, const T* sums, std::int64_t group,
                std::int64_t panel, std::int64_t b, const Order& order) const;
   void sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group, std::int64_t b,
@@ -200,7 +205,7 @@ class WinogradPlan final : public Plan {
   std::string isa_;
   bool frozen_;
   std::int64_t in_vectors_, out_vectors_;  // of planes of in channels; of out channels
-  const ProductKernel<T>& product_;  // the largest register tile of the products
+  const ProductKernel<T>& product_;        // the largest register tile of the products
   WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
   std::vector<KernelPiece> pieces_;

@@ -15,7 +15,7 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
       const std::int64_t c = chunk_begin(chunk), channels = chunk_begin(chunk + 1) - c;
       transform_weights(v, residues_.front(), task / panels(), task % panels(), c, channels, scratch, panel,
                         position_size());
-      panel += pieces() * channels * panel_columns();
+      panel += chunk_size();
     }
   });
 }
@@ -35,7 +35,6 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
                                 std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
   Workspace w{};
   char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  w.pieces = reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes());
   w.windows = reinterpret_cast<T*>(memory + register_tiles_bytes() + product_pieces_bytes());
   w.sums = w.windows + windows_size();
   w.scratch = w.sums + sums_size();
@@ -47,9 +46,10 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
   w.order = windows_.order(begin, end);
-  windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch,
-                     w.windows, window_position(), window_row());
-  cut_tiles(begin, end, reinterpret_cast<RegisterTile*>(memory), w);
+  windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
+                     window_position(), window_row());
+  cut_tiles(begin, end, reinterpret_cast<RegisterTile*>(memory),
+            reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes()), w);
   clear_unneeded(w);
   const auto residues = static_cast<std::int64_t>(residues_.size());
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
@@ -64,10 +64,11 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
     }
 }
 
-// The register tiles of the bands [begin, end), for every position. Positions that the same kinds of tiles need have
-// the same ones.
+// The register tiles of the bands [begin, end), for every position, and its pieces. Positions that the same kinds of
+// tiles need have the same register tiles.
 template <class T>
-void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, Workspace& w) const {
+void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, ProductPiece* placed,
+                                Workspace& w) const {
   const auto cut = [&](std::int64_t window, std::int64_t tile, std::int64_t count, std::int64_t below) {
     const std::int64_t parts = ceil_div(count, product_.rows);
     for (std::int64_t part = 0; part < parts; ++part) {
@@ -97,11 +98,12 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
     cut(last_window, last_tile, tile - last_tile, last_below);
   };
   for (std::int64_t position = 0; position < positions(); ++position) {
+    PositionTiles& found = w.tiles[position];
     const std::int64_t alike = windows_.first_alike(position);
-    if (alike < position) {
-      w.tiles[position] = w.tiles[alike];
-      continue;
-    }
+    found = w.tiles[alike];
+    found.pieces = placed + position * pieces();
+    place_pieces(position, 0, found);
+    if (alike < position) continue;
     const RegisterTile* const first = tiles;
     if (cut_in_pieces())
       cut_rows();
@@ -113,7 +115,9 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
     // way at a time: they are left to the hardware's prefetcher, which fetches of a part of the lines make slower.
     constexpr std::int64_t two_lines = 2 * 64 / element;
     const std::int64_t step = tiles == first ? 0 : ceil_div(panel_columns(), tiles - first);
-    w.tiles[position] = {first, tiles, frozen_ && step <= two_lines ? step : 0};
+    found.begin = first;
+    found.end = tiles;
+    found.prefetch_step = frozen_ && step <= two_lines ? step : 0;
   }
 }
 
@@ -146,13 +150,13 @@ void WinogradPlan<T>::transform_kernels(const Residue& r, std::ptrdiff_t tap_siz
         for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
           for (std::int64_t j = 0; j < kernel_.taps_w; ++j) {
             const std::int64_t h = tap_h(piece, i), w = tap_w(piece, j);
-            tap_at[i * kernel_.taps_w + j] =
-                h < 0 || w < 0 ? -1
-                               : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w +
-                                             r.w.kernel(windows_.w.original(w)));
+            tap_at[i * kernel_.taps_w + j] = h < 0 || w < 0
+                                                 ? -1
+                                                 : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w +
+                                                               r.w.kernel(windows_.w.original(w)));
           }
         kernel_.weights({kernels, tap_at, map_.kernel_elements * tap_size, to, out_position, panel_columns(), count});
-        to += channels * panel_columns();
+        to += channel_chunk_ * panel_columns();
       }
     }
 }
@@ -165,8 +169,7 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, st
                                         std::ptrdiff_t out_position) const {
   const std::int64_t lanes = set_.lanes, begin = panel_begin(panel);
   transform_kernels(
-      r, lanes, panel, channels, out, out_position,
-      [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
+      r, lanes, panel, channels, out, out_position, [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
         set_.pack({group_weights(v, group) + (begin + vector) * lanes * map_.weight_out + (c + first) * map_.weight_in,
                    map_.weight_out, 1, channels_of(begin + vector, map_.out_channels), lanes,
                    map_.kernel_elements * count, scratch, lanes});
@@ -187,7 +190,7 @@ const T* WinogradPlan<T>::chunk_panel(const ConvViews& v, const Workspace& w, st
 
 // The products of a panel. Tiles are the rows of the register tile and are broadcast; out channels are its vectors.
 template <class T>
-void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* packed, std::int64_t group,
+void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed, std::int64_t group,
                                std::int64_t panel, std::int64_t first_residue) const {
   const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
@@ -195,26 +198,26 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
   a.row = window_row();
   a.row_step = windows_.w.segments;
   a.column_step = a.out_row = panel_columns();
-  a.pieces = w.pieces;
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
-    const PositionTiles& tiles = w.tiles[position];
+    PositionTiles& tiles = w.tiles[position];
     a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
-    a.columns = weights;
+    const ProductPiece& first = *tiles.pieces;
+    a.columns = weights + first.columns;
+    a.pieces = tiles.pieces + 1;
+    a.further = tiles.further_pieces;
     a.accumulate = chunk > 0;
     a.prefetch_step = tiles.prefetch_step;
-    a.prefetch = a.prefetch_step > 0 ? weights + pieces() * a.steps * panel_columns() : weights;
+    a.prefetch = a.prefetch_step > 0 ? weights + chunk_size() : weights;
+    const std::int64_t fetched = (a.further + 1) * a.steps * a.prefetch_step;
     const T* const windows = w.windows + position * window_position() + chunk_begin(chunk) * windows_.w.segments;
     T* const out = sums + position * sum_position();
-    std::int64_t below = -1;  // as the pieces are placed
     for (const RegisterTile* tile = tiles.begin; tile != tiles.end; ++tile) {
-      if (tile->below != below) {
-        below = tile->below;
-        a.piece_count = place_pieces(position, a.steps, below, w.pieces);
-      }
-      a.rows = windows + tile->window * window_row();
+      if (tile->below != tiles.below) place_pieces(position, tile->below, tiles);
+      a.rows = windows + tile->window * window_row() + first.rows;
       a.out = out + tile->tile * panel_columns();
-      kernels[tile->rows - 1].run(a);
-      a.prefetch += a.piece_count * a.steps * a.prefetch_step;
+      const ProductKernel<T>& kernel = kernels[tile->rows - 1];
+      (a.further > 0 ? kernel.run_pieces : kernel.run)(a);
+      a.prefetch += fetched;
     }
   };
   if (packed) {
@@ -222,7 +225,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
       const T* weights = packed + (panel * positions() + position) * position_size();
       for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
         multiply_chunk(position, chunk, weights, w.sums);
-        weights += pieces() * (chunk_begin(chunk + 1) - chunk_begin(chunk)) * panel_columns();
+        weights += chunk_size();
       }
     }
     return;
@@ -245,19 +248,19 @@ void WinogradPlan<T>::multiply(const ConvViews& v, const Workspace& w, const T* 
   }
 }
 
-// Where the products of a position find the windows and weights of the pieces that it needs, `steps` channels of each;
-// returns how many they are.
 template <class T>
-std::int64_t WinogradPlan<T>::place_pieces(std::int64_t position, std::int64_t steps, std::int64_t below,
-                                           ProductPiece* to) const {
-  std::int64_t count = 0;
+void WinogradPlan<T>::place_pieces(std::int64_t position, std::int64_t below, PositionTiles& tiles) const {
+  ProductPiece* next = tiles.pieces;
   for (const std::int64_t i : needed_pieces_[static_cast<std::size_t>(position)]) {
     const KernelPiece& piece = pieces_[static_cast<std::size_t>(i)];
-    to[count++] = {piece.segment_h * map_.in_channels * windows_.w.segments + piece.segment_w +
-                       (piece.below * below + piece.beside) * window_row(),
-                   i * steps * panel_columns()};
+    *next = {piece.segment_h * map_.in_channels * windows_.w.segments + piece.segment_w +
+                 (piece.below * below + piece.beside) * window_row(),
+             i * channel_chunk_ * panel_columns()};
+    if (next != tiles.pieces) next->rows -= tiles.pieces->rows, next->columns -= tiles.pieces->columns;
+    ++next;
   }
-  return count;
+  tiles.further_pieces = next - tiles.pieces - 1;
+  tiles.below = below;
 }
 
 // The outputs of a band, whose tiles are the next in order; returns what follows them.

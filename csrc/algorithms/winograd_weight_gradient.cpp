@@ -273,8 +273,6 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
       find_products(set_, static_cast<int>(panel_begin(panel + 1) - panel_begin(panel)));
   const std::int64_t parts = ceil_div(t.channels, cut_.rows);
   ProductArgs<T> a{};
-  a.pieces = &whole_product;
-  a.piece_count = 1;
   a.row = 1;
   a.row_step = size_.window_tile;
   a.column_step = a.out_row = columns();

@@ -60,8 +60,7 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
   }
   // With fewer products it takes longer to tell tiles apart.
   constexpr std::int64_t least_products = 1024;
-  leaves_out_ =
-      h.pieces == 1 && w.pieces == 1 && segments() * map.in_channels * map.out_channels >= least_products;
+  leaves_out_ = h.pieces == 1 && w.pieces == 1 && segments() * map.in_channels * map.out_channels >= least_products;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const std::int64_t width = std::min(w.out_size - static_cast<std::int64_t>(i) * band_width(), band_width());
     for (std::int64_t phase = 0; phase < std::min(w.dilation, width); ++phase) {
@@ -127,12 +126,11 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
   const auto& pieces = parts_[b.part].pieces;
   const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
   for (std::int64_t segment = 0; segment < h.segments; ++segment)
-    stage_rows<T>(
-        set_,
-        {staged + segment * staged_rows() * row_size(), channel_pitch(), source, v.input_stride[1], v.input_stride[3],
-         channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), row_size()},
-        row_size(), v.input_stride[2], staged_rows(), true,
-        [&](std::int64_t i) { return source_row(b, segment, i); });
+    stage_rows<T>(set_,
+                  {staged + segment * staged_rows() * row_size(), channel_pitch(), source, v.input_stride[1],
+                   v.input_stride[3], channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), row_size()},
+                  row_size(), v.input_stride[2], staged_rows(), true,
+                  [&](std::int64_t i) { return source_row(b, segment, i); });
 }
 
 // Of a transposed row of the band.
@@ -157,8 +155,8 @@ void WinogradWindows<T>::bring_row(const ConvViews& v, std::int64_t b, std::int6
   };
   const std::int64_t count = std::min<std::int64_t>(set_.lanes, planes(channels) - plane);
   if (segments() == 1)
-    return transpose_row(set_, pieces, pitch(),
-                         {source(0, plane), v.input_stride[1], v.input_stride[3], count}, staged, to);
+    return transpose_row(set_, pieces, pitch(), {source(0, plane), v.input_stride[1], v.input_stride[3], count}, staged,
+                         to);
   const std::int64_t first = plane / w.segments, last = ceil_div(plane + count, w.segments);
   for (std::int64_t next = first, together; next < last; next += together) {
     const std::int64_t segment = next / channels, c = next % channels;

@@ -12,9 +12,9 @@
 // 0, of the positions that stay: so the polynomials of the points left out vanish on it.
 //
 // With a stride, taps that leave the same remainder by it read the same columns, whole outputs apart: a segment of the
-// axis (staging.h), whose taps make a convolution of stride 1. What a segment of the rows and one of the columns have of
-// an in channel is a plane of its own, with windows of its own: 3 x 3 taps of stride 2 are 2 x 2 taps, or fewer, on each
-// of four planes. A vector holds planes of as many channels and segments as it takes.
+// axis (staging.h), whose taps make a convolution of stride 1. What a segment of the rows and one of the columns have
+// of an in channel is a plane of its own, with windows of its own: 3 x 3 taps of stride 2 are 2 x 2 taps, or fewer, on
+// each of four planes. A vector holds planes of as many channels and segments as it takes.
 //
 // A long kernel is cut in pieces (winograd_common.h), which read the windows of the tiles that follow: a row of tiles
 // then has more windows than tiles, and below the last band of a column there are some of windows alone. Such windows
@@ -45,7 +45,8 @@ class WinogradWindows {
   // belongs to segment i % segments.
   struct Axis {
     std::int64_t out_size, step, count, segments;
-    std::int64_t taps, dilation;      // of a segment: output t and its tap j read (t + j * dilation) * step + first(segment)
+    std::int64_t taps,
+        dilation;  // of a segment: output t and its tap j read (t + j * dilation) * step + first(segment)
     std::int64_t pieces, piece_taps;  // of the taps of a segment
     std::int64_t lowest, apart;       // coordinate of tap 0 for output 0; from one tap to the next
     bool reversed;                    // tap i is the map's tap count - 1 - i
@@ -153,7 +154,7 @@ class WinogradWindows {
     return (i % h.segments * staged_rows() + i / h.segments) * row_size() + j % w.segments * pitch() +
            j / w.segments * w.dilation;
   }
-  std::int64_t staged_size() const { return (set_.lanes + 1) * (channel_pitch() + set_.lanes); }
+  std::int64_t staged_size() const { return set_.lanes * (channel_pitch() + set_.lanes); }
   void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
              T* staged) const;
 

@@ -236,14 +236,15 @@ struct WinogradInputArgs {
   std::int64_t tiles;
 };
 
-// Where a piece of the sums of a product finds its factors, in elements.
+// Where a further piece of the sums of a product finds its factors, in elements from those of the first.
 struct ProductPiece {
   std::ptrdiff_t rows, columns;
 };
 
 // The products of one position, a plain matrix product: for row m and column n < vectors * lanes of the kernel
-//   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over p < piece_count, s < steps of
-//       rows[pieces[p].rows + m * row + s * row_step] * columns[pieces[p].columns + s * column_step + n]
+//   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over p <= further, s < steps of
+//       rows[piece(p).rows + m * row + s * row_step] * columns[piece(p).columns + s * column_step + n]
+// with the first piece at 0, and piece(p) = pieces[p - 1].
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
 // than the whole. Each step fetches two cache lines into L2, half a prefetch_step apart.
 template <class T>
@@ -252,9 +253,9 @@ struct ProductArgs {
   std::ptrdiff_t row, row_step;
   const T* columns;
   std::ptrdiff_t column_step;
+  std::int64_t steps;  // of a piece
   const ProductPiece* pieces;
-  std::int64_t piece_count;
-  std::int64_t steps;
+  std::int64_t further;
   const T* prefetch;
   std::ptrdiff_t prefetch_step;
   bool accumulate;
@@ -262,12 +263,11 @@ struct ProductArgs {
   std::ptrdiff_t out_row;
 };
 
-constexpr ProductPiece whole_product = {0, 0};
-
 template <class T>
 struct ProductKernel {
   int rows, vectors;
-  void (*run)(const ProductArgs<T>&) noexcept;
+  void (*run)(const ProductArgs<T>&) noexcept;         // of a single piece
+  void (*run_pieces)(const ProductArgs<T>&) noexcept;  // of any number
 };
 
 // The sums of a row of tiles to outputs: (y, x) of tile t is the vector out + t * out_tile + y * out_row + x *

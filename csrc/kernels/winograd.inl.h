@@ -209,7 +209,8 @@ constexpr WinogradKernel<T> winograd_table[] = {winograd_row<T, 2, 2>, winograd_
                                                 winograd_row<T, 1, 3>, winograd_row<T, 1, 4>, winograd_row<T, 1, 5>};
 constexpr int winograd_table_size = sizeof winograd_table<float> / sizeof *winograd_table<float>;
 
-template <class T, int rows, int vectors>
+// Of a single piece or of several: the loop around the steps costs the single one, which is often short, a tenth.
+template <class T, int rows, int vectors, bool several>
 void product(const ProductArgs<T>& a) noexcept {
   using V = Vec<T>;
   V sum[rows][vectors];
@@ -218,11 +219,10 @@ void product(const ProductArgs<T>& a) noexcept {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
-  const T* ahead = a.prefetch;
+  const T *left = a.rows, *right = a.columns, *ahead = a.prefetch;
   const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step, ahead_step = a.prefetch_step;
-  const ProductPiece* const end = a.pieces + a.piece_count;
-  for (const ProductPiece* piece = a.pieces; piece != end; ++piece) {
-    const T *left = a.rows + piece->rows, *right = a.columns + piece->columns;
+  const ProductPiece* piece = a.pieces;
+  for (std::int64_t further = several ? a.further : 0;; --further) {
     for (std::int64_t s = a.steps; s > 0; --s) {
       TILECONV_PREFETCH_L2(ahead);
       TILECONV_PREFETCH_L2(ahead + ahead_step / 2);
@@ -245,14 +245,22 @@ void product(const ProductArgs<T>& a) noexcept {
       right += column_step;
       left += row_step;
     }
+    if (!several || further == 0) break;
+    left = a.rows + piece->rows;
+    right = a.columns + piece->columns;
+    ++piece;
+  }
+  if (a.accumulate) {
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.out + m * a.out_row + v * V::lanes) + sum[m][v];
+    }
   }
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      T* const out = a.out + m * a.out_row + v * V::lanes;
-      (a.accumulate ? V::load(out) + sum[m][v] : sum[m][v]).store(out);
-    }
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(a.out + m * a.out_row + v * V::lanes);
   }
 }
 
@@ -262,6 +270,6 @@ struct Products {
   using Kernel = ProductKernel<T>;
   template <int rows, int vectors>
   static constexpr Kernel row() {
-    return {rows, vectors, product<T, rows, vectors>};
+    return {rows, vectors, product<T, rows, vectors, false>, product<T, rows, vectors, true>};
   }
 };

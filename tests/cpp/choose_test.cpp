@@ -206,8 +206,7 @@ TEST(Plan, WorkspaceIsBoundedAndPackedWeightsAreLittleMoreThanTheWeights) {
           const auto& plan = choice.plan;
           EXPECT_LE(plan->workspace_bytes(), workspace_bound) << line << dtype << " on " << table->isa;
           // 36 products of a tile for the taps of each remainder by the stride.
-          const std::int64_t kernel =
-              choice.algorithm == &winograd_algorithm ? 36 * p.stride_h * p.stride_w : p.taps();
+          const std::int64_t kernel = choice.algorithm == &winograd_algorithm ? 36 * p.stride_h * p.stride_w : p.taps();
           const std::int64_t weights = p.out_channels * p.in_channels * kernel * dtype_size(p.dtype);
           if (plan->packed_bytes() > 0) {
             EXPECT_GE(plan->packed_bytes(), weights) << line << dtype << " on " << table->isa;

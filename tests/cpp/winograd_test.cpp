@@ -130,29 +130,38 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
       rows = kernel.rows, vectors = kernel.vectors;
       const std::ptrdiff_t columns = vectors * set.lanes, room = columns + 3;
       for (const std::int64_t steps : {1, 2, 17})
-        for (const auto& [accumulate, adjacent_rows] :
-             {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
-          Random random(8);
-          // Either the steps of a row are adjacent, or the rows of a step.
-          const std::ptrdiff_t row = adjacent_rows ? 1 : steps + 2, step = adjacent_rows ? rows + 2 : 1;
-          Guarded<T> left(static_cast<std::size_t>((rows - 1) * row + (steps - 1) * step + 1), Edge::end),
-              right(static_cast<std::size_t>((steps - 1) * room + columns), Edge::end),
-              out(static_cast<std::size_t>((rows - 1) * room + columns), Edge::end);
-          fill_integers(left, random);
-          fill_integers(right, random);
-          fill_integers(out, random);
-          const std::vector<T> before(out.begin(), out.end());
-          kernel.run(
-              {left.data(), row, step, right.data(), room, &whole_product, 1, steps, right.data(), 0, accumulate, out.data(), room});
-          for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
-            const std::ptrdiff_t m = at / room, n = at % room;
-            T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
-            for (std::int64_t s = 0; s < steps && n < columns; ++s)
-              sum += left[m * row + s * step] * right[s * room + n];
-            ASSERT_EQ(out[at], sum) << rows << " x " << vectors << ", " << steps << " steps, row " << m << ", column "
-                                    << n;
+        for (const int pieces : {0, 1, 3})  // 0: the kernel of a single one
+          for (const auto& [accumulate, adjacent_rows] :
+               {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
+            Random random(8);
+            // Either the steps of a row are adjacent, or the rows of a step.
+            const std::ptrdiff_t row = adjacent_rows ? 1 : steps + 2, step = adjacent_rows ? rows + 2 : 1;
+            // The last of the pieces comes first in memory.
+            const std::ptrdiff_t left_size = (rows - 1) * row + (steps - 1) * step + 1,
+                                 right_size = (steps - 1) * room + columns, all = std::max(1, pieces);
+            Guarded<T> left(static_cast<std::size_t>(all * left_size), Edge::end),
+                right(static_cast<std::size_t>(all * right_size), Edge::end),
+                out(static_cast<std::size_t>((rows - 1) * room + columns), Edge::end);
+            fill_integers(left, random);
+            fill_integers(right, random);
+            fill_integers(out, random);
+            const std::vector<T> before(out.begin(), out.end());
+            std::vector<ProductPiece> further;
+            for (std::ptrdiff_t p = 1; p < all; ++p) further.push_back({-p * left_size, -p * right_size});
+            const T* const last_right = right.data() + (all - 1) * right_size;
+            (pieces == 0 ? kernel.run
+                         : kernel.run_pieces)({left.data() + (all - 1) * left_size, row, step, last_right, room, steps,
+                                               further.data(), all - 1, last_right, 0, accumulate, out.data(), room});
+            for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
+              const std::ptrdiff_t m = at / room, n = at % room;
+              T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
+              for (std::ptrdiff_t p = 0; p < all; ++p)
+                for (std::int64_t s = 0; s < steps && n < columns; ++s)
+                  sum += left[p * left_size + m * row + s * step] * right[p * right_size + s * room + n];
+              ASSERT_EQ(out[at], sum) << rows << " x " << vectors << ", " << pieces << " pieces of " << steps
+                                      << " steps, row " << m << ", column " << n;
+            }
           }
-        }
     }
   });
 }
