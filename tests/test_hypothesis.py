@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference
 import tileconv as tc
 from cases import MODES, Case
-from checks import assert_exact, forced_isa, is_exact, runs
+from checks import assert_accurate, assert_exact, forced_isa, is_exact, plan, runs
 from layouts import LAYOUTS, OUT_LAYOUTS, SENTINEL, arrange, room
 
 
@@ -87,11 +87,12 @@ def test_public_functions_agree(case: Case, seed: int) -> None:
     """`conv2d` and a frozen `Conv2d` bring every form of the arguments to the same problem."""
     x, w, b = case.integers(seed)
     expected = reference.conv2d(x, w, b, **case.options)
-    assert_exact(tc.conv2d(x, w, b, **case.options), expected, str(case))
+    assert_as_promised = assert_exact if is_exact(plan(case)) else assert_accurate
+    assert_as_promised(tc.conv2d(x, w, b, **case.options), expected, str(case))
     layer = tc.Conv2d(case.in_channels, case.out_channels, case.kernel, **case.options, bias=case.bias, dtype=x.dtype)
     layer.weight[...] = w
     if layer.bias is not None:
         layer.bias[...] = b
-    assert_exact(layer(x), expected, str(case))
+    assert_as_promised(layer(x), expected, str(case))
     layer.freeze()
-    assert_exact(layer(x), expected, str(case))
+    assert_as_promised(layer(x), expected, str(case))

@@ -68,11 +68,8 @@ def unfinished_tiles(
         sizes = [output_sizes(*axis) for axis in zip(kernel, stride, dilation)]
         for outputs in product(*sizes):
             size = [(n - 1) * s + (k - 1) * d - 2 for n, k, s, d in zip(outputs, kernel, stride, dilation)]
-            padding = (1, 2, 1, 2)
-            case = Case(
-                "tile", in_channels, *size, out_channels, kernel, stride, padding, dilation, padding_mode=mode, bias=True
-            )
-            yield case, outputs
+            shape = in_channels, *size, out_channels, kernel, stride, (1, 2, 1, 2), dilation
+            yield Case("tile", *shape, padding_mode=mode, bias=True), outputs
 
 
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)

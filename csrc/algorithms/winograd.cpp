@@ -187,9 +187,10 @@ double WinogradPlan<T>::estimate() const {
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
-  constexpr double margin = 1.1;  // for little gain the exact sum is preferred
+  // For little gain, or one of a few microseconds, the exact sum is preferred.
+  constexpr double margin = 1.1, least_gain = 1e4;
   const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
-  return margin * (sums + transforms + groups * 2000);
+  return margin * (sums + transforms + groups * 2000) + least_gain;
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
@@ -241,15 +242,25 @@ const char* unsupported(const PlanRequest& request) {
     return p.pass == Pass::weight_gradient
                ? "the kernel is neither a square of 2 to 5 taps nor one row or column of them"
            : strided
-               ? "what meets a pixel of the kernel is neither a square of 2 to 10 taps nor one row or column of them"
+               ? "the stride leaves kernels that are neither a square of 2 to 10 taps nor one row or column of them"
                : "the kernel is neither a square of 2 to 10 taps nor one row or column of them";
   const std::int64_t channels = p.pass == Pass::input_gradient ? p.group_out_channels() : p.group_in_channels();
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;
   const auto pieces_of = [](std::int64_t taps) { return winograd_pieces(std::min(taps, winograd_longest)); };
-  const std::int64_t pieces = pieces_of(p.kernel_h) * pieces_of(p.kernel_w);
-  const std::int64_t tile_bytes =
-      pieces * most_positions * (ceil_div(channels, lanes) + 2) * lanes * dtype_size(p.dtype);
+  std::int64_t pieces = pieces_of(p.kernel_h) * pieces_of(p.kernel_w), planes = channels;
+  if (p.pass == Pass::forward) {
+    const ShiftMap map = forward_map(p, {});
+    pieces = pieces_of(winograd_taps(map.h)) * pieces_of(winograd_taps(map.w));
+    const std::int64_t segments = winograd_segments(map.h) * winograd_segments(map.w);
+    planes *= segments;
+    // Of at least four tiles, and of the kernels of an in channel.
+    constexpr std::int64_t most_pieces = 64;
+    const std::int64_t four_tiles = 4 * pieces * most_positions * dtype_size(p.dtype);
+    if (strided && (segments > most_pieces / pieces || planes > most_workspace() / four_tiles - 2 * lanes))
+      return "the stride makes more windows than the workspace holds";
+  }
+  const std::int64_t tile_bytes = pieces * most_positions * (ceil_div(planes, lanes) + 2) * lanes * dtype_size(p.dtype);
   // Not as a product, which may overflow.
   if (p.kernel_w > 1 && p.dilation_w > std::max<std::int64_t>(1, most_workspace() / tile_bytes))
     return "the dilation makes more tiles at a time than the workspace holds";

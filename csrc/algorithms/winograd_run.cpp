@@ -323,18 +323,17 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   a.weight_row = map_.weight_out;
   a.out_vectors = &single;
   a.partial_row = a.out_channel_stride = line;
-  for (std::int64_t in_vector = 0; in_vector < ceil_div(map_.in_channels, lanes); ++in_vector) {
-    a.steps = channels_of(in_vector, map_.in_channels);
-    windows_.stage(v, band, windows_.image(b), group * map_.in_channels + in_vector * lanes, a.steps, w.scratch);
+  for (std::int64_t c = 0; c < map_.in_channels; c += a.steps) {
+    a.steps = std::min(windows_.staged_channels(), map_.in_channels - c);
+    windows_.stage(v, band, windows_.image(b), group * map_.in_channels + c, a.steps, w.scratch);
     for (std::int64_t row = 0; row < band.rows; ++row)
       for (std::int64_t k = 0; k < channels; k += most_rows)
         for (std::int64_t x = 0; x < width; x += lanes) {
           a.input = w.scratch + row * windows_.row_size() + x;
-          a.weights =
-              group_weights(v, group) + (vector * lanes + k) * map_.weight_out + in_vector * lanes * map_.weight_in;
+          a.weights = group_weights(v, group) + (vector * lanes + k) * map_.weight_out + c * map_.weight_in;
           a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;
           a.out = w.direct + (row * lanes + k) * line + x;
-          a.partial_in = in_vector > 0 ? a.out : nullptr;
+          a.partial_in = c > 0 ? a.out : nullptr;
           find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, static_cast<int>(std::min(most_rows, channels - k)), 1)
               .run(a);
         }

@@ -45,9 +45,9 @@ class WinogradWindows {
   // belongs to segment i % segments.
   struct Axis {
     std::int64_t out_size, step, count, segments;
-    std::int64_t taps,
-        dilation;  // of a segment: output t and its tap j read (t + j * dilation) * step + first(segment)
-    std::int64_t pieces, piece_taps;  // of the taps of a segment
+    // Of a segment: output t and tap j read (t + j * dilation) * step + first(segment). Of one tap, the dilation is 1.
+    std::int64_t taps, dilation;
+    std::int64_t pieces, piece_taps;  // of these taps
     std::int64_t lowest, apart;       // coordinate of tap 0 for output 0; from one tap to the next
     bool reversed;                    // tap i is the map's tap count - 1 - i
     AxisMap map;
@@ -141,9 +141,10 @@ class WinogradWindows {
     if (begin != end) f(begin, end - begin);
   }
 
-  // The rows of input that the direct sums of a band read, segment by segment, for up to a vector of channels,
+  // The rows of input that the direct sums of a band read, segment by segment, for up to staged_channels channels,
   // channel_pitch apart; zeros where the band has no use for a row. The segments of a row's columns follow each other,
   // `pitch` elements apart, with room for a vector behind each. `staged` has room for staged_size elements.
+  std::int64_t staged_channels() const { return std::max<std::int64_t>(1, set_.lanes / segments()); }
   std::int64_t pitch() const { return band_width() + w.reach() + (segments() > 1 ? set_.lanes : 0); }
   std::int64_t row_size() const { return w.segments * pitch(); }
   std::int64_t staged_rows() const { return band_rows() + h.taps - 1; }  // of a segment
@@ -154,7 +155,11 @@ class WinogradWindows {
     return (i % h.segments * staged_rows() + i / h.segments) * row_size() + j % w.segments * pitch() +
            j / w.segments * w.dilation;
   }
-  std::int64_t staged_size() const { return set_.lanes * (channel_pitch() + set_.lanes); }
+  // Or as many rows as a vector of planes is made of: of every channel that has a plane among them, all segments.
+  std::int64_t staged_size() const {
+    const std::int64_t channels = staged_channels() * (channel_pitch() + set_.lanes);
+    return ceil_div(std::max(channels, (set_.lanes + 2 * w.segments) * pitch()), set_.lanes) * set_.lanes;
+  }
   void stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel, std::int64_t channels,
              T* staged) const;
 
