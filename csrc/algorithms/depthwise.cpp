@@ -63,17 +63,19 @@ class DepthwisePlan final : public Plan {
     plane_blocks_ = ceil_div(map_.groups, planes_);
   }
 
-  // A loaded vector serves all rows of a pass, where rows are in a grid of stride 1 or the kernel is known.
+  // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
+  // is known. With a single kernel row each multiply-add has a load of its own.
   double cycles() const noexcept override {
     const double rows = static_cast<double>(ceil_div(ceil_div(map_.h.out_size, grid_.period), set_.plane_rows) *
                                             grid_.period * set_.plane_rows);
     const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
     const PlaneKernel<T>* in_place = zeros_mode_ ? own_ : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : *find_kernel(1);
-    const double passes = vector_passes(set_);
+    const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
     const double tap = kernel.stride_h == 0   ? 1.2 * passes
                        : kernel.stride_w == 2 ? 1 + 0.5 * passes
-                                              : (kernel.kernel_w > 0 ? 0.2 : 0.3) + 0.4 * passes;
+                       : kernel.kernel_w > 0  ? 0.2 + 0.4 * passes
+                                              : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
     const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
     const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
     const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
