@@ -188,6 +188,9 @@ dilated.2           b1 ic16 ih20 oc16 kh3 d2 p2 f32 zeros
 dilated.6           b1 ic16 ih17 oc16 kh3 d6 p6 f32 zeros bias
 dilated.whole_taps  b1 ic9 ih5 oc14 kh3 d7 p7 f32 zeros
 dilated.one_tap     b1 ic4 ih3 iw4 oc5 kh5 d20 p40 f32 zeros bias
+dilated.narrow      b1 ic512 ih7 oc32 kh3 p2 d2 f32 zeros
+dilated.narrow.s2   b1 ic256 ih10 oc40 kh3 s2 p3 d2 f32 zeros bias
+dilated.columns     b2 ic600 ih9 iw3 oc16 kh3 d2 p2 f32 zeros
 dilated.far         b1 ic2 ih2 iw3 oc3 kh3 kw2 d1000 dw501 pt1000 pb1001 pl0 pr1000 f32 zeros
 dilated.replicate   b1 ic3 ih4 iw5 oc6 kh3 d9 p9 f32 replicate
 dilated.rows        b1 ic4 ih5 iw30 oc6 kh5 dh4 dw3 ph8 pw6 f32 zeros

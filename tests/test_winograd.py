@@ -17,6 +17,7 @@ import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
 from checks import assert_accurate, assert_every_run, plan, runs
+from layouts import LAYOUTS, arrange
 
 KERNELS = [kernel for taps in range(2, 6) for kernel in ((taps, taps), (taps, 1), (1, taps))]
 """A window of 6 gives 7 - taps outputs along an axis. One with a single tap is not transformed."""
@@ -33,7 +34,10 @@ STRIDED_KERNELS = [
     ((1, 3), (3, 2)),
     ((4, 2), (2, 1)),
     ((3, 13), (1, 5)),
+    ((2, 4), (2, 2)),
+    ((4, 2), (2, 2)),
     ((13, 13), (2, 2)),
+    ((15, 15), (2, 2)),
 ]
 """With a stride, the taps of each remainder by it are a kernel of their own, with windows of their own."""
 
@@ -83,14 +87,70 @@ def test_every_unfinished_tile(channels: tuple[int, int], mode: str, dilation: t
     assert (max(kinds) > 1) == (channels == MANY_CHANNELS)
 
 
-@pytest.mark.parametrize("dilation", [(1, 1), (3, 3)], ids=str)
+@pytest.mark.parametrize(
+    ("kernels", "dilation"),
+    [(STRIDED_KERNELS, (1, 1)), ([((3, 3), (2, 2))], (3, 3)), ([((3, 3), (4, 2))], (2, 1))],
+    ids=["adjacent", "dilated", "shared"],
+)
 @pytest.mark.parametrize(("channels", "mode"), CHANNELS_AND_MODES, ids=str)
 def test_every_unfinished_tile_of_a_stride(
-    channels: tuple[int, int], mode: str, dilation: tuple[int, int], isa: str
+    channels: tuple[int, int],
+    mode: str,
+    kernels: list[tuple[tuple[int, int], tuple[int, int]]],
+    dilation: tuple[int, int],
+    isa: str,
 ) -> None:
-    kernels = STRIDED_KERNELS if dilation == (1, 1) else STRIDED_KERNELS[:1]
     for case, (height, width) in unfinished_tiles(kernels, channels, mode, dilation):
         assert_every_run(case, ["winograd"], (height, width), height + 31 * width)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "stride"), STRIDED_KERNELS, ids=str)
+def test_pixels_that_no_output_reads_do_not_show(
+    kernel: tuple[int, int], stride: tuple[int, int], dtype: str, isa: str
+) -> None:
+    """Not even in rounding errors, of tiles that lack outputs and of few channels, whose tiles are computed whole."""
+    for (in_channels, out_channels), size in product((FEW_CHANNELS, MANY_CHANNELS), range(2, 9)):
+        shape = [(size - 1) * s + k + min(s - 1, 2) for s, k in zip(stride, kernel)]
+        case = Case("unread", in_channels, *shape, out_channels, kernel, stride, dtype=dtype)
+        x, w, _ = case.normals()
+        read = tc.grad.conv2d_input(x.shape, np.ones_like(w), np.ones(plan(case).output_shape, x.dtype), stride=stride)
+        x[read == 0] = 1e30
+        expected = reference.conv2d(np.where(read == 0, 0, x), w, **case.options)
+        for label, _, run in runs(case, w, None, ["winograd"]):
+            assert_accurate(run(x), expected, f"{label}, {size}")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_strided_inputs_of_every_layout(layout: str, isa: str) -> None:
+    """The same bits, of a group with planes of several segments in a vector too."""
+    for channels, kernel in product((6, 40), ((3, 3), (7, 7))):
+        case = Case("layouts", channels, 29, 45, 34, kernel, (2, 2), (1, 2, 2, 1), groups=2)
+        x, w, _ = case.normals()
+        x[0, 1, 7, 9] = np.nan
+        arranged = arrange(x, layout)
+        expected = reference.conv2d(arranged, w, **case.options)
+        found = [run(values) for values in (arranged, arranged.copy()) for _, _, run in runs(case, w, None, ["winograd"])]
+        assert_accurate(found[0], expected, str(case))
+        for other in found[1:]:
+            np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (((1, 2000, 99, 99), (8, 2000, 7, 7), 4), "the stride makes more windows than the workspace holds"),
+        (((1, 3, 99, 99), (8, 3, 32, 32), 16), "the stride makes more windows than the workspace holds"),
+        (((1, 3, 99, 99), (8, 3, 3, 3), 3), "the stride leaves kernels"),
+        (((1, 3, 99, 99), (8, 3, 6, 3), 2), "the stride leaves kernels"),
+    ],
+)
+def test_strides_that_are_refused(
+    problem: tuple[tuple[int, int, int, int], tuple[int, int, int, int], int], reason: str, isa: str
+) -> None:
+    input_shape, weight_shape, stride = problem
+    with pytest.raises(ValueError, match=reason):
+        tc.explain(input_shape, weight_shape, stride=stride, algorithm="winograd")
 
 
 @pytest.mark.parametrize("dilation", DILATIONS, ids=str)
@@ -222,9 +282,11 @@ def test_bits_beside_values_that_are_not_finite(threads: int, taps: int, stride:
         np.testing.assert_array_equal(layer(x[n]), expected[n])
 
 
-@pytest.mark.parametrize(("channels", "taps"), [(64, 3), (256, 3), (150, 7)])
-def test_bits_of_frozen_layers_beside_values_that_are_not_finite(channels: int, taps: int, isa: str) -> None:
-    case = Case("frozen", channels, 9, 301, channels, (taps, taps), padding=(1, 1, 1, 1))
+@pytest.mark.parametrize(("channels", "taps", "stride"), [(64, 3, 1), (256, 3, 1), (150, 7, 1), (70, 3, 2), (24, 7, 2)])
+def test_bits_of_frozen_layers_beside_values_that_are_not_finite(
+    channels: int, taps: int, stride: int, isa: str
+) -> None:
+    case = Case("frozen", channels, 9, 301, channels, (taps, taps), (stride, stride), (1, 1, 1, 1))
     x, w, _ = case.normals()
     x[0, 3, 4, 0] = x[0, 1, 8, 300] = np.nan
     found = [run(x) for _, _, run in runs(case, w, None, ["winograd"])]

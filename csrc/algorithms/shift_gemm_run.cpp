@@ -144,7 +144,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     a.weights = weights + columns + t.chunk_begin * a.weight_step;
     prefetch_next(y, run, panel);
     T* const partial = t.partial + columns * ((panel - t.panel_begin) * t.height() * t.width() +
-                                              (y - t.y0) * t.width() + run.x - t.x0);
+                                              (y - t.y0) * t.width() + lines * (run.x - t.x0));
     a.partial_in = first ? nullptr : partial;
     a.partial_out = last ? nullptr : partial;
     a.partial_row = columns;

@@ -66,6 +66,12 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       const MapAxis &h = maps.rows[static_cast<std::size_t>(i)], &w = maps.columns[static_cast<std::size_t>(j)];
       residues_.push_back({h, w, h.lowest() - map_.h.lowest(), w.lowest() - map_.w.lowest(), i, j});
     }
+  for (const Residue& r : residues_) {
+    direct_taps_.emplace_back();
+    for (std::int64_t i = 0; i < map_.h.count; ++i)
+      for (std::int64_t j = 0; j < map_.w.count; ++j)
+        direct_taps_.back().push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
+  }
   make_pieces();
   cut_strips();
   cycles_ = estimate();
@@ -187,10 +193,9 @@ double WinogradPlan<T>::estimate() const {
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
-  // For little gain, or one of a few microseconds, the exact sum is preferred.
-  constexpr double margin = 1.1, least_gain = 1e4;
+  constexpr double margin = 1.1;  // for little gain the exact sum is preferred
   const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
-  return margin * (sums + transforms + groups * 2000) + least_gain;
+  return margin * (sums + transforms + groups * 2000);
 }
 
 // Threads share the strips; where there are few, the panels too, and stage the same bands again.
@@ -248,27 +253,30 @@ const char* unsupported(const PlanRequest& request) {
   const std::int64_t lanes = p.dtype == DType::float32 ? request.kernels->f32.lanes : request.kernels->f64.lanes;
   constexpr std::int64_t most_positions = winograd_window_size * winograd_window_size;
   const auto pieces_of = [](std::int64_t taps) { return winograd_pieces(std::min(taps, winograd_longest)); };
-  std::int64_t pieces = pieces_of(p.kernel_h) * pieces_of(p.kernel_w), planes = channels;
-  if (p.pass == Pass::forward) {
+  std::int64_t taps_h = p.kernel_h, taps_w = p.kernel_w, dilation_w = p.dilation_w, planes = channels;
+  if (strided && p.pass == Pass::forward) {
     const ShiftMap map = forward_map(p, {});
-    pieces = pieces_of(winograd_taps(map.h)) * pieces_of(winograd_taps(map.w));
+    taps_h = winograd_taps(map.h), taps_w = winograd_taps(map.w);
+    dilation_w /= std::gcd(p.stride_w, p.dilation_w);
     const std::int64_t segments = winograd_segments(map.h) * winograd_segments(map.w);
+    const std::int64_t pieces = pieces_of(taps_h) * pieces_of(taps_w);
     planes *= segments;
-    // Of at least four tiles, and of the kernels of an in channel.
-    constexpr std::int64_t most_pieces = 64;
+    // Windows of four tiles, the fewest that a strip has, beside two vectors of sums; the transformed pieces of a
+    // kernel.
     const std::int64_t four_tiles = 4 * pieces * most_positions * dtype_size(p.dtype);
-    if (strided && (segments > most_pieces / pieces || planes > most_workspace() / four_tiles - 2 * lanes))
+    if (segments > winograd_most_pieces / pieces || planes > most_workspace() / four_tiles - 2 * lanes)
       return "the stride makes more windows than the workspace holds";
   }
-  const std::int64_t tile_bytes = pieces * most_positions * (ceil_div(planes, lanes) + 2) * lanes * dtype_size(p.dtype);
+  const std::int64_t tile_bytes = pieces_of(taps_h) * pieces_of(taps_w) * most_positions *
+                                  (ceil_div(planes, lanes) + 2) * lanes * dtype_size(p.dtype);
   // Not as a product, which may overflow.
-  if (p.kernel_w > 1 && p.dilation_w > std::max<std::int64_t>(1, most_workspace() / tile_bytes))
+  if (taps_w > 1 && dilation_w > std::max<std::int64_t>(1, most_workspace() / tile_bytes))
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }
 
 // Products at two vectors a cycle and transforms of estimate(), if every column and row of tiles but the last were
-// full; of strided and weight gradients, a quarter of all sums at that pace, the least that any tile takes.
+// full; with a stride, and of weight gradients, a quarter of all sums at that pace, the least that any tile takes.
 template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;

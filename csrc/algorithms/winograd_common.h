@@ -36,7 +36,8 @@ constexpr int winograd_piece_taps(std::int64_t taps) noexcept {
 constexpr std::int64_t winograd_pieces(std::int64_t taps) noexcept {
   return taps <= winograd_most_taps ? 1 : (taps + 1) / 3;
 }
-constexpr std::int64_t winograd_longest = 10;  // taps of three pieces
+constexpr std::int64_t winograd_longest = 10;      // taps of three pieces
+constexpr std::int64_t winograd_most_pieces = 64;  // of a kernel
 
 // The kernels for the pieces of so many taps; nullptr if there are none.
 template <class T>

@@ -140,24 +140,26 @@ template <class T>
 template <class From>
 void WinogradPlan<T>::transform_kernels(const Residue& r, std::ptrdiff_t tap_size, std::int64_t panel,
                                         std::int64_t channels, T* out, std::ptrdiff_t out_position, From from) const {
+  constexpr std::int64_t most_taps = winograd_most_taps * winograd_most_taps;
+  std::ptrdiff_t tap_at[winograd_most_pieces * most_taps];
+  for (std::int64_t p = 0; p < pieces(); ++p)
+    for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
+      for (std::int64_t j = 0; j < kernel_.taps_w; ++j) {
+        const KernelPiece& piece = pieces_[static_cast<std::size_t>(p)];
+        const std::int64_t h = tap_h(piece, i), w = tap_w(piece, j);
+        tap_at[p * most_taps + i * kernel_.taps_w + j] =
+            h < 0 || w < 0
+                ? -1
+                : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w + r.w.kernel(windows_.w.original(w)));
+      }
   for (std::int64_t first = 0; first < channels; first += transformed_together)
     for (std::int64_t vector = 0; vector < panel_begin(panel + 1) - panel_begin(panel); ++vector) {
       const std::int64_t count = std::min(transformed_together, channels - first);
       const T* const kernels = from(first, count, vector);
       T* to = out + first * panel_columns() + vector * set_.lanes;
-      for (const KernelPiece& piece : pieces_) {
-        std::ptrdiff_t tap_at[winograd_most_taps * winograd_most_taps];
-        for (std::int64_t i = 0; i < kernel_.taps_h; ++i)
-          for (std::int64_t j = 0; j < kernel_.taps_w; ++j) {
-            const std::int64_t h = tap_h(piece, i), w = tap_w(piece, j);
-            tap_at[i * kernel_.taps_w + j] = h < 0 || w < 0
-                                                 ? -1
-                                                 : tap_size * (r.h.kernel(windows_.h.original(h)) * map_.kernel_w +
-                                                               r.w.kernel(windows_.w.original(w)));
-          }
-        kernel_.weights({kernels, tap_at, map_.kernel_elements * tap_size, to, out_position, panel_columns(), count});
-        to += channel_chunk_ * panel_columns();
-      }
+      for (std::int64_t p = 0; p < pieces(); ++p, to += channel_chunk_ * panel_columns())
+        kernel_.weights({kernels, tap_at + p * most_taps, map_.kernel_elements * tap_size, to, out_position,
+                         panel_columns(), count});
     }
 }
 
@@ -309,14 +311,10 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
-  std::vector<Tap> taps;  // in the map's order
-  for (std::int64_t i = 0; i < map_.h.count; ++i)
-    for (std::int64_t j = 0; j < map_.w.count; ++j)
-      taps.push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
   constexpr std::int64_t most_rows = 8;
   constexpr std::ptrdiff_t single = 0;
   GemmArgs<T> a{};
-  a.taps = taps.data();
+  a.taps = direct_taps_[static_cast<std::size_t>(&r - residues_.data())].data();
   a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;

@@ -48,15 +48,17 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
         bands_.push_back({phase + h.dilation * row, std::clamp<std::int64_t>(rows - row, 0, band_rows()), x0, x1,
                           rows - row, parts_.size()});
     }
-    // All columns that the taps reach, in one run, then zeros for the tiles that end beyond x1.
-    const std::int64_t reach = x1 - x0 + (w.taps - 1) * w.dilation, all = band_width() + w.reach();
+    // All columns that the taps of a segment reach, then zeros for the tiles that end beyond x1: what no output reads
+    // would show in the rounding errors.
     parts_.emplace_back();
-    for (std::int64_t segment = 0; segment < w.segments; ++segment)
+    for (std::int64_t segment = 0; segment < w.segments; ++segment) {
+      const std::int64_t reach = x1 - x0 + (w.taps_of(segment) - 1) * w.dilation;
       for (StagePiece piece : make_pieces(w.map, x0 * w.step + w.first(segment), reach, w.step)) {
-        if (piece.position + piece.length == reach) piece.length += all - reach;
+        if (piece.position + piece.length == reach) piece.length = band_width() + w.reach() - piece.position;
         piece.position += segment * pitch();
         parts_.back().pieces.push_back(piece);
       }
+    }
   }
   // With fewer products it takes longer to tell tiles apart.
   constexpr std::int64_t least_products = 1024;

@@ -45,7 +45,8 @@ class WinogradWindows {
   // belongs to segment i % segments.
   struct Axis {
     std::int64_t out_size, step, count, segments;
-    // Of a segment: output t and tap j read (t + j * dilation) * step + first(segment). Of one tap, the dilation is 1.
+    // Of a segment, the first at least: output t and tap j read (t + j * dilation) * step + first(segment). Of one tap,
+    // the dilation is 1.
     std::int64_t taps, dilation;
     std::int64_t pieces, piece_taps;  // of these taps
     std::int64_t lowest, apart;       // coordinate of tap 0 for output 0; from one tap to the next
@@ -66,6 +67,7 @@ class WinogradWindows {
           map(axis.map) {}
     std::int64_t phases() const { return std::min(dilation, out_size); }
     std::int64_t first(std::int64_t segment) const { return lowest + segment * apart; }
+    std::int64_t taps_of(std::int64_t segment) const { return ceil_div(count - segment, segments); }
     std::int64_t original(std::int64_t i) const { return reversed ? count - 1 - i : i; }
     // Tap j of a piece of a segment; -1: it has none there.
     std::int64_t piece_tap(std::int64_t segment, std::int64_t piece, std::int64_t j) const {
@@ -190,7 +192,7 @@ class WinogradWindows {
 
   // The input's row that is row i of the band's, of a segment; -1: one of zeros, or that no output has a use for.
   std::int64_t source_row(const Band& b, std::int64_t segment, std::int64_t i) const {
-    return i < b.left + h.taps - 1 ? h.map(row(b, i) * h.step + h.first(segment)) : -1;
+    return i < b.left + h.taps_of(segment) - 1 ? h.map(row(b, i) * h.step + h.first(segment)) : -1;
   }
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
   // Rows of outputs that the tiles lack which begin in that row of the band.

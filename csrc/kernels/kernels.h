@@ -57,7 +57,7 @@ struct GemmArgs {
   const std::ptrdiff_t* out_vectors;  // pixel lanes: vector v goes to out + m * out_channel_stride + out_vectors[v]
   std::int64_t out_channels;          // channel lanes: how many lanes are real
   std::int64_t out_room;  // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
-  bool fetch_out;         // the cache lines of `out` are asked for before the sums, for stores that would wait for them
+  bool fetch_out;         // before the sums, both ends of each row of `out` are brought to L1, where stores would wait
   std::int64_t further;
   struct {
     std::ptrdiff_t input, weights, bias, out;

@@ -90,8 +90,8 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   if (a.fetch_out && !a.partial_out) {
     T* row = a.out;
     for (std::int64_t k = 0; k < a.out_channels; ++k, row += a.out_channel_stride) {
-      TILECONV_PREFETCH_WRITE(row);
-      TILECONV_PREFETCH_WRITE(row + rows - 1);
+      TILECONV_PREFETCH(row);
+      TILECONV_PREFETCH(row + rows - 1);
     }
   }
   const T* ahead = a.prefetch;
@@ -153,8 +153,8 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
     if (a.fetch_out && !a.partial_out) {
       T* row = out;
       for (int m = 0; m < rows; ++m, row += a.out_channel_stride) {
-        for (int v = 0; v < vectors; ++v) TILECONV_PREFETCH_WRITE(row + a.out_vectors[v]);
-        TILECONV_PREFETCH_WRITE(row + a.out_vectors[vectors - 1] + V::lanes - 1);
+        for (int v = 0; v < vectors; ++v) TILECONV_PREFETCH(row + a.out_vectors[v]);
+        TILECONV_PREFETCH(row + a.out_vectors[vectors - 1] + V::lanes - 1);
       }
     }
     // Row m of the weights is 0 to 3 rows from one of two pointers: any other address would be computed on the ports of

@@ -21,7 +21,6 @@
 #define TILECONV_OPAQUE_VECTOR(vector) static_cast<void>(vector)
 #define TILECONV_PREFETCH(address) static_cast<void>(address)
 #define TILECONV_PREFETCH_L2(address) static_cast<void>(address)
-#define TILECONV_PREFETCH_WRITE(address) static_cast<void>(address)
 #else
 #define TILECONV_INLINE inline __attribute__((always_inline))
 #define TILECONV_INLINE_LAMBDA __attribute__((always_inline))
@@ -34,7 +33,6 @@
 #define TILECONV_OPAQUE_VECTOR(vector) __asm__("" : "+v"(vector))
 #define TILECONV_PREFETCH(address) __builtin_prefetch(address)
 #define TILECONV_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
-#define TILECONV_PREFETCH_WRITE(address) __builtin_prefetch(address, 1)
 #endif
 
 template <class T>
