@@ -130,7 +130,8 @@ def test_strided_inputs_of_every_layout(layout: str, isa: str) -> None:
         x[0, 1, 7, 9] = np.nan
         arranged = arrange(x, layout)
         expected = reference.conv2d(arranged, w, **case.options)
-        found = [run(values) for values in (arranged, arranged.copy()) for _, _, run in runs(case, w, None, ["winograd"])]
+        layers = [run for _, _, run in runs(case, w, None, ["winograd"])]
+        found = [run(values) for values in (arranged, arranged.copy()) for run in layers]
         assert_accurate(found[0], expected, str(case))
         for other in found[1:]:
             np.testing.assert_array_equal(other, found[0])

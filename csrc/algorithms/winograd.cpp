@@ -1,222 +1,12 @@
-// winograd: the entry in the table, and how a plan cuts the work.
+// winograd: the entry in the table, and which maps of a problem go its way.
 #include "winograd.h"
 
 #include <numeric>
 
-#include "../cpu.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
 
 namespace tileconv {
-namespace {
-
-// Of a vector of out channels of a tile: the transform, and what is copied.
-template <class T>
-double output_cycles(const WinogradKernel<T>& kernel) {
-  return 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
-}
-
-// Of a strip's windows and sums.
-std::int64_t most_workspace() { return std::min<std::int64_t>(3 * core_traits().l2, std::int64_t{3} << 20); }
-
-// Half of L2, if the other half holds a good part of `weights` bytes. L2 or more, the more it takes to bring the
-// weights in for each strip: from L3, or as they are transformed anew.
-std::int64_t best_workspace(double weights, bool frozen) {
-  const auto l2 = static_cast<double>(core_traits().l2);
-  if (weights <= 1.5 * l2) return std::min(core_traits().l2 / 2, most_workspace());
-  return frozen && weights <= 8 * l2 ? std::min(core_traits().l2, most_workspace()) : most_workspace();
-}
-
-// The outputs of all axes, in a grid that begins where the first of them does.
-MapAxis common_axis(const std::vector<MapAxis>& axes) {
-  MapAxis common = axes.front();
-  std::int64_t begin = common.lowest(), end = begin + common.out_size;
-  for (const MapAxis& axis : axes)
-    begin = std::min(begin, axis.lowest()), end = std::max(end, axis.lowest() + axis.out_size);
-  common.first += begin - common.lowest();
-  common.out_size = end - begin;
-  return common;
-}
-
-ShiftMap common_map(const InterleavedMap& maps) {
-  ShiftMap map = maps.any;
-  map.h = common_axis(maps.rows);
-  map.w = common_axis(maps.columns);
-  return map;
-}
-
-}  // namespace
-
-template <class T>
-WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& request)
-    : map_(common_map(maps)),
-      rows_(static_cast<std::int64_t>(maps.rows.size())),
-      columns_(static_cast<std::int64_t>(maps.columns.size())),
-      set_(kernel_set<T>(*request.kernels)),
-      kernel_(*find_winograd_pieces(set_, winograd_taps(map_.h), winograd_taps(map_.w))),
-      isa_(request.kernels->isa),
-      frozen_(request.frozen),
-      in_vectors_(ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * map_.in_channels, set_.lanes)),
-      out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
-      product_(choose_product(frozen_)),
-      windows_(map_, set_, most_tiles(1, choose_product(false).vectors, false)),
-      weights_(map_, request, product_.vectors) {
-  for (std::int64_t i = 0; i < rows_; ++i)
-    for (std::int64_t j = 0; j < columns_; ++j) {
-      const MapAxis &h = maps.rows[static_cast<std::size_t>(i)], &w = maps.columns[static_cast<std::size_t>(j)];
-      residues_.push_back({h, w, h.lowest() - map_.h.lowest(), w.lowest() - map_.w.lowest(), i, j});
-    }
-  for (const Residue& r : residues_) {
-    direct_taps_.emplace_back();
-    for (std::int64_t i = 0; i < map_.h.count; ++i)
-      for (std::int64_t j = 0; j < map_.w.count; ++j)
-        direct_taps_.back().push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
-  }
-  make_pieces();
-  cut_strips();
-  cycles_ = estimate();
-  make_tasks(request.threads);
-}
-
-template <class T>
-void WinogradPlan<T>::make_pieces() {
-  for (std::int64_t i = 0; i < windows_.h.segments; ++i)
-    for (std::int64_t j = 0; j < windows_.w.segments; ++j)
-      for (std::int64_t below = 0; below < windows_.h.pieces; ++below)
-        for (std::int64_t beside = 0; beside < windows_.w.pieces; ++beside) pieces_.push_back({i, j, below, beside});
-  std::size_t needed = 0;
-  for (std::int64_t position = 0; position < positions(); ++position) {
-    needed_pieces_.emplace_back();
-    for (std::int64_t i = 0; i < pieces(); ++i)
-      if (needs(position, pieces_[static_cast<std::size_t>(i)])) needed_pieces_.back().push_back(i);
-    needed += needed_pieces_.back().size();
-  }
-  needed_share_ = static_cast<double>(needed) / static_cast<double>(positions() * pieces());
-}
-
-template <class T>
-PlanReport WinogradPlan<T>::report() const {
-  const std::string sum = pieces() > 1 ? std::to_string(pieces()) + " times " : "";
-  return {sum + winograd_name(kernel_) + ", products " + std::to_string(product_.rows) + "x" +
-              std::to_string(product_.vectors),
-          threads_,
-          {{"tiles_per_band", windows_.band_tiles()},
-           {"bands_per_strip", strip_bands_},
-           {"bands_per_image", windows_.bands_per_image()},
-           {"kinds_of_tiles", static_cast<std::int64_t>(windows_.kinds().size())},
-           {"channels_per_chunk", channel_chunk_}}};
-}
-
-// The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
-// the larger tile loads less. Panels are narrow where their transformed weights should stay in L2.
-template <class T>
-const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
-  double best = 0;
-  const ProductKernel<T>* chosen = set_.product;
-  for (int i = 0; i < set_.product_count; ++i) {
-    const ProductKernel<T>& kernel = set_.product[i];
-    const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
-    if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen && kernel.vectors > 2)) continue;
-    const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
-    const double cost = static_cast<double>(parts) * product_cycles(rows, vectors, vector_passes(set_)) / rows;
-    if (best == 0 || cost < best) best = cost, chosen = &kernel;
-  }
-  return *chosen;
-}
-
-// How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
-// products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
-template <class T>
-std::int64_t WinogradPlan<T>::most_tiles(std::int64_t together, int vectors, bool frozen) const {
-  const std::int64_t tile_bytes = positions() * (in_vectors_ + together * vectors) * set_.lanes * element;
-  return std::max<std::int64_t>(4, best_workspace(weight_bytes(), frozen) / tile_bytes);
-}
-
-template <class T>
-void WinogradPlan<T>::cut_strips() {
-  const auto bands = [&](std::int64_t together) {
-    return std::max<std::int64_t>(1, most_tiles(together, product_.vectors, frozen_) / windows_.band_tiles());
-  };
-  // All residues at a time, if that makes no strips.
-  together_ = static_cast<std::int64_t>(residues_.size());
-  if (bands(together_) < windows_.bands_per_image()) together_ = 1;
-  strip_bands_ = bands(together_);
-  from_panels_ = map_.scattered_weights() &&
-                 (map_.kernel_elements > together_ * map_.taps() || windows_.bands_per_image() > strip_bands_);
-  // Chunks show in the bits, so there is one size for all plans. A chunk of a packed panel stays in L1 while all tiles
-  // of a position pass; one that is transformed on the way stays in L2 while all positions do.
-  const std::int64_t most_channels = pieces() == 1 ? 64 : std::max<std::int64_t>(1, 128 / pieces());
-  channel_chunk_ = ceil_div(map_.in_channels, std::max<std::int64_t>(1, ceil_div(map_.in_channels, most_channels)));
-}
-
-// Of all groups, transformed.
-template <class T>
-double WinogradPlan<T>::weight_bytes() const {
-  const std::int64_t kernel_pieces = winograd_segments(map_.h) * winograd_pieces(winograd_taps(map_.h)) *
-                                     winograd_segments(map_.w) * winograd_pieces(winograd_taps(map_.w));
-  return residues() * static_cast<double>(positions() * kernel_pieces * map_.groups * map_.in_channels * out_vectors_ *
-                                          set_.lanes * element);
-}
-
-// Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
-// vector of channels, the sums of a chunk take 3 steps to be read and written; weights beyond L2 arrive at 6 bytes a
-// cycle.
-template <class T>
-double WinogradPlan<T>::estimate() const {
-  const auto tiles = static_cast<double>(windows_.image_tiles());
-  const auto tile_positions = static_cast<double>(windows_.image_positions());
-  double windows = 0;
-  for (const Band& b : windows_.bands())
-    windows_.for_each_window_row(
-        b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { windows += static_cast<double>(n); });
-  const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
-  // The windows of the bands below a strip are transformed again for the next one.
-  const std::int64_t strip = std::max<std::int64_t>(
-      1, std::min(most_tiles(1, tile.vectors, true) / windows_.band_tiles(), windows_.bands_per_image()));
-  windows *= static_cast<double>(strip + windows_.h.pieces - 1) / static_cast<double>(strip);
-  const auto groups = static_cast<double>(map_.groups);
-  const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
-  const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
-  const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
-  const double steps = needed_share_ * static_cast<double>(pieces() * map_.in_channels);
-  const double products = residues() * product * groups * tile_positions * (steps + 3 * static_cast<double>(chunks())) *
-                          static_cast<double>(out_vectors_);
-  const double transforms =
-      groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
-                residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
-  const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
-  const double bytes = weight_bytes();
-  const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const double streamed = strips * bytes / (bytes < static_cast<double>(core_traits().l2) * 3 / 4 ? 64 : 6);
-  // Weights that are never frozen are transformed for every strip, from panels that are packed once.
-  const auto taps = static_cast<double>(map_.taps());
-  const double transformed =
-      residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
-      (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
-  constexpr double margin = 1.1;  // for little gain the exact sum is preferred
-  const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
-  return margin * (sums + transforms + groups * 2000);
-}
-
-// Threads share the strips; where there are few, the panels too, and stage the same bands again.
-template <class T>
-void WinogradPlan<T>::make_tasks(int threads) {
-  threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
-  if (threads_ == 1) return;
-  constexpr std::int64_t least_tiles = 24;  // fewer do not pay for the weights' way from L3
-  const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * windows_.bands_per_image());
-  const std::int64_t strips = ceil_div(bands, strip_bands_);
-  const std::int64_t most = std::max(strips, bands * windows_.band_tiles() / least_tiles);
-  strip_bands_ = ceil_div(bands, std::min(most, ceil_div(strips, threads_) * threads_));
-  const std::int64_t tasks = ceil_div(bands, strip_bands_) * map_.groups;
-  constexpr std::int64_t tasks_a_thread = 8;
-  while (splits_ < panels() && tasks * splits_ % threads_ != 0 && tasks * splits_ < tasks_a_thread * threads_)
-    ++splits_;
-}
-
-template class WinogradPlan<float>;
-template class WinogradPlan<double>;
-
 namespace {
 
 bool has_kernel(std::int64_t taps_h, std::int64_t taps_w) {
@@ -264,13 +54,13 @@ const char* unsupported(const PlanRequest& request) {
     // Windows of four tiles, the fewest that a strip has, beside two vectors of sums; the transformed pieces of a
     // kernel.
     const std::int64_t four_tiles = 4 * pieces * most_positions * dtype_size(p.dtype);
-    if (segments > winograd_most_pieces / pieces || planes > most_workspace() / four_tiles - 2 * lanes)
+    if (segments > winograd_most_pieces / pieces || planes > winograd_most_workspace() / four_tiles - 2 * lanes)
       return "the stride makes more windows than the workspace holds";
   }
   const std::int64_t tile_bytes = pieces_of(taps_h) * pieces_of(taps_w) * most_positions *
                                   (ceil_div(planes, lanes) + 2) * lanes * dtype_size(p.dtype);
   // Not as a product, which may overflow.
-  if (taps_w > 1 && dilation_w > std::max<std::int64_t>(1, most_workspace() / tile_bytes))
+  if (taps_w > 1 && dilation_w > std::max<std::int64_t>(1, winograd_most_workspace() / tile_bytes))
     return "the dilation makes more tiles at a time than the workspace holds";
   return nullptr;
 }

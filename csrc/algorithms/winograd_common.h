@@ -69,6 +69,17 @@ double window_cycles(const WinogradKernel<T>& kernel) noexcept {
   return 2.0 * kernel.positions() + 8.0 * kernel.window_h() * kernel.outputs_w();
 }
 
+// Of a vector of out channels of a tile: the transform, and what is copied.
+template <class T>
+double output_cycles(const WinogradKernel<T>& kernel) noexcept {
+  return 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
+}
+
+// Of a strip's windows and sums.
+inline std::int64_t winograd_most_workspace() noexcept {
+  return std::min<std::int64_t>(3 * core_traits().l2, std::int64_t{3} << 20);
+}
+
 // Cycles of a register tile of the products, for a step of its sums. With a single vector every multiply-add has a load
 // of its own.
 inline double product_cycles(double rows, double vectors, double passes) noexcept {
