@@ -113,11 +113,14 @@ const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
 }
 
 // How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the
-// products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles.
+// products, so that every weight, on its way from L3 or transformed anew for the strip, meets many tiles. A strip of a
+// kernel in pieces transforms the windows of the bands below it too: of twice the tiles they are a smaller part.
 template <class T>
 std::int64_t WinogradPlan<T>::most_tiles(std::int64_t together, int vectors, bool frozen) const {
   const std::int64_t tile_bytes = positions() * (in_vectors_ + together * vectors) * set_.lanes * element;
-  return std::max<std::int64_t>(4, best_workspace(weight_bytes(), frozen) / tile_bytes);
+  const std::int64_t times = winograd_pieces(winograd_taps(map_.h)) > 1 ? 2 : 1;
+  const std::int64_t room = std::min(times * best_workspace(weight_bytes(), frozen), winograd_most_workspace());
+  return std::max<std::int64_t>(4, room / tile_bytes);
 }
 
 template <class T>
