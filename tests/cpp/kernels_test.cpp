@@ -126,6 +126,7 @@ struct Operands {
     a.partial_row = tile.partial_row();
     a.out_channels = tile.channels();
     a.out_vectors = places.data();
+    a.fetch_out = with_bias;  // changes no value
     return a;
   }
 
