@@ -154,8 +154,9 @@ class WinogradPlan final : public Plan {
 
   const ProductKernel<T>& choose_product(bool frozen) const;
   std::int64_t most_tiles(std::int64_t together, int vectors, bool frozen) const;
+  std::int64_t most_bands(std::int64_t together, int vectors, bool frozen) const;
   void cut_strips();
-  void make_pieces();
+  void cut_kernel();
   double residues() const { return static_cast<double>(rows_ * columns_); }
   double weight_bytes() const;
   double estimate() const;
@@ -205,8 +206,8 @@ class WinogradPlan final : public Plan {
 
   ShiftMap map_;  // of the windows: what the maps have in common, over all of their outputs
   std::vector<Residue> residues_;
-  std::vector<std::vector<Tap>> direct_taps_;  // of each residue, in the map's order: in what is staged, in a kernel
-  std::int64_t rows_, columns_;                // of residues
+  std::vector<Tap> direct_taps_;  // of each residue, in the map's order: in what is staged, in a kernel
+  std::int64_t rows_, columns_;   // of residues
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
   std::string isa_;
@@ -216,8 +217,8 @@ class WinogradPlan final : public Plan {
   WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
   std::vector<KernelPiece> pieces_;
-  std::vector<std::vector<std::int64_t>> needed_pieces_;  // of each position
-  double needed_share_ = 1;                               // of all positions and pieces
+  std::vector<std::int64_t> needed_pieces_;  // of position p: [needed_begin_[p], needed_begin_[p + 1])
+  std::size_t needed_begin_[winograd_window_size * winograd_window_size + 1] = {};
   bool from_panels_ = false;
   std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;

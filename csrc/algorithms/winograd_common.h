@@ -39,6 +39,11 @@ constexpr std::int64_t winograd_pieces(std::int64_t taps) noexcept {
 constexpr std::int64_t winograd_longest = 10;      // taps of three pieces
 constexpr std::int64_t winograd_most_pieces = 64;  // of a kernel
 
+// Of all segments of an axis.
+inline std::int64_t winograd_all_pieces(const AxisTaps& axis) noexcept {
+  return winograd_segments(axis) * winograd_pieces(winograd_taps(axis));
+}
+
 // The kernels for the pieces of so many taps; nullptr if there are none.
 template <class T>
 const WinogradKernel<T>* find_winograd_pieces(const KernelSet<T>& set, std::int64_t taps_h,

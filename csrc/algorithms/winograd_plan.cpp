@@ -54,32 +54,30 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       const MapAxis &h = maps.rows[static_cast<std::size_t>(i)], &w = maps.columns[static_cast<std::size_t>(j)];
       residues_.push_back({h, w, h.lowest() - map_.h.lowest(), w.lowest() - map_.w.lowest(), i, j});
     }
-  for (const Residue& r : residues_) {
-    direct_taps_.emplace_back();
+  direct_taps_.reserve(residues_.size() * static_cast<std::size_t>(map_.taps()));
+  for (const Residue& r : residues_)
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = 0; j < map_.w.count; ++j)
-        direct_taps_.back().push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
-  }
-  make_pieces();
+        direct_taps_.push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
+  cut_kernel();
   cut_strips();
   cycles_ = estimate();
   make_tasks(request.threads);
 }
 
 template <class T>
-void WinogradPlan<T>::make_pieces() {
+void WinogradPlan<T>::cut_kernel() {
+  pieces_.reserve(static_cast<std::size_t>(winograd_all_pieces(map_.h) * winograd_all_pieces(map_.w)));
   for (std::int64_t i = 0; i < windows_.h.segments; ++i)
     for (std::int64_t j = 0; j < windows_.w.segments; ++j)
       for (std::int64_t below = 0; below < windows_.h.pieces; ++below)
         for (std::int64_t beside = 0; beside < windows_.w.pieces; ++beside) pieces_.push_back({i, j, below, beside});
-  std::size_t needed = 0;
+  needed_pieces_.reserve(static_cast<std::size_t>(positions() * pieces()));
   for (std::int64_t position = 0; position < positions(); ++position) {
-    needed_pieces_.emplace_back();
     for (std::int64_t i = 0; i < pieces(); ++i)
-      if (needs(position, pieces_[static_cast<std::size_t>(i)])) needed_pieces_.back().push_back(i);
-    needed += needed_pieces_.back().size();
+      if (needs(position, pieces_[static_cast<std::size_t>(i)])) needed_pieces_.push_back(i);
+    needed_begin_[position + 1] = needed_pieces_.size();
   }
-  needed_share_ = static_cast<double>(needed) / static_cast<double>(positions() * pieces());
 }
 
 template <class T>
@@ -124,10 +122,13 @@ std::int64_t WinogradPlan<T>::most_tiles(std::int64_t together, int vectors, boo
 }
 
 template <class T>
+std::int64_t WinogradPlan<T>::most_bands(std::int64_t together, int vectors, bool frozen) const {
+  return std::max<std::int64_t>(1, most_tiles(together, vectors, frozen) / windows_.band_tiles());
+}
+
+template <class T>
 void WinogradPlan<T>::cut_strips() {
-  const auto bands = [&](std::int64_t together) {
-    return std::max<std::int64_t>(1, most_tiles(together, product_.vectors, frozen_) / windows_.band_tiles());
-  };
+  const auto bands = [&](std::int64_t together) { return most_bands(together, product_.vectors, frozen_); };
   // All residues at a time, if that makes no strips.
   together_ = static_cast<std::int64_t>(residues_.size());
   if (bands(together_) < windows_.bands_per_image()) together_ = 1;
@@ -143,8 +144,7 @@ void WinogradPlan<T>::cut_strips() {
 // Of all groups, transformed.
 template <class T>
 double WinogradPlan<T>::weight_bytes() const {
-  const std::int64_t kernel_pieces = winograd_segments(map_.h) * winograd_pieces(winograd_taps(map_.h)) *
-                                     winograd_segments(map_.w) * winograd_pieces(winograd_taps(map_.w));
+  const std::int64_t kernel_pieces = winograd_all_pieces(map_.h) * winograd_all_pieces(map_.w);
   return residues() * static_cast<double>(positions() * kernel_pieces * map_.groups * map_.in_channels * out_vectors_ *
                                           set_.lanes * element);
 }
@@ -162,14 +162,14 @@ double WinogradPlan<T>::estimate() const {
         b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { windows += static_cast<double>(n); });
   const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
   // The windows of the bands below a strip are transformed again for the next one.
-  const std::int64_t strip = std::max<std::int64_t>(
-      1, std::min(most_tiles(1, tile.vectors, true) / windows_.band_tiles(), windows_.bands_per_image()));
+  const std::int64_t strip = std::clamp<std::int64_t>(windows_.bands_per_image(), 1, most_bands(1, tile.vectors, true));
   windows *= static_cast<double>(strip + windows_.h.pieces - 1) / static_cast<double>(strip);
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
-  const double steps = needed_share_ * static_cast<double>(pieces() * map_.in_channels);
+  const double steps = static_cast<double>(needed_pieces_.size()) / static_cast<double>(positions()) *
+                       static_cast<double>(map_.in_channels);  // of a position, in the mean
   const double products = residues() * product * groups * tile_positions * (steps + 3 * static_cast<double>(chunks())) *
                           static_cast<double>(out_vectors_);
   const double transforms =

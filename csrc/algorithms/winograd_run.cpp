@@ -253,7 +253,8 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
 template <class T>
 void WinogradPlan<T>::place_pieces(std::int64_t position, std::int64_t below, PositionTiles& tiles) const {
   ProductPiece* next = tiles.pieces;
-  for (const std::int64_t i : needed_pieces_[static_cast<std::size_t>(position)]) {
+  for (std::size_t n = needed_begin_[position]; n < needed_begin_[position + 1]; ++n) {
+    const std::int64_t i = needed_pieces_[n];
     const KernelPiece& piece = pieces_[static_cast<std::size_t>(i)];
     *next = {piece.segment_h * map_.in_channels * windows_.w.segments + piece.segment_w +
                  (piece.below * below + piece.beside) * window_row(),
@@ -314,7 +315,7 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   constexpr std::int64_t most_rows = 8;
   constexpr std::ptrdiff_t single = 0;
   GemmArgs<T> a{};
-  a.taps = direct_taps_[static_cast<std::size_t>(&r - residues_.data())].data();
+  a.taps = direct_taps_.data() + (&r - residues_.data()) * map_.taps();
   a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
