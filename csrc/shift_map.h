@@ -48,6 +48,14 @@ struct ShiftMap {
 
 ShiftMap forward_map(const ConvProblem& problem, const Layout& layout);
 
+// What the first tap of the first output reads in a channel of a group of image n.
+inline const char* map_source(const ShiftMap& map, const ConvViews& v, std::int64_t n, std::int64_t group,
+                              std::int64_t channel) noexcept {
+  const std::int64_t patch = map.patch_elements(), element = channel % patch;
+  return v.input + n * v.input_stride[0] + (group * map.in_channels + channel) / patch * v.input_stride[1] +
+         element / map.patch_w * v.input_stride[2] + element % map.patch_w * v.input_stride[3];
+}
+
 // Where kernels neither overlap nor touch the padding, no two taps share an element of the input: each kernel element
 // is an in channel of its own, and the convolution a pointwise one.
 bool has_patches(const ConvProblem& problem) noexcept;

@@ -1,6 +1,7 @@
 // Staging a tile: the rows that its outputs reach, of some channels, in the layout of the staged axes; or any rows.
 #pragma once
 
+#include "shift_map.h"
 #include "staging.h"
 
 namespace tileconv {
@@ -78,6 +79,26 @@ void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis&
                    t.source_element, t.channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), t.pitch},
                   t.pitch, t.source_row, segment.count - t.tile_h + t.y1 - t.y0, t.zero_rows,
                   [&](std::int64_t u) { return axis.map((t.y0 + u) * axis.step + segment.first); });
+}
+
+// Channels of a map from `first` of a group of image n on, `all.channels` of them; the fields of their source are
+// filled in here. Elements of a patch are at equal distances along its rows alone.
+template <class T>
+void stage_channels(const KernelSet<T>& set, const ShiftMap& map, const StagedAxis& staged,
+                    const std::vector<StagePiece>& pieces, const ConvViews& v, std::int64_t n, std::int64_t group,
+                    std::int64_t first, const StageTile<T>& all) {
+  const bool patches = map.patch_elements() > 1;
+  StageTile<T> t = all;
+  t.source_channel = v.input_stride[patches ? 3 : 1];
+  t.source_row = v.input_stride[2];
+  t.source_element = v.input_stride[3];
+  for (std::int64_t c = 0; c < all.channels; c += t.channels) {
+    const std::int64_t channel = first + c, left = all.channels - c;
+    t.channels = patches ? std::min(map.patch_w - channel % map.patch_w, left) : left;
+    t.destination = all.destination + c * all.destination_channel;
+    t.source = map_source(map, v, n, group, channel);
+    stage_tile<T>(set, map.h, staged, pieces, t);
+  }
 }
 
 }  // namespace tileconv

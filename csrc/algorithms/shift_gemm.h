@@ -146,13 +146,6 @@ class ShiftGemmPlan final : public Plan {
   void sweep_pixel_lanes(const ConvViews& v, const Tile& tile) const;
   void make_taps();
   GemmArgs<T> tile_args(const ConvViews& v, const Tile& tile) const;
-  // What the first tap of the first output reads in a channel of the tile's group.
-  const char* source(const ConvViews& v, const Tile& tile, std::int64_t channel) const {
-    const std::int64_t patch = map_.patch_elements(), element = channel % patch;
-    return v.input + tile.n * v.input_stride[0] +
-           (tile.group * map_.in_channels + channel) / patch * v.input_stride[1] +
-           element / map_.patch_w * v.input_stride[2] + element % map_.patch_w * v.input_stride[3];
-  }
   // Pixels of out channels from `channel` on, adjacent in rows `from_row` apart, to their place in the output.
   void copy_pixels(const ConvViews& v, const Tile& tile, const T* from, std::ptrdiff_t from_row, std::int64_t pixels,
                    std::int64_t channel, std::int64_t channels, std::int64_t y, std::int64_t x) const {

@@ -56,7 +56,7 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
     t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
     if (block_.in_place) {
       const std::ptrdiff_t row = map_.w.map.size;
-      t.input = reinterpret_cast<const T*>(source(v, t, t.chunk_begin)) + t.y0 * map_.h.step * row + t.x0;
+      t.input = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin)) + t.y0 * map_.h.step * row + t.x0;
       t.input_row = map_.h.step * row;
       t.input_channel = v.input_stride[1] / element_;
     } else {
@@ -73,16 +73,10 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
 template <class T>
 void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
   const bool zero_rows = !t.skip || block_.paired;  // of a pair, one row may have a tap in the padding
-  // Elements of a patch are at equal distances along its rows alone.
-  const bool patches = map_.patch_elements() > 1;
-  for (std::int64_t c = 0, together; c < t.chunk_channels; c += together) {
-    const std::int64_t channel = t.chunk_begin + c, left = t.chunk_channels - c;
-    together = patches ? std::min(map_.patch_w - channel % map_.patch_w, left) : left;
-    stage_tile<T>(set_, map_.h, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)],
-                  {t.staged + c * channel_stride_, channel_stride_, staged_w_.length, source(v, t, channel),
-                   v.input_stride[patches ? 3 : 1], v.input_stride[2], v.input_stride[3], together, t.y0, t.y1,
-                   block_.tile_h, zero_rows});
-  }
+  stage_channels<T>(set_, map_, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)], v, t.n, t.group,
+                    t.chunk_begin,
+                    {t.staged, channel_stride_, staged_w_.length, nullptr, 0, 0, 0, t.chunk_channels, t.y0, t.y1,
+                     block_.tile_h, zero_rows});
 }
 
 template <class T>

@@ -7,6 +7,7 @@
 
 #include "../cpu.h"
 #include "../shift_map.h"
+#include "products.h"
 
 namespace tileconv {
 
@@ -83,13 +84,6 @@ double output_cycles(const WinogradKernel<T>& kernel) noexcept {
 // Of a strip's windows and sums.
 inline std::int64_t winograd_most_workspace() noexcept {
   return std::min<std::int64_t>(3 * core_traits().l2, std::int64_t{3} << 20);
-}
-
-// Cycles of a register tile of the products, for a step of its sums. With a single vector every multiply-add has a load
-// of its own.
-inline double product_cycles(double rows, double vectors, double passes) noexcept {
-  const double loads = (vectors == 1 ? 1.25 : 1) * rows + vectors + 1;
-  return tile_cycles(rows * vectors, loads, passes) + 0.1 * (rows + vectors);
 }
 
 }  // namespace tileconv

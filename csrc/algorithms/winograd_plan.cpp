@@ -93,21 +93,10 @@ PlanReport WinogradPlan<T>::report() const {
            {"channels_per_chunk", channel_chunk_}}};
 }
 
-// The register tile of the products, by the cycles that all panels take for each of its rows. Of equal multiply-adds
-// the larger tile loads less. Panels are narrow where their transformed weights should stay in L2.
+// Panels are narrow where their transformed weights should stay in L2.
 template <class T>
 const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
-  double best = 0;
-  const ProductKernel<T>* chosen = set_.product;
-  for (int i = 0; i < set_.product_count; ++i) {
-    const ProductKernel<T>& kernel = set_.product[i];
-    const std::int64_t parts = ceil_div(out_vectors_, kernel.vectors);
-    if (ceil_div(out_vectors_, parts) != kernel.vectors || (!frozen && kernel.vectors > 2)) continue;
-    const double vectors = static_cast<double>(out_vectors_) / static_cast<double>(parts), rows = kernel.rows;
-    const double cost = static_cast<double>(parts) * product_cycles(rows, vectors, vector_passes(set_)) / rows;
-    if (best == 0 || cost < best) best = cost, chosen = &kernel;
-  }
-  return *chosen;
+  return best_product(set_, out_vectors_, frozen ? set_.product[set_.product_count - 1].vectors : 2);
 }
 
 // How many tiles a strip has: those whose windows and sums L2 holds; or more, which L3 delivers at the pace of the

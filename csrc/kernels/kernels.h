@@ -307,6 +307,32 @@ struct WinogradKernel {
   int positions() const noexcept { return window_h() * window_w(); }
 };
 
+// Sums of the four blocks 11, 12, 21, 22 of a matrix for Strassen's algorithm (strassen.inl.h), element by element, for
+// `rows` x `columns` of each. Sum k goes to out + k * out_sum. Reads and writes whole vectors; a sum may take the place
+// of a block.
+template <class T>
+struct StrassenSumArgs {
+  const T* block[4];
+  std::ptrdiff_t block_row;
+  T* out;
+  std::ptrdiff_t out_sum, out_row;
+  std::int64_t rows, columns;
+};
+
+// One block of the result, from the seven products, which hold a vector of out channels for each pixel: pixel x of
+// channel c < channels is out[c * out_row + x]. next_out: what will be written next, brought to L1; or nullptr.
+template <class T>
+struct StrassenOutputArgs {
+  const T* products;
+  std::ptrdiff_t product, product_row;
+  std::int64_t pixels;
+  const T* bias;  // a vector
+  T* out;
+  std::ptrdiff_t out_row;
+  std::int64_t channels;
+  const T* next_out;
+};
+
 // The Fourier transforms of the columns in panels [panel_begin, panel_end) of a complex n x n matrix, in place; n is a
 // power of 2 from `lanes` and 4 on. Panels are `lanes` adjacent columns, one row after the other: element (y, x) of
 // either part lies at (x / lanes * n + y) * lanes + x % lanes. Forward, exp(-2 pi i y k / n), leaves the rows in an
@@ -364,6 +390,9 @@ struct KernelSet {
   int product_count;
   const WinogradKernel<T>* winograd;  // r x r, r x 1 and 1 x r taps, r = 2, 3, 4, 5
   int winograd_count;
+  void (*strassen_input)(const StrassenSumArgs<T>&) noexcept;
+  void (*strassen_weights)(const StrassenSumArgs<T>&) noexcept;
+  bool (*strassen_output[4])(const StrassenOutputArgs<T>&) noexcept;  // of each block; whether all is finite
   void (*fft_forward)(const FftArgs<T>&) noexcept;
   void (*fft_backward)(const FftArgs<T>&) noexcept;
   void (*fft_transpose)(T* matrix, std::int64_t n) noexcept;

@@ -25,6 +25,7 @@ namespace {
 #include "stage.inl.h"
 // After stage.inl.h, whose helpers it uses.
 #include "depthwise.inl.h"
+#include "strassen.inl.h"
 #include "winograd.inl.h"
 
 constexpr TileTable<float, ChannelLanes> channel_lanes_f32;
@@ -63,6 +64,9 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      products_f32.size,
      winograd_table<float>,
      winograd_table_size,
+     strassen_sums<float, false>,
+     strassen_sums<float, true>,
+     {strassen_output<float, 0>, strassen_output<float, 1>, strassen_output<float, 2>, strassen_output<float, 3>},
      fft_columns<float, false>,
      fft_columns<float, true>,
      fft_transpose<float>,
@@ -91,6 +95,9 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      products_f64.size,
      winograd_table<double>,
      winograd_table_size,
+     strassen_sums<double, false>,
+     strassen_sums<double, true>,
+     {strassen_output<double, 0>, strassen_output<double, 1>, strassen_output<double, 2>, strassen_output<double, 3>},
      fft_columns<double, false>,
      fft_columns<double, true>,
      fft_transpose<double>,

@@ -1,0 +1,408 @@
+// strassen: pointwise layers, and patches, as one level of Strassen's algorithm for matrix products (the mathematics are
+// in kernels/strassen.inl.h): seven eighths of the multiply-adds, for additions that do not grow with the product of in
+// and out channels.
+//
+// A matrix product of the weights, out x in channels, and the input, in channels x pixels. Both are cut in halves along
+// each side: the out channels of a group by whole vectors, its in channels, and the pixels of a tile, whole rows of the
+// image one after the other. One task is a tile, or a part of its out channels:
+//   stage the tile, add its blocks up                                       -> seven factors [in channel][pixel]
+//   for each panel of out channels, of either half: seven matrix products   -> products[7][pixel][out channel]
+//   add these up, transpose them into rows of the output
+// Tiles are fixed by the problem alone: which pixels are added to each other shows in the last bits.
+//
+// Outputs that come out not finite are computed again by the direct sum, a vector of channels of a tile at a time: what
+// is not finite, or overflows within the sums, reaches other pixels of its tile, but must show only where it is read.
+#include <algorithm>
+#include <string>
+
+#include "../cpu.h"
+#include "../parallel.h"
+#include "../stage_tile.h"
+#include "algorithms.h"
+#include "products.h"
+
+namespace tileconv {
+namespace {
+
+constexpr std::int64_t products = 7, blocks = 4;
+
+const char* unsupported(const PlanRequest& request) {
+  const ConvProblem& p = request.problem;
+  if (p.pass == Pass::weight_gradient) return "weight gradients are sums over pixels";
+  if (p.pass == Pass::forward && p.taps() != 1 && !has_patches(p)) return "outputs share pixels of the input";
+  const bool pads = p.pad_top != 0 || p.pad_left != 0 || p.pad_bottom != 0 || p.pad_right != 0;
+  if (p.pass == Pass::input_gradient && (p.taps() != 1 || p.stride_h != 1 || p.stride_w != 1 || pads))
+    return "an input gradient by it is of 1x1 kernels of stride 1 without padding";
+  // Images of one pixel come as a row of their batch, on which nothing may depend.
+  if ((p.pass == Pass::forward ? p.out_h : p.in_h) == 1) return "the image has a single row";
+  return nullptr;
+}
+
+ShiftMap map_of(const PlanRequest& request) {
+  const ConvProblem& p = request.problem;
+  constexpr Layout views{false, false, false, false, false, false};  // the image is not made one row
+  if (p.pass == Pass::input_gradient)
+    return residue_map(input_gradient_maps(p, {0, p.in_h}, {0, p.in_w}), 0, 0, views);
+  return p.taps() == 1 ? forward_map(p, views) : patch_map(p);
+}
+
+template <class T>
+class StrassenPlan final : public Plan {
+ public:
+  explicit StrassenPlan(const PlanRequest& request)
+      : map_(map_of(request)),
+        set_(kernel_set<T>(*request.kernels)),
+        isa_(request.kernels->isa),
+        half_in_(ceil_div(map_.in_channels, 2)),
+        half_vectors_(ceil_div(ceil_div(map_.out_channels, set_.lanes), 2)),
+        product_(best_product(set_, half_vectors_, most_vectors)),
+        panels_(ceil_div(half_vectors_, product_.vectors)),
+        out_rows_(request.layout.out_rows),
+        out_planes_(request.layout.out_planes) {
+    cut_tiles();
+    staged_h_ = make_staged_axis(map_.h, tile_h_);
+    const StagedAxis columns = make_staged_axis(map_.w, tile_w_);
+    for (std::int64_t t = 0; t < tiles_w_; ++t)
+      pieces_.push_back(make_pieces(map_.w, columns, tile_w_, tile_column(t), tile_column(t + 1)));
+    const auto odd_vectors = [&](std::int64_t n) { return (ceil_div(n, set_.lanes) | 1) * set_.lanes; };
+    // A row may be overrun by a vector. Odd numbers of vectors: the same pixels of all channels find different sets of
+    // the caches.
+    staged_row_ = odd_vectors(tile_h_ * tile_w_ + set_.lanes);
+    sum_row_ = odd_vectors(half_pixels());
+    cycles_ = estimate(request.problem.pass == Pass::forward);
+    threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
+    constexpr std::int64_t tasks_a_thread = 8;
+    const std::int64_t tasks = map_.batch * map_.groups * tiles_h_ * tiles_w_;
+    while (splits_ < panels_ && tasks * splits_ % threads_ != 0 && tasks * splits_ < tasks_a_thread * threads_)
+      ++splits_;
+  }
+
+  // For a gain of a few microseconds the running sum is preferred.
+  double cycles() const noexcept override { return cycles_ + 1e4; }
+  std::int64_t workspace_bytes() const noexcept override {
+    return (staged_size() + sums_size() + products_size() + outputs_size()) * element;
+  }
+  std::int64_t packed_bytes() const noexcept override {
+    return map_.groups * panels_ * products * factor_size() * element;
+  }
+  std::string packing_key() const override {
+    return isa_ + (":strassen:" + std::to_string(panels_) + "x" + std::to_string(columns()));
+  }
+  void pack(const ConvViews& v, void* packed) const override;
+  void run(const ConvViews& v, const void* packed) const override {
+    const std::int64_t tasks = map_.batch * map_.groups * tiles_h_ * tiles_w_ * splits_;
+    parallel_for(tasks, threads_, [&](std::int64_t task) { run_tile(v, static_cast<const T*>(packed), task); });
+  }
+  PlanReport report() const override {
+    return {"seven products for eight, " + std::to_string(product_.rows) + "x" + std::to_string(product_.vectors) +
+                (map_.patch_elements() > 1 ? ", kernel elements as channels" : ""),
+            threads_,
+            {{"tile_h", tile_h_},
+             {"tile_w", tile_w_},
+             {"channels_per_chunk", most_steps},
+             {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}}};
+  }
+
+ private:
+  static constexpr std::int64_t element = sizeof(T);
+  static constexpr int most_vectors = 2;            // a chunk of a factor of the weights stays in L1
+  static constexpr std::int64_t most_steps = 128;   // summed by themselves: errors grow with the chunk
+  static constexpr std::int64_t most_pixels = 224;  // of a tile: its products stay in L2
+
+  struct Tile {
+    std::int64_t n, group, column, y0, y1, x0, x1, panel_begin, panel_end;
+    std::int64_t pixels, half;  // in all; in the first half, the larger one
+    T *staged, *sums, *products, *outputs;
+    const T* weights;  // of the group, as the caller has them
+    std::int64_t width() const { return x1 - x0; }
+  };
+  // A factor of the products: elements of a pixel `row` apart.
+  struct Factor {
+    const T* at;
+    std::ptrdiff_t row;
+  };
+
+  void cut_tiles() {
+    // Of many channels fewer pixels, as staged and as sums.
+    constexpr std::int64_t most_bytes = std::int64_t{2} << 20, least_pixels = 32;
+    const std::int64_t most = std::clamp(most_bytes / (4 * element * half_in_), least_pixels, most_pixels);
+    tiles_w_ = std::max<std::int64_t>(1, ceil_div(map_.w.out_size, most));
+    tile_w_ = ceil_div(map_.w.out_size, tiles_w_);
+    tiles_h_ = std::max<std::int64_t>(
+        1, ceil_div(map_.h.out_size, std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, tile_w_))));
+    tile_h_ = ceil_div(map_.h.out_size, tiles_h_);
+  }
+  std::int64_t tile_column(std::int64_t t) const { return split_at(map_.w.out_size, tiles_w_, t); }
+  std::int64_t tile_row(std::int64_t t) const { return split_at(map_.h.out_size, tiles_h_, t); }
+
+  std::int64_t half_pixels() const { return ceil_div(tile_h_ * tile_w_, 2); }
+  std::int64_t columns() const { return product_.vectors * set_.lanes; }  // of a panel
+  std::int64_t panel_begin(std::int64_t p) const { return split_at(half_vectors_, panels_, p); }  // in vectors
+  std::int64_t factor_size() const { return half_in_ * columns(); }
+  std::int64_t staged_size() const { return 2 * half_in_ * staged_row_ + set_.lanes; }
+  std::int64_t sums_size() const { return blocks * half_in_ * sum_row_; }
+  std::int64_t product_size() const { return half_pixels() * columns(); }
+  std::int64_t products_size() const { return products * product_size(); }
+  std::int64_t output_row() const { return ceil_div(tile_h_ * tile_w_, set_.lanes) * set_.lanes; }
+  std::int64_t outputs_size() const { return set_.lanes * output_row(); }
+  // Out channels of a vector of a half; none, or less, behind the last.
+  std::int64_t first_channel(std::int64_t half, std::int64_t vector) const {
+    return (half * half_vectors_ + vector) * set_.lanes;
+  }
+  std::int64_t channels_of(std::int64_t half, std::int64_t vector) const {
+    return std::clamp<std::int64_t>(map_.out_channels - first_channel(half, vector), 0, set_.lanes);
+  }
+  const T* group_weights(const ConvViews& v, std::int64_t group) const {
+    return reinterpret_cast<const T*>(v.weight) + group * map_.out_channels * map_.in_channels;
+  }
+  T* output(const ConvViews& v, const Tile& t, std::int64_t channel, std::int64_t y) const {
+    return reinterpret_cast<T*>(v.out + t.n * v.out_stride[0] +
+                                (t.group * map_.out_channels + channel) * v.out_stride[1] + y * v.out_stride[2] +
+                                t.x0 * v.out_stride[3]);
+  }
+
+  double estimate(bool frozen) const;
+  void run_tile(const ConvViews& v, const T* packed, std::int64_t task) const;
+  void stage(const ConvViews& v, const Tile& t) const;
+  void multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const;
+  void finish(const ConvViews& v, const Tile& t, std::int64_t panel) const;
+  void sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel, std::int64_t channels) const;
+
+  ShiftMap map_;
+  const KernelSet<T>& set_;
+  const char* isa_;
+  std::int64_t half_in_, half_vectors_;  // in channels; vectors of out channels
+  const ProductKernel<T>& product_;
+  std::int64_t panels_;  // of either half
+  bool out_rows_, out_planes_;
+  std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
+  StagedAxis staged_h_;
+  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
+  std::int64_t staged_row_ = 0, sum_row_ = 0;
+  double cycles_ = 0;
+  int threads_ = 1;
+  std::int64_t splits_ = 1;
+};
+
+// Products at the pace of their register tile, and what a call costs; rows are staged and stored; sums are read and
+// written in L2. The weights of a gradient are packed in every call.
+template <class T>
+double StrassenPlan<T>::estimate(bool frozen) const {
+  const double runs = static_cast<double>(ceil_div(half_pixels(), product_.rows));
+  const double rows = static_cast<double>(half_pixels()) / runs, passes = vector_passes(set_);
+  const double vectors = static_cast<double>(half_vectors_) / static_cast<double>(panels_);
+  const auto in = static_cast<double>(half_in_), panels = static_cast<double>(panels_);
+  const auto chunks = static_cast<double>(ceil_div(half_in_, most_steps));
+  const double call = in * product_cycles(rows, vectors, passes) + chunks * (60 + 3 * rows * vectors);
+  const double pixel_vectors = static_cast<double>(ceil_div(half_pixels(), set_.lanes));
+  const double staged = 2 * in * (12 * pixel_vectors + 6 * static_cast<double>(tile_h_)) + 12 * in * pixel_vectors;
+  const double outputs = blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * (8 + 4 * passes);
+  const double tiles = static_cast<double>(tiles_h_ * tiles_w_);
+  const double packed = frozen ? 0 : 6 * products * panels * in * vectors;
+  return static_cast<double>(map_.groups) *
+         (tiles * (products * panels * runs * call + staged + outputs + 500) + packed);
+}
+
+// For each panel, seven factors: A11, A12, A22, S1, S2, S3, S4, an in channel after the other. A21 waits in the place of
+// S4.
+template <class T>
+void StrassenPlan<T>::pack(const ConvViews& v, void* packed) const {
+  constexpr std::int64_t place[blocks] = {0, 1, 6, 2};
+  const std::int64_t size = factor_size();
+  parallel_for(map_.groups * panels_, threads_, [&](std::int64_t task) {
+    const std::int64_t panel = task % panels_, begin = panel_begin(panel), vectors = panel_begin(panel + 1) - begin;
+    T* const to = static_cast<T*>(packed) + task * products * size;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t half = block / 2, first_in = block % 2 * half_in_;
+      const std::int64_t first = first_channel(half, begin), padded = vectors * set_.lanes;
+      const std::int64_t channels = std::clamp<std::int64_t>(map_.out_channels - first, 0, padded);
+      const std::int64_t ins = std::min(half_in_, map_.in_channels - first_in);
+      T* const factor = to + place[block] * size;
+      if (channels < padded || ins < half_in_) std::fill_n(factor, size, T(0));
+      if (channels > 0 && ins > 0)
+        set_.pack({group_weights(v, task / panels_) + first * map_.weight_out + first_in * map_.weight_in,
+                   map_.weight_out, map_.weight_in, channels, padded, ins, factor, columns()});
+    }
+    set_.strassen_weights({{to, to + size, to + 6 * size, to + 2 * size}, 0, to + 3 * size, size, 0, 1, size});
+  });
+}
+
+template <class T>
+void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t task) const {
+  Tile t{};
+  const auto next = [&task](std::int64_t count) {
+    const std::int64_t index = task % count;
+    task /= count;
+    return index;
+  };
+  const std::int64_t split = next(splits_);
+  t.column = next(tiles_w_);
+  const std::int64_t row = next(tiles_h_);
+  t.group = next(map_.groups);
+  t.n = task;
+  t.panel_begin = split_at(panels_, splits_, split), t.panel_end = split_at(panels_, splits_, split + 1);
+  t.y0 = tile_row(row), t.y1 = tile_row(row + 1);
+  t.x0 = tile_column(t.column), t.x1 = tile_column(t.column + 1);
+  t.pixels = (t.y1 - t.y0) * t.width();
+  t.half = ceil_div(t.pixels, 2);
+  t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  t.sums = t.staged + ceil_div(staged_size(), set_.lanes) * set_.lanes;
+  t.products = t.sums + sums_size();
+  t.outputs = t.products + products_size();
+  t.weights = group_weights(v, t.group);
+  stage(v, t);
+  for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
+    multiply(t, packed + (t.group * panels_ + panel) * products * factor_size(),
+             panel_begin(panel + 1) - panel_begin(panel));
+    finish(v, t, panel);
+  }
+}
+
+// The tile's pixels of every channel, one row after the other, and the sums of their blocks. What a half lacks is zero.
+template <class T>
+void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
+  stage_channels<T>(set_, map_, staged_h_, pieces_[static_cast<std::size_t>(t.column)], v, t.n, t.group, 0,
+                    {t.staged, staged_row_, t.width(), nullptr, 0, 0, 0, map_.in_channels, t.y0, t.y1, tile_h_, true});
+  const std::int64_t channels = 2 * half_in_;
+  if (map_.in_channels < channels) std::fill_n(t.staged + map_.in_channels * staged_row_, staged_row_, T(0));
+  for (std::int64_t c = 0; t.pixels < 2 * t.half && c < channels; ++c) t.staged[c * staged_row_ + t.pixels] = T(0);
+  const T* const lower = t.staged + half_in_ * staged_row_;
+  set_.strassen_input({{t.staged, t.staged + t.half, lower, lower + t.half},
+                       staged_row_,
+                       t.sums,
+                       half_in_ * sum_row_,
+                       sum_row_,
+                       half_in_,
+                       t.half});
+}
+
+// Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the weights
+// serves all pixels, an equal part of what follows it is fetched with each register tile.
+template <class T>
+void StrassenPlan<T>::multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const {
+  const T* const lower = t.staged + half_in_ * staged_row_;
+  const std::int64_t sum = half_in_ * sum_row_;
+  const Factor factors[products] = {{t.staged, staged_row_},
+                                    {lower, staged_row_},
+                                    {t.sums, sum_row_},
+                                    {t.sums + sum, sum_row_},
+                                    {t.sums + 2 * sum, sum_row_},
+                                    {t.sums + 3 * sum, sum_row_},
+                                    {lower + t.half, staged_row_}};
+  const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
+  const std::int64_t runs = ceil_div(t.half, product_.rows), chunks = ceil_div(half_in_, most_steps);
+  ProductArgs<T> a{};
+  a.row = 1;
+  a.column_step = a.out_row = columns();
+  constexpr std::int64_t two_lines = 2 * 64 / element;
+  const std::int64_t step = runs > 0 ? ceil_div(columns(), runs) : 0;
+  a.prefetch_step = step <= two_lines ? step : 0;
+  for (std::int64_t p = 0; p < products; ++p) {
+    a.row_step = factors[p].row;
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const std::int64_t c = split_at(half_in_, chunks, chunk);
+      a.steps = split_at(half_in_, chunks, chunk + 1) - c;
+      a.columns = packed_panel + p * factor_size() + c * columns();
+      a.prefetch = a.prefetch_step > 0 ? a.columns + a.steps * columns() : a.columns;
+      a.accumulate = chunk > 0;
+      for (std::int64_t r = 0; r < runs; ++r) {
+        const std::int64_t begin = split_at(t.half, runs, r), rows = split_at(t.half, runs, r + 1) - begin;
+        a.rows = factors[p].at + c * factors[p].row + begin;
+        a.out = t.products + p * product_size() + begin * columns();
+        kernels[rows - 1].run(a);
+        a.prefetch += a.steps * a.prefetch_step;
+      }
+    }
+  }
+}
+
+// The outputs of a panel, in both halves of the channels and of the pixels.
+template <class T>
+void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t panel) const {
+  const bool in_place = t.y1 - t.y0 == 1 ? out_rows_ : out_planes_ && t.width() == map_.w.out_size;
+  const std::int64_t first = panel_begin(panel), vectors = panel_begin(panel + 1) - first;
+  const std::ptrdiff_t out_channel = v.out_stride[1] / element;
+  T bias[64 / sizeof(float)];
+  for (std::int64_t half = 0; half < 2; ++half)
+    for (std::int64_t vector = first; vector < first + vectors; ++vector) {
+      const std::int64_t channel = first_channel(half, vector), channels = channels_of(half, vector);
+      if (channels == 0) continue;
+      for (std::int64_t k = 0; k < set_.lanes; ++k)
+        bias[k] = v.bias && k < channels
+                      ? reinterpret_cast<const T*>(v.bias)[t.group * map_.out_channels + channel + k]
+                      : T(0);
+      T* const out = in_place ? output(v, t, channel, t.y0) : t.outputs;
+      const std::ptrdiff_t out_row = in_place ? out_channel : output_row();
+      StrassenOutputArgs<T> a{};
+      a.products = t.products + (vector - first) * set_.lanes;
+      a.product = product_size();
+      a.product_row = columns();
+      a.bias = bias;
+      a.out_row = out_row;
+      a.channels = channels;
+      a.pixels = t.half;
+      a.out = out;
+      a.next_out = in_place ? out + t.half : nullptr;
+      bool finite = set_.strassen_output[2 * half](a);
+      a.pixels = t.pixels - t.half;
+      a.out = out + t.half;
+      a.next_out = in_place ? out + set_.lanes * out_row : nullptr;
+      finite &= set_.strassen_output[2 * half + 1](a);
+      if (!finite) sum_directly(v, t, channel, channels);
+      if (finite && in_place) continue;
+      for (std::int64_t y = t.y0; y < t.y1; ++y)
+        set_.spread({t.outputs + (y - t.y0) * t.width(), output_row(), channels, t.width(), output(v, t, channel, y),
+                     out_channel, v.out_stride[3] / element});
+    }
+}
+
+// A vector of channels as shift_gemm computes it, one running sum, from the staged pixels to the place of the outputs.
+template <class T>
+void StrassenPlan<T>::sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel,
+                                   std::int64_t channels) const {
+  constexpr std::int64_t most_rows = 8;
+  constexpr std::ptrdiff_t single = 0;
+  constexpr Tap tap{0, 0};
+  GemmArgs<T> a{};
+  a.taps = &tap;
+  a.tap_count = 1;
+  a.steps = map_.in_channels;
+  a.input_step = staged_row_;
+  a.weight_step = map_.weight_in;
+  a.weight_row = map_.weight_out;
+  a.out_vectors = &single;
+  a.out_channel_stride = output_row();
+  for (std::int64_t k = 0; k < channels; k += most_rows)
+    for (std::int64_t i = 0; i < t.pixels; i += set_.lanes) {
+      a.input = t.staged + i;
+      a.weights = t.weights + (channel + k) * map_.weight_out;
+      a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels + channel + k : nullptr;
+      a.out = t.outputs + k * output_row() + i;
+      find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, static_cast<int>(std::min(most_rows, channels - k)), 1)
+          .run(a);
+    }
+}
+
+// Of all products at two vectors a cycle.
+template <class T>
+double least_cycles(const PlanRequest& request) {
+  const KernelSet<T>& set = kernel_set<T>(*request.kernels);
+  return request.problem.macs_per_image() / static_cast<double>(set.lanes) * vector_passes(set) * 7 / 16;
+}
+
+}  // namespace
+
+const Algorithm strassen_algorithm = {
+    "strassen",
+    "exact on small integers; error below 1e-5 (float32) and 1e-13 (float64) of the largest output",
+    unsupported,
+    [](const PlanRequest& r) {
+      return r.problem.dtype == DType::float32 ? least_cycles<float>(r) : least_cycles<double>(r);
+    },
+    [](const PlanRequest& r) -> std::unique_ptr<Plan> {
+      if (r.problem.dtype == DType::float32) return std::make_unique<StrassenPlan<float>>(r);
+      return std::make_unique<StrassenPlan<double>>(r);
+    },
+};
+
+}  // namespace tileconv
