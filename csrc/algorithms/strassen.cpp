@@ -40,10 +40,9 @@ const char* unsupported(const PlanRequest& request) {
 
 ShiftMap map_of(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
-  constexpr Layout views{false, false, false, false, false, false};  // the image is not made one row
   if (p.pass == Pass::input_gradient)
-    return residue_map(input_gradient_maps(p, {0, p.in_h}, {0, p.in_w}), 0, 0, views);
-  return p.taps() == 1 ? forward_map(p, views) : patch_map(p);
+    return residue_map(input_gradient_maps(p, {0, p.in_h}, {0, p.in_w}), 0, 0, request.layout);
+  return p.taps() == 1 ? forward_map(p, request.layout) : patch_map(p);
 }
 
 template <class T>
@@ -51,6 +50,8 @@ class StrassenPlan final : public Plan {
  public:
   explicit StrassenPlan(const PlanRequest& request)
       : map_(map_of(request)),
+        width_(request.problem.pass == Pass::forward ? request.problem.out_w : request.problem.in_w),
+        height_(request.problem.pass == Pass::forward ? request.problem.out_h : request.problem.in_h),
         set_(kernel_set<T>(*request.kernels)),
         isa_(request.kernels->isa),
         half_in_(ceil_div(map_.in_channels, 2)),
@@ -60,14 +61,18 @@ class StrassenPlan final : public Plan {
         out_rows_(request.layout.out_rows),
         out_planes_(request.layout.out_planes) {
     cut_tiles();
-    staged_h_ = make_staged_axis(map_.h, tile_h_);
-    const StagedAxis columns = make_staged_axis(map_.w, tile_w_);
-    for (std::int64_t t = 0; t < tiles_w_; ++t)
-      pieces_.push_back(make_pieces(map_.w, columns, tile_w_, tile_column(t), tile_column(t + 1)));
+    staged_h_ = make_staged_axis(map_.h, map_.collapsed ? 1 : tile_h_);
+    const std::int64_t row = map_.collapsed ? most_pixels() : tile_w_;
+    const StagedAxis columns = make_staged_axis(map_.w, row);
+    for (std::int64_t i = 0; i < (map_.collapsed ? tiles_h_ : 1); ++i)
+      for (std::int64_t j = 0; j < tiles_w_; ++j) {
+        const Rectangle at = rectangle(i, j);
+        pieces_.push_back(make_pieces(map_.w, columns, row, at.x0, at.x1));
+      }
     const auto odd_vectors = [&](std::int64_t n) { return (ceil_div(n, set_.lanes) | 1) * set_.lanes; };
     // A row may be overrun by a vector. Odd numbers of vectors: the same pixels of all channels find different sets of
     // the caches.
-    staged_row_ = odd_vectors(tile_h_ * tile_w_ + set_.lanes);
+    staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
@@ -107,14 +112,19 @@ class StrassenPlan final : public Plan {
   static constexpr std::int64_t element = sizeof(T);
   static constexpr int most_vectors = 2;            // a chunk of a factor of the weights stays in L1
   static constexpr std::int64_t most_steps = 128;   // summed by themselves: errors grow with the chunk
-  static constexpr std::int64_t most_pixels = 224;  // of a tile: its products stay in L2
+  static constexpr std::int64_t tile_pixels = 224;  // at the most: the products of a panel stay in L2
 
-  struct Tile {
-    std::int64_t n, group, column, y0, y1, x0, x1, panel_begin, panel_end;
+  // Pixels of a tile, in the map's rows and columns.
+  struct Rectangle {
+    std::int64_t y0, y1, x0, x1;
+    std::int64_t width() const { return x1 - x0; }
+  };
+  struct Tile : Rectangle {
+    std::int64_t n, group, panel_begin, panel_end;
+    const std::vector<StagePiece>* pieces;
     std::int64_t pixels, half;  // in all; in the first half, the larger one
     T *staged, *sums, *products, *outputs;
     const T* weights;  // of the group, as the caller has them
-    std::int64_t width() const { return x1 - x0; }
   };
   // A factor of the products: elements of a pixel `row` apart.
   struct Factor {
@@ -125,17 +135,22 @@ class StrassenPlan final : public Plan {
   void cut_tiles() {
     // Of many channels fewer pixels, as staged and as sums.
     constexpr std::int64_t most_bytes = std::int64_t{2} << 20, least_pixels = 32;
-    const std::int64_t most = std::clamp(most_bytes / (4 * element * half_in_), least_pixels, most_pixels);
-    tiles_w_ = std::max<std::int64_t>(1, ceil_div(map_.w.out_size, most));
-    tile_w_ = ceil_div(map_.w.out_size, tiles_w_);
-    tiles_h_ = std::max<std::int64_t>(
-        1, ceil_div(map_.h.out_size, std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, tile_w_))));
-    tile_h_ = ceil_div(map_.h.out_size, tiles_h_);
+    const std::int64_t most = std::clamp(most_bytes / (4 * element * half_in_), least_pixels, tile_pixels);
+    tiles_w_ = std::max<std::int64_t>(1, ceil_div(width_, most));
+    tile_w_ = ceil_div(width_, tiles_w_);
+    const std::int64_t rows = std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, tile_w_));
+    tiles_h_ = std::max<std::int64_t>(1, ceil_div(height_, rows));
+    tile_h_ = ceil_div(height_, tiles_h_);
   }
-  std::int64_t tile_column(std::int64_t t) const { return split_at(map_.w.out_size, tiles_w_, t); }
-  std::int64_t tile_row(std::int64_t t) const { return split_at(map_.h.out_size, tiles_h_, t); }
+  // A tile has all columns, or a single row: adjacent pixels of a map that is collapsed.
+  Rectangle rectangle(std::int64_t i, std::int64_t j) const {
+    const Rectangle r{split_at(height_, tiles_h_, i), split_at(height_, tiles_h_, i + 1),
+                      split_at(width_, tiles_w_, j), split_at(width_, tiles_w_, j + 1)};
+    return map_.collapsed ? Rectangle{0, 1, r.y0 * width_ + r.x0, (r.y1 - 1) * width_ + r.x1} : r;
+  }
 
-  std::int64_t half_pixels() const { return ceil_div(tile_h_ * tile_w_, 2); }
+  std::int64_t most_pixels() const { return tile_h_ * tile_w_; }
+  std::int64_t half_pixels() const { return ceil_div(most_pixels(), 2); }
   std::int64_t columns() const { return product_.vectors * set_.lanes; }  // of a panel
   std::int64_t panel_begin(std::int64_t p) const { return split_at(half_vectors_, panels_, p); }  // in vectors
   std::int64_t factor_size() const { return half_in_ * columns(); }
@@ -143,7 +158,7 @@ class StrassenPlan final : public Plan {
   std::int64_t sums_size() const { return blocks * half_in_ * sum_row_; }
   std::int64_t product_size() const { return half_pixels() * columns(); }
   std::int64_t products_size() const { return products * product_size(); }
-  std::int64_t output_row() const { return ceil_div(tile_h_ * tile_w_, set_.lanes) * set_.lanes; }
+  std::int64_t output_row() const { return ceil_div(most_pixels(), set_.lanes) * set_.lanes; }
   std::int64_t outputs_size() const { return set_.lanes * output_row(); }
   // Out channels of a vector of a half; none, or less, behind the last.
   std::int64_t first_channel(std::int64_t half, std::int64_t vector) const {
@@ -169,6 +184,7 @@ class StrassenPlan final : public Plan {
   void sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel, std::int64_t channels) const;
 
   ShiftMap map_;
+  std::int64_t width_, height_;  // of the result
   const KernelSet<T>& set_;
   const char* isa_;
   std::int64_t half_in_, half_vectors_;  // in channels; vectors of out channels
@@ -177,7 +193,7 @@ class StrassenPlan final : public Plan {
   bool out_rows_, out_planes_;
   std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
   StagedAxis staged_h_;
-  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
+  std::vector<std::vector<StagePiece>> pieces_;  // of each tile, or of each of a row of tiles
   std::int64_t staged_row_ = 0, sum_row_ = 0;
   double cycles_ = 0;
   int threads_ = 1;
@@ -236,13 +252,12 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
     return index;
   };
   const std::int64_t split = next(splits_);
-  t.column = next(tiles_w_);
-  const std::int64_t row = next(tiles_h_);
+  const std::int64_t column = next(tiles_w_), row = next(tiles_h_);
+  static_cast<Rectangle&>(t) = rectangle(row, column);
+  t.pieces = &pieces_[static_cast<std::size_t>((map_.collapsed ? row * tiles_w_ : 0) + column)];
   t.group = next(map_.groups);
   t.n = task;
   t.panel_begin = split_at(panels_, splits_, split), t.panel_end = split_at(panels_, splits_, split + 1);
-  t.y0 = tile_row(row), t.y1 = tile_row(row + 1);
-  t.x0 = tile_column(t.column), t.x1 = tile_column(t.column + 1);
   t.pixels = (t.y1 - t.y0) * t.width();
   t.half = ceil_div(t.pixels, 2);
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
@@ -261,8 +276,9 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
 // The tile's pixels of every channel, one row after the other, and the sums of their blocks. What a half lacks is zero.
 template <class T>
 void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
-  stage_channels<T>(set_, map_, staged_h_, pieces_[static_cast<std::size_t>(t.column)], v, t.n, t.group, 0,
-                    {t.staged, staged_row_, t.width(), nullptr, 0, 0, 0, map_.in_channels, t.y0, t.y1, tile_h_, true});
+  stage_channels<T>(set_, map_, staged_h_, *t.pieces, v, t.n, t.group, 0,
+                    {t.staged, staged_row_, t.width(), nullptr, 0, 0, 0, map_.in_channels, t.y0, t.y1,
+                     map_.collapsed ? 1 : tile_h_, true});
   const std::int64_t channels = 2 * half_in_;
   if (map_.in_channels < channels) std::fill_n(t.staged + map_.in_channels * staged_row_, staged_row_, T(0));
   for (std::int64_t c = 0; t.pixels < 2 * t.half && c < channels; ++c) t.staged[c * staged_row_ + t.pixels] = T(0);
