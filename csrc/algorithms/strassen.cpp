@@ -13,6 +13,7 @@
 // Outputs that come out not finite are computed again by the direct sum, a vector of channels of a tile at a time: what
 // is not finite, or overflows within the sums, reaches other pixels of its tile, but must show only where it is read.
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "../cpu.h"
@@ -33,6 +34,9 @@ const char* unsupported(const PlanRequest& request) {
   const bool pads = p.pad_top != 0 || p.pad_left != 0 || p.pad_bottom != 0 || p.pad_right != 0;
   if (p.pass == Pass::input_gradient && (p.taps() != 1 || p.stride_h != 1 || p.stride_w != 1 || pads))
     return "an input gradient by it is of 1x1 kernels of stride 1 without padding";
+  constexpr std::int64_t most_channels = 4096;
+  const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
+  if (channels > most_channels / p.taps()) return "a tile of so many channels is more than the workspace holds";
   // Images of one pixel come as a row of their batch, on which nothing may depend.
   if ((p.pass == Pass::forward ? p.out_h : p.in_h) == 1) return "the image has a single row";
   return nullptr;
@@ -74,6 +78,9 @@ class StrassenPlan final : public Plan {
     // the caches.
     staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
+    constexpr std::int64_t most_panel = std::int64_t{1} << 20;
+    one_tile_ = !request.frozen && tiles_h_ * tiles_w_ == 1 && panel_size() * element <= most_panel;
+    packs_when_used_ = one_tile_ && map_.batch == 1;
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     constexpr std::int64_t tasks_a_thread = 8;
@@ -85,15 +92,19 @@ class StrassenPlan final : public Plan {
   // For a gain of a few microseconds the running sum is preferred.
   double cycles() const noexcept override { return cycles_ + 1e4; }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + sums_size() + products_size() + outputs_size()) * element;
+    return (staged_size() + sums_size() + products_size() + outputs_size() + (one_tile_ ? panel_size() : 0)) *
+           element;
   }
-  std::int64_t packed_bytes() const noexcept override {
-    return map_.groups * panels_ * products * factor_size() * element;
-  }
+  std::int64_t packed_bytes() const noexcept override { return map_.groups * panels_ * panel_size() * element; }
   std::string packing_key() const override {
     return isa_ + (":strassen:" + std::to_string(panels_) + "x" + std::to_string(columns()));
   }
-  void pack(const ConvViews& v, void* packed) const override;
+  void pack(const ConvViews& v, void* packed) const override {
+    if (packs_when_used_) return;
+    parallel_for(map_.groups * panels_, threads_, [&](std::int64_t task) {
+      pack_panel(v, task / panels_, task % panels_, static_cast<T*>(packed) + task * panel_size());
+    });
+  }
   void run(const ConvViews& v, const void* packed) const override {
     const std::int64_t tasks = map_.batch * map_.groups * tiles_h_ * tiles_w_ * splits_;
     parallel_for(tasks, threads_, [&](std::int64_t task) { run_tile(v, static_cast<const T*>(packed), task); });
@@ -110,7 +121,7 @@ class StrassenPlan final : public Plan {
 
  private:
   static constexpr std::int64_t element = sizeof(T);
-  static constexpr int most_vectors = 2;            // a chunk of a factor of the weights stays in L1
+  static constexpr int most_vectors = 3;            // a chunk of a factor of the weights stays in L1
   static constexpr std::int64_t most_steps = 128;   // summed by themselves: errors grow with the chunk
   static constexpr std::int64_t tile_pixels = 224;  // at the most: the products of a panel stay in L2
 
@@ -123,8 +134,7 @@ class StrassenPlan final : public Plan {
     std::int64_t n, group, panel_begin, panel_end;
     const std::vector<StagePiece>* pieces;
     std::int64_t pixels, half;  // in all; in the first half, the larger one
-    T *staged, *sums, *products, *outputs;
-    const T* weights;  // of the group, as the caller has them
+    T *staged, *sums, *products, *outputs, *panel;
   };
   // A factor of the products: elements of a pixel `row` apart.
   struct Factor {
@@ -154,6 +164,7 @@ class StrassenPlan final : public Plan {
   std::int64_t columns() const { return product_.vectors * set_.lanes; }  // of a panel
   std::int64_t panel_begin(std::int64_t p) const { return split_at(half_vectors_, panels_, p); }  // in vectors
   std::int64_t factor_size() const { return half_in_ * columns(); }
+  std::int64_t panel_size() const { return products * factor_size(); }
   std::int64_t staged_size() const { return 2 * half_in_ * staged_row_ + set_.lanes; }
   std::int64_t sums_size() const { return blocks * half_in_ * sum_row_; }
   std::int64_t product_size() const { return half_pixels() * columns(); }
@@ -177,6 +188,7 @@ class StrassenPlan final : public Plan {
   }
 
   double estimate(bool frozen) const;
+  void pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const;
   void run_tile(const ConvViews& v, const T* packed, std::int64_t task) const;
   void stage(const ConvViews& v, const Tile& t) const;
   void multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const;
@@ -195,6 +207,8 @@ class StrassenPlan final : public Plan {
   StagedAxis staged_h_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile, or of each of a row of tiles
   std::int64_t staged_row_ = 0, sum_row_ = 0;
+  // Weights that one tile alone uses are packed a panel at a time, where they are used: they never leave L2.
+  bool one_tile_ = false, packs_when_used_ = false;
   double cycles_ = 0;
   int threads_ = 1;
   std::int64_t splits_ = 1;
@@ -204,16 +218,16 @@ class StrassenPlan final : public Plan {
 // written in L2. The weights of a gradient are packed in every call.
 template <class T>
 double StrassenPlan<T>::estimate(bool frozen) const {
-  const double runs = static_cast<double>(ceil_div(half_pixels(), product_.rows));
-  const double rows = static_cast<double>(half_pixels()) / runs, passes = vector_passes(set_);
+  const auto tiles = static_cast<double>(tiles_h_ * tiles_w_), passes = vector_passes(set_);
+  const double half = static_cast<double>(height_ * width_) / tiles / 2;
+  const double runs = std::max(1.0, std::ceil(half / product_.rows)), rows = half / runs;
   const double vectors = static_cast<double>(half_vectors_) / static_cast<double>(panels_);
   const auto in = static_cast<double>(half_in_), panels = static_cast<double>(panels_);
   const auto chunks = static_cast<double>(ceil_div(half_in_, most_steps));
-  const double call = in * product_cycles(rows, vectors, passes) + chunks * (60 + 3 * rows * vectors);
-  const double pixel_vectors = static_cast<double>(ceil_div(half_pixels(), set_.lanes));
-  const double staged = 2 * in * (12 * pixel_vectors + 6 * static_cast<double>(tile_h_)) + 12 * in * pixel_vectors;
-  const double outputs = blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * (8 + 4 * passes);
-  const double tiles = static_cast<double>(tiles_h_ * tiles_w_);
+  const double call = in * product_cycles(rows, vectors, passes) + chunks * (60 + passes * rows * vectors);
+  const double pixel_vectors = std::ceil(half / set_.lanes);
+  const double staged = 2 * in * (12 * pixel_vectors + 6 * static_cast<double>(tile_h_)) + 6 * passes * in * pixel_vectors;
+  const double outputs = blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * 7 * passes;
   const double packed = frozen ? 0 : 6 * products * panels * in * vectors;
   return static_cast<double>(map_.groups) *
          (tiles * (products * panels * runs * call + staged + outputs + 500) + packed);
@@ -222,25 +236,21 @@ double StrassenPlan<T>::estimate(bool frozen) const {
 // For each panel, seven factors: A11, A12, A22, S1, S2, S3, S4, an in channel after the other. A21 waits in the place of
 // S4.
 template <class T>
-void StrassenPlan<T>::pack(const ConvViews& v, void* packed) const {
+void StrassenPlan<T>::pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const {
   constexpr std::int64_t place[blocks] = {0, 1, 6, 2};
+  const std::int64_t begin = panel_begin(panel), padded = (panel_begin(panel + 1) - begin) * set_.lanes;
   const std::int64_t size = factor_size();
-  parallel_for(map_.groups * panels_, threads_, [&](std::int64_t task) {
-    const std::int64_t panel = task % panels_, begin = panel_begin(panel), vectors = panel_begin(panel + 1) - begin;
-    T* const to = static_cast<T*>(packed) + task * products * size;
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      const std::int64_t half = block / 2, first_in = block % 2 * half_in_;
-      const std::int64_t first = first_channel(half, begin), padded = vectors * set_.lanes;
-      const std::int64_t channels = std::clamp<std::int64_t>(map_.out_channels - first, 0, padded);
-      const std::int64_t ins = std::min(half_in_, map_.in_channels - first_in);
-      T* const factor = to + place[block] * size;
-      if (channels < padded || ins < half_in_) std::fill_n(factor, size, T(0));
-      if (channels > 0 && ins > 0)
-        set_.pack({group_weights(v, task / panels_) + first * map_.weight_out + first_in * map_.weight_in,
-                   map_.weight_out, map_.weight_in, channels, padded, ins, factor, columns()});
-    }
-    set_.strassen_weights({{to, to + size, to + 6 * size, to + 2 * size}, 0, to + 3 * size, size, 0, 1, size});
-  });
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const std::int64_t first = first_channel(block / 2, begin), first_in = block % 2 * half_in_;
+    const std::int64_t channels = std::clamp<std::int64_t>(map_.out_channels - first, 0, padded);
+    const std::int64_t ins = std::min(half_in_, map_.in_channels - first_in);
+    T* const factor = to + place[block] * size;
+    if (channels == 0 || ins < half_in_) std::fill_n(factor, size, T(0));
+    if (channels > 0)
+      set_.pack({group_weights(v, group) + first * map_.weight_out + first_in * map_.weight_in, map_.weight_out,
+                 map_.weight_in, channels, padded, ins, factor, columns()});
+  }
+  set_.strassen_weights({{to, to + size, to + 6 * size, to + 2 * size}, 0, to + 3 * size, size, 0, 1, size});
 }
 
 template <class T>
@@ -264,10 +274,11 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   t.sums = t.staged + ceil_div(staged_size(), set_.lanes) * set_.lanes;
   t.products = t.sums + sums_size();
   t.outputs = t.products + products_size();
-  t.weights = group_weights(v, t.group);
+  t.panel = t.outputs + outputs_size();
   stage(v, t);
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-    multiply(t, packed + (t.group * panels_ + panel) * products * factor_size(),
+    if (packs_when_used_) pack_panel(v, t.group, panel, t.panel);
+    multiply(t, packs_when_used_ ? t.panel : packed + (t.group * panels_ + panel) * panel_size(),
              panel_begin(panel + 1) - panel_begin(panel));
     finish(v, t, panel);
   }
@@ -391,7 +402,7 @@ void StrassenPlan<T>::sum_directly(const ConvViews& v, const Tile& t, std::int64
   for (std::int64_t k = 0; k < channels; k += most_rows)
     for (std::int64_t i = 0; i < t.pixels; i += set_.lanes) {
       a.input = t.staged + i;
-      a.weights = t.weights + (channel + k) * map_.weight_out;
+      a.weights = group_weights(v, t.group) + (channel + k) * map_.weight_out;
       a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels + channel + k : nullptr;
       a.out = t.outputs + k * output_row() + i;
       find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, static_cast<int>(std::min(most_rows, channels - k)), 1)

@@ -205,9 +205,10 @@ TEST(Plan, WorkspaceIsBoundedAndPackedWeightsAreLittleMoreThanTheWeights) {
           const Choice choice = choose({p, table, 1, frozen, {}}, "auto");
           const auto& plan = choice.plan;
           EXPECT_LE(plan->workspace_bytes(), workspace_bound) << line << dtype << " on " << table->isa;
-          // 36 products of a tile for the taps of each remainder by the stride.
+          // 36 products of a tile for the taps of each remainder by the stride; seven blocks made of four.
           const std::int64_t kernel = choice.algorithm == &winograd_algorithm ? 36 * p.stride_h * p.stride_w : p.taps();
-          const std::int64_t weights = p.out_channels * p.in_channels * kernel * dtype_size(p.dtype);
+          const std::int64_t elements = p.out_channels * p.in_channels * kernel * dtype_size(p.dtype);
+          const std::int64_t weights = choice.algorithm == &strassen_algorithm ? elements * 7 / 4 : elements;
           if (plan->packed_bytes() > 0) {
             EXPECT_GE(plan->packed_bytes(), weights) << line << dtype << " on " << table->isa;
             EXPECT_LE(plan->packed_bytes(), weights + weights / 4 + (1 << 16)) << line << dtype << " on " << table->isa;
