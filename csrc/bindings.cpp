@@ -179,6 +179,8 @@ bool writable_in_place(const py::array& out, Pass pass) {
 void set_strides(std::ptrdiff_t (&to)[4], const py::array& array) {
   const py::ssize_t first = 4 - array.ndim();
   for (py::ssize_t d = 0; d < array.ndim(); ++d) to[first + d] = array.strides(d);
+  // That of a single column may be anything; a plan may take the rows for columns.
+  if (array.ndim() > 0 && array.shape(array.ndim() - 1) == 1) to[3] = array.itemsize();
 }
 
 // The arrays of one call, alive until it ends, and their views.

@@ -7,9 +7,8 @@
 
 namespace tileconv {
 
-const Algorithm* const algorithms[] = {&depthwise_algorithm,  &depthwise_channels_algorithm,
-                                       &shift_gemm_algorithm, &winograd_algorithm,
-                                       &strassen_algorithm,   &fft_algorithm,
+const Algorithm* const algorithms[] = {&depthwise_algorithm, &depthwise_channels_algorithm, &shift_gemm_algorithm,
+                                       &winograd_algorithm,  &strassen_algorithm,           &fft_algorithm,
                                        &reference_algorithm};
 const int algorithm_count = sizeof algorithms / sizeof *algorithms;
 
@@ -48,6 +47,13 @@ int threads_for(double cycles, int threads) noexcept {
 std::int64_t splits_for(std::int64_t tasks, std::int64_t most, int threads) noexcept {
   const std::int64_t wanted = std::int64_t{4} * threads;
   return threads == 1 || tasks >= wanted ? 1 : std::min(most, (wanted + tasks - 1) / tasks);
+}
+
+std::int64_t balanced_splits(std::int64_t tasks, std::int64_t most, int threads) noexcept {
+  constexpr std::int64_t tasks_a_thread = 8;
+  std::int64_t splits = 1;
+  while (splits < most && tasks * splits % threads != 0 && tasks * splits < tasks_a_thread * threads) ++splits;
+  return splits;
 }
 
 Choice choose(const PlanRequest& request, const std::string& name, bool reasons) {

@@ -86,6 +86,9 @@ int threads_for(double cycles, int threads) noexcept;
 // Into how many parts, `most` at the most, a task is split so that each thread gets a few.
 std::int64_t splits_for(std::int64_t tasks, std::int64_t most, int threads) noexcept;
 
+// The same where each part stages its task again: the fewest that are balanced among the threads, or many.
+std::int64_t balanced_splits(std::int64_t tasks, std::int64_t most, int threads) noexcept;
+
 // An entry of the table of algorithms.
 struct Algorithm {
   const char* name;

@@ -6,6 +6,15 @@
 
 namespace tileconv {
 
+// The pieces of a row.
+struct Pieces {
+  const StagePiece* first;
+  std::int64_t count;
+  Pieces(const StagePiece& piece) : first(&piece), count(1) {}  // NOLINT: implicit on purpose
+  Pieces(const std::vector<StagePiece>& pieces)                 // NOLINT: implicit on purpose
+      : first(pieces.data()), count(static_cast<std::int64_t>(pieces.size())) {}
+};
+
 // Channel c goes to destination + c * destination_channel; a row has `pitch` elements there.
 template <class T>
 struct StageTile {
@@ -71,12 +80,12 @@ void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t p
 }
 
 template <class T>
-void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis& staged,
-                const std::vector<StagePiece>& pieces, const StageTile<T>& t) {
+void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis& staged, Pieces pieces,
+                const StageTile<T>& t) {
   for (const Segment& segment : staged.segments)
     stage_rows<T>(set,
                   {t.destination + segment.position * t.pitch, t.destination_channel, t.source, t.source_channel,
-                   t.source_element, t.channels, pieces.data(), static_cast<std::int64_t>(pieces.size()), t.pitch},
+                   t.source_element, t.channels, pieces.first, pieces.count, t.pitch},
                   t.pitch, t.source_row, segment.count - t.tile_h + t.y1 - t.y0, t.zero_rows,
                   [&](std::int64_t u) { return axis.map((t.y0 + u) * axis.step + segment.first); });
 }
@@ -84,9 +93,9 @@ void stage_tile(const KernelSet<T>& set, const AxisTaps& axis, const StagedAxis&
 // Channels of a map from `first` of a group of image n on, `all.channels` of them; the fields of their source are
 // filled in here. Elements of a patch are at equal distances along its rows alone.
 template <class T>
-void stage_channels(const KernelSet<T>& set, const ShiftMap& map, const StagedAxis& staged,
-                    const std::vector<StagePiece>& pieces, const ConvViews& v, std::int64_t n, std::int64_t group,
-                    std::int64_t first, const StageTile<T>& all) {
+void stage_channels(const KernelSet<T>& set, const ShiftMap& map, const StagedAxis& staged, Pieces pieces,
+                    const ConvViews& v, std::int64_t n, std::int64_t group, std::int64_t first,
+                    const StageTile<T>& all) {
   const bool patches = map.patch_elements() > 1;
   StageTile<T> t = all;
   t.source_channel = v.input_stride[patches ? 3 : 1];

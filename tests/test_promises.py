@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -249,3 +250,20 @@ def test_inputs_are_not_written() -> None:
         tc.conv2d(*arrays, **case.options)
         for array, again in zip(arrays, case.normals()):
             assert (array is None and again is None) or np.array_equal(array, again), case  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_stride_of_a_single_column_means_nothing(isa: str) -> None:
+    """NumPy may leave anything there; pointwise layers take adjacent rows for columns."""
+    rng = np.random.default_rng(3)
+    column = rng.standard_normal((2, 40, 50)).astype(np.float32)
+    w = rng.standard_normal((33, 40, 1, 1)).astype(np.float32)
+    for value in (None, np.nan):
+        if value is not None:
+            column[1, 3, 7] = value
+        views = [column[..., None], column[:, :, None, :].copy().transpose(0, 1, 3, 2)]
+        assert {view.strides[3] for view in views} == {0, 200}
+        expected = reference.conv2d(np.ascontiguousarray(views[0]), w)
+        outs = [np.full((2, 33, 1, 50), np.nan, np.float32).transpose(0, 1, 3, 2), None]
+        for algorithm, view, out in product(("auto", "shift_gemm", "strassen"), views, outs):
+            assert_accurate(tc.conv2d(view, w, out=out, algorithm=algorithm), expected, f"{algorithm} {view.strides}")

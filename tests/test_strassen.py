@@ -146,3 +146,17 @@ def test_workspace_is_bounded(algorithm: str) -> None:
         )
         assert few == many
         assert few <= 4 << 20
+
+
+def test_the_choice_for_patches_depends_on_the_problem_alone() -> None:
+    """Not on freezing, nor on memory layout: there is a plan for patches and one for overlapping kernels."""
+    rng = np.random.default_rng(2)
+    shapes = product((8, 32, 96), (64, 192, 256), (2, 3, 4), (11, 24))
+    for ins, outs, k, size in shapes:
+        shape, weight = (1, ins, size * k // 2, size * k // 2), (outs, ins, k, k)
+        found = {tc.explain(shape, weight, stride=k, frozen=frozen).algorithm for frozen in (False, True)}
+        assert len(found) == 1, f"{shape} {weight}: {found}"
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 32, 22, 22), (256, 32, 2, 2)))
+    expected = tc.conv2d(x, w, stride=2)
+    strided = np.empty((1, 256, 11, 30), np.float32)[..., 3:25:2]
+    assert_same_bits(tc.conv2d(x, w, stride=2, out=strided), expected, "strided out")

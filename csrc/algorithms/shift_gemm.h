@@ -54,8 +54,9 @@ class ShiftGemmPlan final : public Plan {
     // Of a single tap, lanes are pixels or out channels, whatever wastes fewer.
     const std::int64_t pixel_lanes = ceil_div(pixels, set_.lanes) * map_.out_channels,
                        channel_lanes = ceil_div(map_.out_channels, set_.lanes) * pixels;
-    const bool single = map_.taps() == 1 && channel_lanes < pixel_lanes;
-    const double vectors = static_cast<double>(single ? channel_lanes : pixel_lanes) / static_cast<double>(map_.out_channels);
+    const bool single = map_.taps() == 1 && map_.patch_elements() == 1 && channel_lanes < pixel_lanes;
+    const double vectors =
+        static_cast<double>(single ? channel_lanes : pixel_lanes) / static_cast<double>(map_.out_channels);
     // The same of an input and of the patches made of it: the choice must not show in the bits.
     const auto in = static_cast<double>(map_.in_channels / map_.patch_elements());
     const auto out = static_cast<double>(map_.out_channels);

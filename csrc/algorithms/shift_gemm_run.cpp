@@ -56,7 +56,8 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
     t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
     if (block_.in_place) {
       const std::ptrdiff_t row = map_.w.map.size;
-      t.input = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin)) + t.y0 * map_.h.step * row + t.x0;
+      t.input = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin)) +
+                t.y0 * map_.h.step * row + t.x0;
       t.input_row = map_.h.step * row;
       t.input_channel = v.input_stride[1] / element_;
     } else {

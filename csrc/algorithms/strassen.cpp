@@ -1,6 +1,6 @@
-// strassen: pointwise layers, and patches, as one level of Strassen's algorithm for matrix products (the mathematics are
-// in kernels/strassen.inl.h): seven eighths of the multiply-adds, for additions that do not grow with the product of in
-// and out channels.
+// strassen: pointwise layers, and patches, as one level of Strassen's algorithm for matrix products (the mathematics
+// are in kernels/strassen.inl.h): seven eighths of the multiply-adds, for additions that do not grow with the product
+// of in and out channels.
 //
 // A matrix product of the weights, out x in channels, and the input, in channels x pixels. Both are cut in halves along
 // each side: the out channels of a group by whole vectors, its in channels, and the pixels of a tile, whole rows of the
@@ -20,12 +20,17 @@
 #include "../parallel.h"
 #include "../stage_tile.h"
 #include "algorithms.h"
+#include "direct_sum.h"
 #include "products.h"
 
 namespace tileconv {
 namespace {
 
 constexpr std::int64_t products = 7, blocks = 4;
+
+// Cycles of a vector, measured on Zen 4: staged; added up to four sums, read and written in L2; an output.
+constexpr double row_cycles = 6, sum_cycles = 6, output_cycles = 7;
+constexpr double least_gain = 1e4;  // for a few microseconds the running sum is preferred
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
@@ -38,7 +43,7 @@ const char* unsupported(const PlanRequest& request) {
   const std::int64_t channels = p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels();
   if (channels > most_channels / p.taps()) return "a tile of so many channels is more than the workspace holds";
   // Images of one pixel come as a row of their batch, on which nothing may depend.
-  if ((p.pass == Pass::forward ? p.out_h : p.in_h) == 1) return "the image has a single row";
+  if (p.taps() == 1 && (p.pass == Pass::forward ? p.out_h : p.in_h) == 1) return "the image has a single row";
   return nullptr;
 }
 
@@ -66,34 +71,26 @@ class StrassenPlan final : public Plan {
         out_planes_(request.layout.out_planes) {
     cut_tiles();
     staged_h_ = make_staged_axis(map_.h, map_.collapsed ? 1 : tile_h_);
-    const std::int64_t row = map_.collapsed ? most_pixels() : tile_w_;
-    const StagedAxis columns = make_staged_axis(map_.w, row);
-    for (std::int64_t i = 0; i < (map_.collapsed ? tiles_h_ : 1); ++i)
-      for (std::int64_t j = 0; j < tiles_w_; ++j) {
-        const Rectangle at = rectangle(i, j);
-        pieces_.push_back(make_pieces(map_.w, columns, row, at.x0, at.x1));
-      }
+    const StagedAxis columns = make_staged_axis(map_.w, tile_w_);
+    for (std::int64_t j = 0; j < tiles_w_ && !map_.collapsed; ++j)
+      pieces_.push_back(make_pieces(map_.w, columns, tile_w_, rectangle(0, j).x0, rectangle(0, j).x1));
     const auto odd_vectors = [&](std::int64_t n) { return (ceil_div(n, set_.lanes) | 1) * set_.lanes; };
     // A row may be overrun by a vector. Odd numbers of vectors: the same pixels of all channels find different sets of
     // the caches.
     staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
-    constexpr std::int64_t most_panel = std::int64_t{1} << 20;
-    one_tile_ = !request.frozen && tiles_h_ * tiles_w_ == 1 && panel_size() * element <= most_panel;
+    constexpr std::int64_t most_workspace = std::int64_t{4} << 20;  // the arena keeps it
+    one_tile_ =
+        !request.frozen && tiles_h_ * tiles_w_ == 1 && workspace_bytes() + panel_size() * element <= most_workspace;
     packs_when_used_ = one_tile_ && map_.batch == 1;
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
-    constexpr std::int64_t tasks_a_thread = 8;
-    const std::int64_t tasks = map_.batch * map_.groups * tiles_h_ * tiles_w_;
-    while (splits_ < panels_ && tasks * splits_ % threads_ != 0 && tasks * splits_ < tasks_a_thread * threads_)
-      ++splits_;
+    splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
   }
 
-  // For a gain of a few microseconds the running sum is preferred.
-  double cycles() const noexcept override { return cycles_ + 1e4; }
+  double cycles() const noexcept override { return cycles_ + least_gain; }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + sums_size() + products_size() + outputs_size() + (one_tile_ ? panel_size() : 0)) *
-           element;
+    return (staged_size() + sums_size() + products_size() + outputs_size() + (one_tile_ ? panel_size() : 0)) * element;
   }
   std::int64_t packed_bytes() const noexcept override { return map_.groups * panels_ * panel_size() * element; }
   std::string packing_key() const override {
@@ -131,8 +128,7 @@ class StrassenPlan final : public Plan {
     std::int64_t width() const { return x1 - x0; }
   };
   struct Tile : Rectangle {
-    std::int64_t n, group, panel_begin, panel_end;
-    const std::vector<StagePiece>* pieces;
+    std::int64_t n, group, column, panel_begin, panel_end;
     std::int64_t pixels, half;  // in all; in the first half, the larger one
     T *staged, *sums, *products, *outputs, *panel;
   };
@@ -154,14 +150,14 @@ class StrassenPlan final : public Plan {
   }
   // A tile has all columns, or a single row: adjacent pixels of a map that is collapsed.
   Rectangle rectangle(std::int64_t i, std::int64_t j) const {
-    const Rectangle r{split_at(height_, tiles_h_, i), split_at(height_, tiles_h_, i + 1),
-                      split_at(width_, tiles_w_, j), split_at(width_, tiles_w_, j + 1)};
+    const Rectangle r{split_at(height_, tiles_h_, i), split_at(height_, tiles_h_, i + 1), split_at(width_, tiles_w_, j),
+                      split_at(width_, tiles_w_, j + 1)};
     return map_.collapsed ? Rectangle{0, 1, r.y0 * width_ + r.x0, (r.y1 - 1) * width_ + r.x1} : r;
   }
 
   std::int64_t most_pixels() const { return tile_h_ * tile_w_; }
   std::int64_t half_pixels() const { return ceil_div(most_pixels(), 2); }
-  std::int64_t columns() const { return product_.vectors * set_.lanes; }  // of a panel
+  std::int64_t columns() const { return product_.vectors * set_.lanes; }                          // of a panel
   std::int64_t panel_begin(std::int64_t p) const { return split_at(half_vectors_, panels_, p); }  // in vectors
   std::int64_t factor_size() const { return half_in_ * columns(); }
   std::int64_t panel_size() const { return products * factor_size(); }
@@ -187,7 +183,7 @@ class StrassenPlan final : public Plan {
                                 t.x0 * v.out_stride[3]);
   }
 
-  double estimate(bool frozen) const;
+  double estimate(bool packed_before) const;
   void pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const;
   void run_tile(const ConvViews& v, const T* packed, std::int64_t task) const;
   void stage(const ConvViews& v, const Tile& t) const;
@@ -205,7 +201,7 @@ class StrassenPlan final : public Plan {
   bool out_rows_, out_planes_;
   std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
   StagedAxis staged_h_;
-  std::vector<std::vector<StagePiece>> pieces_;  // of each tile, or of each of a row of tiles
+  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column of a map that is not collapsed
   std::int64_t staged_row_ = 0, sum_row_ = 0;
   // Weights that one tile alone uses are packed a panel at a time, where they are used: they never leave L2.
   bool one_tile_ = false, packs_when_used_ = false;
@@ -217,7 +213,7 @@ class StrassenPlan final : public Plan {
 // Products at the pace of their register tile, and what a call costs; rows are staged and stored; sums are read and
 // written in L2. The weights of a gradient are packed in every call.
 template <class T>
-double StrassenPlan<T>::estimate(bool frozen) const {
+double StrassenPlan<T>::estimate(bool packed_before) const {
   const auto tiles = static_cast<double>(tiles_h_ * tiles_w_), passes = vector_passes(set_);
   const double half = static_cast<double>(height_ * width_) / tiles / 2;
   const double runs = std::max(1.0, std::ceil(half / product_.rows)), rows = half / runs;
@@ -226,15 +222,17 @@ double StrassenPlan<T>::estimate(bool frozen) const {
   const auto chunks = static_cast<double>(ceil_div(half_in_, most_steps));
   const double call = in * product_cycles(rows, vectors, passes) + chunks * (60 + passes * rows * vectors);
   const double pixel_vectors = std::ceil(half / set_.lanes);
-  const double staged = 2 * in * (12 * pixel_vectors + 6 * static_cast<double>(tile_h_)) + 6 * passes * in * pixel_vectors;
-  const double outputs = blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * 7 * passes;
-  const double packed = frozen ? 0 : 6 * products * panels * in * vectors;
+  const double staged = 2 * in * row_cycles * (2 * pixel_vectors + static_cast<double>(tile_h_)) +
+                        sum_cycles * passes * in * pixel_vectors;
+  const double outputs =
+      blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * output_cycles * passes;
+  const double packed = packed_before ? 0 : 6 * products * panels * in * vectors;
   return static_cast<double>(map_.groups) *
          (tiles * (products * panels * runs * call + staged + outputs + 500) + packed);
 }
 
-// For each panel, seven factors: A11, A12, A22, S1, S2, S3, S4, an in channel after the other. A21 waits in the place of
-// S4.
+// For each panel, seven factors: A11, A12, A22, S1, S2, S3, S4, an in channel after the other. A21 waits in the place
+// of S4.
 template <class T>
 void StrassenPlan<T>::pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const {
   constexpr std::int64_t place[blocks] = {0, 1, 6, 2};
@@ -264,14 +262,14 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   const std::int64_t split = next(splits_);
   const std::int64_t column = next(tiles_w_), row = next(tiles_h_);
   static_cast<Rectangle&>(t) = rectangle(row, column);
-  t.pieces = &pieces_[static_cast<std::size_t>((map_.collapsed ? row * tiles_w_ : 0) + column)];
+  t.column = column;
   t.group = next(map_.groups);
   t.n = task;
   t.panel_begin = split_at(panels_, splits_, split), t.panel_end = split_at(panels_, splits_, split + 1);
   t.pixels = (t.y1 - t.y0) * t.width();
   t.half = ceil_div(t.pixels, 2);
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  t.sums = t.staged + ceil_div(staged_size(), set_.lanes) * set_.lanes;
+  t.sums = t.staged + staged_size();
   t.products = t.sums + sums_size();
   t.outputs = t.products + products_size();
   t.panel = t.outputs + outputs_size();
@@ -287,7 +285,9 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
 // The tile's pixels of every channel, one row after the other, and the sums of their blocks. What a half lacks is zero.
 template <class T>
 void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
-  stage_channels<T>(set_, map_, staged_h_, *t.pieces, v, t.n, t.group, 0,
+  const StagePiece adjacent{0, t.pixels, 0, t.pixels, t.x0, 1};
+  const Pieces pieces = map_.collapsed ? Pieces(adjacent) : Pieces(pieces_[static_cast<std::size_t>(t.column)]);
+  stage_channels<T>(set_, map_, staged_h_, pieces, v, t.n, t.group, 0,
                     {t.staged, staged_row_, t.width(), nullptr, 0, 0, 0, map_.in_channels, t.y0, t.y1,
                      map_.collapsed ? 1 : tile_h_, true});
   const std::int64_t channels = 2 * half_in_;
@@ -303,18 +303,15 @@ void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
                        t.half});
 }
 
-// Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the weights
-// serves all pixels, an equal part of what follows it is fetched with each register tile.
+// Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the
+// weights serves all pixels, an equal part of what follows it is fetched with each register tile.
 template <class T>
 void StrassenPlan<T>::multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const {
   const T* const lower = t.staged + half_in_ * staged_row_;
   const std::int64_t sum = half_in_ * sum_row_;
-  const Factor factors[products] = {{t.staged, staged_row_},
-                                    {lower, staged_row_},
-                                    {t.sums, sum_row_},
-                                    {t.sums + sum, sum_row_},
-                                    {t.sums + 2 * sum, sum_row_},
-                                    {t.sums + 3 * sum, sum_row_},
+  const Factor factors[products] = {{t.staged, staged_row_},      {lower, staged_row_},
+                                    {t.sums, sum_row_},           {t.sums + sum, sum_row_},
+                                    {t.sums + 2 * sum, sum_row_}, {t.sums + 3 * sum, sum_row_},
                                     {lower + t.half, staged_row_}};
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
   const std::int64_t runs = ceil_div(t.half, product_.rows), chunks = ceil_div(half_in_, most_steps);
@@ -355,9 +352,8 @@ void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t pan
       const std::int64_t channel = first_channel(half, vector), channels = channels_of(half, vector);
       if (channels == 0) continue;
       for (std::int64_t k = 0; k < set_.lanes; ++k)
-        bias[k] = v.bias && k < channels
-                      ? reinterpret_cast<const T*>(v.bias)[t.group * map_.out_channels + channel + k]
-                      : T(0);
+        bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[t.group * map_.out_channels + channel + k]
+                                         : T(0);
       T* const out = in_place ? output(v, t, channel, t.y0) : t.outputs;
       const std::ptrdiff_t out_row = in_place ? out_channel : output_row();
       StrassenOutputArgs<T> a{};
@@ -387,34 +383,36 @@ void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t pan
 template <class T>
 void StrassenPlan<T>::sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel,
                                    std::int64_t channels) const {
-  constexpr std::int64_t most_rows = 8;
-  constexpr std::ptrdiff_t single = 0;
   constexpr Tap tap{0, 0};
   GemmArgs<T> a{};
+  a.input = t.staged;
+  a.weights = group_weights(v, t.group) + channel * map_.weight_out;
   a.taps = &tap;
   a.tap_count = 1;
   a.steps = map_.in_channels;
   a.input_step = staged_row_;
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
-  a.out_vectors = &single;
+  a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels + channel : nullptr;
+  a.out = t.outputs;
   a.out_channel_stride = output_row();
-  for (std::int64_t k = 0; k < channels; k += most_rows)
-    for (std::int64_t i = 0; i < t.pixels; i += set_.lanes) {
-      a.input = t.staged + i;
-      a.weights = group_weights(v, t.group) + (channel + k) * map_.weight_out;
-      a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels + channel + k : nullptr;
-      a.out = t.outputs + k * output_row() + i;
-      find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, static_cast<int>(std::min(most_rows, channels - k)), 1)
-          .run(a);
-    }
+  sum_row_directly(set_, a, channels, t.pixels);
 }
 
-// Of all products at two vectors a cycle.
+// The terms of estimate() that no cut makes smaller.
 template <class T>
 double least_cycles(const PlanRequest& request) {
+  const ConvProblem& p = request.problem;
   const KernelSet<T>& set = kernel_set<T>(*request.kernels);
-  return request.problem.macs_per_image() / static_cast<double>(set.lanes) * vector_passes(set) * 7 / 16;
+  const bool forward = p.pass == Pass::forward;
+  const double passes = vector_passes(set), vector = set.lanes;
+  const auto height = static_cast<double>(forward ? p.out_h : p.in_h),
+             width = static_cast<double>(forward ? p.out_w : p.in_w);
+  const auto in = static_cast<double>((forward ? p.group_in_channels() : p.group_out_channels()) * p.taps());
+  const auto out = static_cast<double>(forward ? p.group_out_channels() : p.group_in_channels());
+  return static_cast<double>(p.groups) * height * width / vector *
+             (in * out * passes * 7 / 16 + output_cycles * passes * out + (row_cycles + sum_cycles * passes / 4) * in) +
+         least_gain;
 }
 
 }  // namespace

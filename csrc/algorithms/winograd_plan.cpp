@@ -139,8 +139,8 @@ double WinogradPlan<T>::weight_bytes() const {
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
-// vector of channels, the sums of a chunk take 3 steps to be read and written; weights beyond L2 arrive at 6 bytes a
-// cycle.
+// vector of channels, the sums of a chunk take 3 steps to be read and written; weights beyond L2 arrive at 12 bytes a
+// cycle, far beyond it at 6.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   const auto tiles = static_cast<double>(windows_.image_tiles());
@@ -167,7 +167,8 @@ double WinogradPlan<T>::estimate() const {
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const double streamed = strips * bytes / (bytes < static_cast<double>(core_traits().l2) * 3 / 4 ? 64 : 6);
+  const auto l2 = static_cast<double>(core_traits().l2);
+  const double streamed = strips * bytes / (bytes < 0.75 * l2 ? 64 : bytes < 8 * l2 ? 12 : 6);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =
@@ -188,10 +189,7 @@ void WinogradPlan<T>::make_tasks(int threads) {
   const std::int64_t strips = ceil_div(bands, strip_bands_);
   const std::int64_t most = std::max(strips, bands * windows_.band_tiles() / least_tiles);
   strip_bands_ = ceil_div(bands, std::min(most, ceil_div(strips, threads_) * threads_));
-  const std::int64_t tasks = ceil_div(bands, strip_bands_) * map_.groups;
-  constexpr std::int64_t tasks_a_thread = 8;
-  while (splits_ < panels() && tasks * splits_ % threads_ != 0 && tasks * splits_ < tasks_a_thread * threads_)
-    ++splits_;
+  splits_ = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
 }
 
 template class WinogradPlan<float>;

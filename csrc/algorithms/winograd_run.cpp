@@ -1,5 +1,6 @@
 // The run of a winograd plan: windows, products, outputs of one strip of bands.
 #include "../parallel.h"
+#include "direct_sum.h"
 #include "winograd.h"
 
 namespace tileconv {
@@ -312,30 +313,24 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
   const std::int64_t channel = group * map_.out_channels + vector * lanes;
-  constexpr std::int64_t most_rows = 8;
-  constexpr std::ptrdiff_t single = 0;
   GemmArgs<T> a{};
   a.taps = direct_taps_.data() + (&r - residues_.data()) * map_.taps();
   a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
-  a.out_vectors = &single;
+  a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel : nullptr;
   a.partial_row = a.out_channel_stride = line;
   for (std::int64_t c = 0; c < map_.in_channels; c += a.steps) {
     a.steps = std::min(windows_.staged_channels(), map_.in_channels - c);
     windows_.stage(v, band, windows_.image(b), group * map_.in_channels + c, a.steps, w.scratch);
-    for (std::int64_t row = 0; row < band.rows; ++row)
-      for (std::int64_t k = 0; k < channels; k += most_rows)
-        for (std::int64_t x = 0; x < width; x += lanes) {
-          a.input = w.scratch + row * windows_.row_size() + x;
-          a.weights = group_weights(v, group) + (vector * lanes + k) * map_.weight_out + c * map_.weight_in;
-          a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;
-          a.out = w.direct + (row * lanes + k) * line + x;
-          a.partial_in = c > 0 ? a.out : nullptr;
-          find_kernel(set_.pixel_lanes, set_.pixel_lanes_count, static_cast<int>(std::min(most_rows, channels - k)), 1)
-              .run(a);
-        }
+    a.weights = group_weights(v, group) + vector * lanes * map_.weight_out + c * map_.weight_in;
+    for (std::int64_t row = 0; row < band.rows; ++row) {
+      a.input = w.scratch + row * windows_.row_size();
+      a.out = w.direct + row * lanes * line;
+      a.partial_in = c > 0 ? a.out : nullptr;
+      sum_row_directly(set_, a, channels, width);
+    }
   }
   for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t count, T* out) {
     set_.spread({w.direct + row * lanes * line + x, line, channels, count, out, v.out_stride[1] / element,

@@ -307,9 +307,10 @@ struct WinogradKernel {
   int positions() const noexcept { return window_h() * window_w(); }
 };
 
-// Sums of the four blocks 11, 12, 21, 22 of a matrix for Strassen's algorithm (strassen.inl.h), element by element, for
-// `rows` x `columns` of each. Sum k goes to out + k * out_sum. Reads and writes whole vectors; a sum may take the place
-// of a block.
+// Sums of the four blocks 11, 12, 21, 22 of a matrix for Strassen's algorithm, element by element, for `rows` x
+// `columns` of each: of the input, T4, T1, T2, T3 of strassen.inl.h go to out, out + out_sum, ..; of the weights, S1,
+// S2, S3, S4. Whole vectors are read and written: what lies behind the columns may be anything. A sum may take the
+// place of a block.
 template <class T>
 struct StrassenSumArgs {
   const T* block[4];
@@ -319,8 +320,10 @@ struct StrassenSumArgs {
   std::int64_t rows, columns;
 };
 
-// One block of the result, from the seven products, which hold a vector of out channels for each pixel: pixel x of
-// channel c < channels is out[c * out_row + x]. next_out: what will be written next, brought to L1; or nullptr.
+// One block of the result, from the seven products, each a matrix of a vector of out channels for every pixel:
+// `product` elements apart, rows of a pixel product_row apart. Pixel x < pixels of channel c < channels goes to out[c *
+// out_row + x], nothing else is written. next_out: what will be written next, as many pixels of as many channels, is
+// brought to L1; or nullptr. All lanes of the vectors count as outputs where they are not finite.
 template <class T>
 struct StrassenOutputArgs {
   const T* products;

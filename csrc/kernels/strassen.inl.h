@@ -1,5 +1,5 @@
-// Strassen's algorithm for matrix products: C = A B in 2 x 2 blocks by seven products of blocks instead of eight. In the
-// form of Winograd, with the fewest additions (Strassen, Gaussian elimination is not optimal, 1969; Winograd, On
+// Strassen's algorithm for matrix products: C = A B in 2 x 2 blocks by seven products of blocks instead of eight. In
+// the form of Winograd, with the fewest additions (Strassen, Gaussian elimination is not optimal, 1969; Winograd, On
 // multiplication of 2 x 2 matrices, 1971):
 //
 //   S1 = A21 + A22    T1 = B12 - B11    P0 = A11 B11    P4 = S2 T2    C11 = P0 + P1
