@@ -27,6 +27,7 @@ namespace tileconv {
 namespace {
 
 constexpr std::int64_t products = 7, blocks = 4;
+constexpr std::int64_t summands[blocks][4] = {{0, 1}, {0, 4, 3, 6}, {0, 4, 5, 2}, {0, 4, 5, 3}};  // of each block of C
 
 // Cycles of a vector, measured on Zen 4: staged; added up to four sums, read and written in L2; an output.
 constexpr double row_cycles = 6, sum_cycles = 6, output_cycles = 7;
@@ -356,21 +357,22 @@ void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t pan
                                          : T(0);
       T* const out = in_place ? output(v, t, channel, t.y0) : t.outputs;
       const std::ptrdiff_t out_row = in_place ? out_channel : output_row();
-      StrassenOutputArgs<T> a{};
-      a.products = t.products + (vector - first) * set_.lanes;
-      a.product = product_size();
+      ProductSumArgs<T> a{};
       a.product_row = columns();
       a.bias = bias;
       a.out_row = out_row;
       a.channels = channels;
-      a.pixels = t.half;
-      a.out = out;
-      a.next_out = in_place ? out + t.half : nullptr;
-      bool finite = set_.strassen_output[2 * half](a);
-      a.pixels = t.pixels - t.half;
-      a.out = out + t.half;
-      a.next_out = in_place ? out + set_.lanes * out_row : nullptr;
-      finite &= set_.strassen_output[2 * half + 1](a);
+      bool finite = true;
+      for (std::int64_t block = 2 * half; block < 2 * half + 2; ++block) {
+        const bool second = block % 2 != 0;
+        a.count = block == 0 ? 2 : 4;
+        for (int k = 0; k < a.count; ++k)
+          a.product[k] = t.products + summands[block][k] * product_size() + (vector - first) * set_.lanes;
+        a.pixels = second ? t.pixels - t.half : t.half;
+        a.out = out + (second ? t.half : 0);
+        a.next_out = !in_place ? nullptr : second ? out + set_.lanes * out_row : out + t.half;
+        finite &= set_.sum_products(a);
+      }
       if (!finite) sum_directly(v, t, channel, channels);
       if (finite && in_place) continue;
       for (std::int64_t y = t.y0; y < t.y1; ++y)

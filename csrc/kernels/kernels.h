@@ -320,14 +320,27 @@ struct StrassenSumArgs {
   std::int64_t rows, columns;
 };
 
-// One block of the result, from the seven products, each a matrix of a vector of out channels for every pixel:
-// `product` elements apart, rows of a pixel product_row apart. Pixel x < pixels of channel c < channels goes to out[c *
-// out_row + x], nothing else is written. next_out: what will be written next, as many pixels of as many channels, is
-// brought to L1; or nullptr. All lanes of the vectors count as outputs where they are not finite.
+// Pixels of some channels: out[c * out_channel + i] = sum over k < count of source[k][c * source_channel + i], for c <
+// channels, i < pixels. Whole vectors are written, nothing else than the pixels is read.
 template <class T>
-struct StrassenOutputArgs {
-  const T* products;
-  std::ptrdiff_t product, product_row;
+struct PixelSumArgs {
+  const T* source[4];
+  int count;  // 1, 2 or 4
+  std::ptrdiff_t source_channel;
+  T* out;
+  std::ptrdiff_t out_channel;
+  std::int64_t channels, pixels;
+};
+
+// Outputs as sums of products, which are matrices with a vector of out channels for every pixel, rows product_row apart:
+//   out[c * out_row + x] = bias[c] + sum over k < count of product[k][x * product_row + c]
+// for x < pixels, c < channels; nothing else is written. next_out: what will be written next, as many pixels of as many
+// channels, is brought to L1; or nullptr. All lanes of the vectors count as outputs where they are not finite.
+template <class T>
+struct ProductSumArgs {
+  const T* product[4];
+  int count;  // 1, 2 or 4
+  std::ptrdiff_t product_row;
   std::int64_t pixels;
   const T* bias;  // a vector
   T* out;
@@ -395,7 +408,8 @@ struct KernelSet {
   int winograd_count;
   void (*strassen_input)(const StrassenSumArgs<T>&) noexcept;
   void (*strassen_weights)(const StrassenSumArgs<T>&) noexcept;
-  bool (*strassen_output[4])(const StrassenOutputArgs<T>&) noexcept;  // of each block; whether all is finite
+  void (*sum_pixels)(const PixelSumArgs<T>&) noexcept;
+  bool (*sum_products)(const ProductSumArgs<T>&) noexcept;  // whether all outputs are finite
   void (*fft_forward)(const FftArgs<T>&) noexcept;
   void (*fft_backward)(const FftArgs<T>&) noexcept;
   void (*fft_transpose)(T* matrix, std::int64_t n) noexcept;

@@ -25,6 +25,7 @@ namespace {
 #include "stage.inl.h"
 // After stage.inl.h, whose helpers it uses.
 #include "depthwise.inl.h"
+#include "product_sums.inl.h"
 #include "strassen.inl.h"
 #include "winograd.inl.h"
 
@@ -66,7 +67,8 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      winograd_table_size,
      strassen_sums<float, false>,
      strassen_sums<float, true>,
-     {strassen_output<float, 0>, strassen_output<float, 1>, strassen_output<float, 2>, strassen_output<float, 3>},
+     sum_pixels<float>,
+     sum_products<float>,
      fft_columns<float, false>,
      fft_columns<float, true>,
      fft_transpose<float>,
@@ -97,7 +99,8 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      winograd_table_size,
      strassen_sums<double, false>,
      strassen_sums<double, true>,
-     {strassen_output<double, 0>, strassen_output<double, 1>, strassen_output<double, 2>, strassen_output<double, 3>},
+     sum_pixels<double>,
+     sum_products<double>,
      fft_columns<double, false>,
      fft_columns<double, true>,
      fft_transpose<double>,
