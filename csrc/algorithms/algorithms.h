@@ -10,6 +10,7 @@ extern const Algorithm depthwise_algorithm;           // one plane in, one plane
 extern const Algorithm depthwise_channels_algorithm;  // the same, channels in the lanes
 extern const Algorithm winograd_algorithm;            // small kernels of stride 1 with fewer multiply-adds
 extern const Algorithm strassen_algorithm;            // 1x1 kernels and patches with fewer multiply-adds
+extern const Algorithm toeplitz_algorithm;            // 3x3 kernels dilated by half the image and more
 extern const Algorithm fft_algorithm;                 // large kernels of one plane, by Fourier transforms
 extern const Algorithm reference_algorithm;           // plain loops: what all others are an equivalent of
 

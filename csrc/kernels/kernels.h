@@ -332,7 +332,8 @@ struct PixelSumArgs {
   std::int64_t channels, pixels;
 };
 
-// Outputs as sums of products, which are matrices with a vector of out channels for every pixel, rows product_row apart:
+// Outputs as sums of products, which are matrices with a vector of out channels for every pixel, rows product_row
+// apart:
 //   out[c * out_row + x] = bias[c] + sum over k < count of product[k][x * product_row + c]
 // for x < pixels, c < channels; nothing else is written. next_out: what will be written next, as many pixels of as many
 // channels, is brought to L1; or nullptr. All lanes of the vectors count as outputs where they are not finite.
