@@ -29,6 +29,7 @@
 namespace tileconv {
 namespace {
 
+constexpr std::int64_t positions = 9;
 constexpr std::int64_t most_workspace = std::int64_t{4} << 20;  // the arena keeps it
 
 const char* unsupported(const PlanRequest& request) {
@@ -42,9 +43,14 @@ const char* unsupported(const PlanRequest& request) {
   if (p.padding_mode != PaddingMode::zeros || !two(p.in_h, p.dilation_h, p.pad_top, p.pad_bottom) ||
       !two(p.in_w, p.dilation_w, p.pad_left, p.pad_right))
     return "the dilation and the zero padding are not one, from half the image on";
-  // Of a single phase, the smallest tile: what it reads and what becomes of it.
-  const std::int64_t channels = p.group_in_channels() + p.group_out_channels();
-  if (channels > most_workspace / 2 / (64 * 9 * dtype_size(p.dtype)))
+  // The smallest tile, a single phase: of an in channel three vectors of pixels and two rows of the image, of an out
+  // channel nine products.
+  const bool forward = p.pass == Pass::forward;
+  const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
+  const std::int64_t out = forward ? p.group_out_channels() : p.group_in_channels();
+  constexpr std::int64_t vector = 64, half = most_workspace / 2;
+  if (p.in_w > half || in > half / (3 * vector + 2 * (p.in_w * dtype_size(p.dtype) + vector)) ||
+      out > half / (positions * dtype_size(p.dtype)) - 3 * vector)
     return "a tile of so many channels is more than the workspace holds";
   return nullptr;
 }
@@ -69,8 +75,6 @@ struct PhaseAxis {
     return (position == 0 ? end : std::clamp(pairs, begin, end)) - begin;
   }
 };
-constexpr std::int64_t positions = 9;
-
 template <class T>
 class ToeplitzPlan final : public Plan {
  public:
@@ -174,27 +178,34 @@ class ToeplitzPlan final : public Plan {
   std::unique_ptr<Plan> direct_;  // of one image
 };
 
-// Products at the pace of their register tile, and what a call costs; pixels are read up to nine times, outputs are
-// sums of four.
+// Products at the pace of their register tile, and what a call costs, or of their weights, which every tile reads: from
+// L3 at 12 bytes a cycle, beyond half of it at 6. Pixels are read up to nine times, outputs are sums of four.
 template <class T>
 double ToeplitzPlan<T>::estimate() const {
   const double passes = vector_passes(set_), lanes = set_.lanes;
   const auto in = static_cast<double>(map_.in_channels), panels = static_cast<double>(panels_.panels());
   const double vectors = static_cast<double>(ceil_div(map_.out_channels, set_.lanes)) / panels;
   const auto chunks = static_cast<double>(ceil_div(map_.in_channels, most_steps));
-  double sum = 0;
+  double sums = 0, rest = 2000;
   for (std::int64_t p = 0; p < positions; ++p) {
     const auto rows = static_cast<double>(h_.count(rows_of(p), 0, h_.dilation)),
                columns = static_cast<double>(w_.count(columns_of(p), 0, w_.dilation));
     const double pixels = rows * columns, runs = pixels / (0.95 * product_.rows);
     const double call =
         in * product_cycles(product_.rows, vectors, passes) + chunks * (60 + passes * product_.rows * vectors);
-    sum += runs * panels * call + rows * in * (8 + 8 * columns / lanes);
+    sums += runs * panels * call;
+    rest += rows * in * (8 + 8 * columns / lanes);
   }
-  const double outputs = static_cast<double>(map_.h.out_size) * (static_cast<double>(map_.w.out_size) / lanes + 2) *
-                         static_cast<double>(map_.out_channels) * 8 * passes;
+  rest += static_cast<double>(map_.h.out_size) * (static_cast<double>(map_.w.out_size) / lanes + 2) *
+          static_cast<double>(map_.out_channels) * 8 * passes;
+  const double bytes = in * panels * static_cast<double>(positions * columns() * element);
+  const auto l2 = static_cast<double>(core_traits().l2), l3 = static_cast<double>(core_traits().l3);
+  const double streamed = static_cast<double>(tiles_h_ * tiles_w_) * bytes /
+                          (bytes * static_cast<double>(map_.groups) < 0.75 * l2 ? 64
+                           : bytes < 0.5 * l3                                   ? 12
+                                                                                : 6);
   constexpr double margin = 1.1;  // for little gain the running sum is preferred
-  return margin * static_cast<double>(map_.groups) * (sum + outputs + 2000);
+  return margin * static_cast<double>(map_.groups) * (std::max(sums, streamed) + rest);
 }
 
 // Kernels of a few in channels at a time: k0 is taken from the others, along both axes.
