@@ -88,7 +88,9 @@ def assert_every_run(case: Case, algorithms: Sequence[str], output: tuple[int, i
     x, w, b = case.normals(seed)
     expected = reference.conv2d(x, w, b, **case.options)
     assert expected.shape[2:] == output
-    for label, _, run in runs(case, w, b, algorithms):
+    found = list(runs(case, w, b, algorithms))
+    assert found, f"no plan for {case}"
+    for label, _, run in found:
         assert_accurate(run(x, np.full(expected.shape, np.nan, x.dtype)), expected, label)
 
 

@@ -125,9 +125,27 @@ def test_input_gradients(dtype: str, isa: str) -> None:
 
 
 def test_workspace_is_bounded() -> None:
-    for ins, outs, size, dilation in [(2048, 256, 33, 18), (2048, 2048, 65, 36), (4, 4, 400, 300), (20000, 64, 5, 3)]:
-        shapes = (1, ins, size, size), (outs, ins, 3, 3)
+    for ins, outs, size, d in [(2048, 256, 33, 18), (512, 512, 65, 36), (4, 4, 400, 300), (70, 16, 1780, 1779)]:
+        options = {"padding": (1, d), "dilation": (1, d), "algorithm": "toeplitz"}
         for dtype in ("float32", "float64"):
-            found = tc.explain(*shapes, padding=dilation, dilation=dilation, dtype=dtype)
+            found = tc.explain((1, ins, 2, size), (outs, ins, 3, 3), dtype=dtype, **options)
             assert found.workspace_bytes <= 4 << 20
-            assert (found.algorithm == "toeplitz") == (outs == 256)
+    with pytest.raises(ValueError, match="workspace"):
+        tc.explain((1, 20000, 5, 5), (64, 20000, 3, 3), padding=3, dilation=3, algorithm="toeplitz")
+
+
+def test_transposed_convolutions_may_have_more_outputs(isa: str) -> None:
+    rng = np.random.default_rng(4)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 70, 13, 13), (70, 80, 3, 3)))
+    options = {"padding": 8, "dilation": 8}
+    for extra in (0, 1, 3):
+        expected = tc.conv_transpose2d(x, w, output_padding=extra, algorithm="reference", **options)
+        assert expected.shape == (2, 80, 13 + extra, 13 + extra)
+        found = tc.conv_transpose2d(x, w, output_padding=extra, **options)
+        assert_accurate(found, expected, f"output_padding {extra}")
+        if extra == 0:
+            named = tc.conv_transpose2d(x, w, algorithm="toeplitz", **options)
+            assert_accurate(named, expected, "toeplitz")
+            continue
+        with pytest.raises(ValueError, match="another size"):
+            tc.conv_transpose2d(x, w, output_padding=extra, algorithm="toeplitz", **options)

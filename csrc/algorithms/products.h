@@ -16,6 +16,14 @@ inline double product_cycles(double rows, double vectors, double passes) noexcep
   return tile_cycles(rows * vectors, loads, passes) + 0.1 * (rows + vectors);
 }
 
+// Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
+// memory. What a system says of L3 is of all its cores, or more.
+inline double weight_cycles(double bytes) noexcept {
+  constexpr double far = 16 << 20;
+  const auto near = 0.75 * static_cast<double>(core_traits().l2);
+  return bytes / (bytes < near ? 64 : bytes < far ? 12 : 6);
+}
+
 // The register tile of at most that many vectors by the cycles that `vectors` of columns take for each of its rows. Of
 // equal multiply-adds the larger tile loads less.
 template <class T>

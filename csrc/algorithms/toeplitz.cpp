@@ -15,15 +15,17 @@
 // again by shift_gemm.
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <memory>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "../cpu.h"
 #include "../parallel.h"
-#include "../stage_tile.h"
+#include "../staging.h"
 #include "algorithms.h"
 #include "products.h"
-#include "shift_gemm.h"
 #include "weight_panels.h"
 
 namespace tileconv {
@@ -40,6 +42,8 @@ const char* unsupported(const PlanRequest& request) {
   const auto two = [](std::int64_t size, std::int64_t dilation, std::int64_t before, std::int64_t behind) {
     return before == dilation && behind == dilation && size > dilation && size - dilation <= dilation;
   };
+  // A transposed convolution may have more outputs than inputs.
+  if (p.in_h != p.out_h || p.in_w != p.out_w) return "the result is of another size";
   if (p.padding_mode != PaddingMode::zeros || !two(p.in_h, p.dilation_h, p.pad_top, p.pad_bottom) ||
       !two(p.in_w, p.dilation_w, p.pad_left, p.pad_right))
     return "the dilation and the zero padding are not one, from half the image on";
@@ -87,21 +91,20 @@ class ToeplitzPlan final : public Plan {
         product_(best_product(set_, ceil_div(map_.out_channels, set_.lanes), most_vectors)),
         panels_(map_, request, product_.vectors),
         in_place_(request.layout.input_rows),
-        out_rows_(request.layout.out_rows) {
+        out_rows_(request.layout.out_rows),
+        direct_(request) {
     cut_tiles();
-    image_ = make_pieces(map_.w.map, 0, map_.w.out_size);
+    if (!in_place_) image_ = make_pieces(map_.w.map, 0, map_.w.out_size);
     cycles_ = estimate();
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
-    PlanRequest image = request;
-    image.problem.batch = 1;
-    image.frozen = false;
-    direct_ = shift_gemm_algorithm.prepare(image);
+    direct_.problem.batch = 1;
+    direct_.frozen = false;
   }
 
   double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
     const std::int64_t own = factor_size() + products_size() + staged_size() + outputs_size();
-    return std::max(std::max(own, packed_together * panels_.channel_size()) * element, direct_->workspace_bytes());
+    return std::max(own, packed_together * panels_.channel_size()) * element;
   }
   // Whether all weights are finite; for each panel and position, an in channel after the other.
   std::int64_t packed_bytes() const noexcept override {
@@ -132,8 +135,8 @@ class ToeplitzPlan final : public Plan {
   };
 
   void cut_tiles() {
-    // Half of L2 takes the products of a tile, as much the pixels of a position.
-    const std::int64_t half = std::min(core_traits().l2, most_workspace / 2) / 2 / element;
+    // Half of L2 takes the products of a tile, as much the pixels of a position; what rows are rounded up to is left.
+    const std::int64_t half = std::min(core_traits().l2, most_workspace / 2) * 7 / 16 / element;
     const std::int64_t channels = ceil_div(map_.out_channels, panels_.columns()) * panels_.columns();
     const std::int64_t most =
         std::max<std::int64_t>(1, std::min(half / (positions * channels), half / map_.in_channels));
@@ -162,7 +165,7 @@ class ToeplitzPlan final : public Plan {
   void sum_inputs(const ConvViews& v, const Tile& t, std::int64_t position) const;
   void multiply(const Tile& t, const T* packed, std::int64_t position) const;
   bool finish(const ConvViews& v, const Tile& t) const;
-  void run_direct(const ConvViews& v, std::int64_t n, void* packed) const;
+  void run_directly(const ConvViews& v, const std::atomic<bool>* images) const;
 
   ShiftMap map_;
   const KernelSet<T>& set_;
@@ -175,14 +178,15 @@ class ToeplitzPlan final : public Plan {
   std::vector<StagePiece> image_;  // the columns of the image
   double cycles_ = 0;
   int threads_ = 1;
-  std::unique_ptr<Plan> direct_;  // of one image
+  PlanRequest direct_;  // of one image by shift_gemm
 };
 
-// Products at the pace of their register tile, and what a call costs, or of their weights, which every tile reads: from
-// L3 at 12 bytes a cycle, beyond half of it at 6. Pixels are read up to nine times, outputs are sums of four.
+// Products at the pace of their register tile, and what a call costs, or at that of their weights, which
+// every tile reads. Pixels are read up to nine times, outputs are sums of four.
 template <class T>
 double ToeplitzPlan<T>::estimate() const {
   const double passes = vector_passes(set_), lanes = set_.lanes;
+  const auto groups = static_cast<double>(map_.groups);
   const auto in = static_cast<double>(map_.in_channels), panels = static_cast<double>(panels_.panels());
   const double vectors = static_cast<double>(ceil_div(map_.out_channels, set_.lanes)) / panels;
   const auto chunks = static_cast<double>(ceil_div(map_.in_channels, most_steps));
@@ -199,13 +203,11 @@ double ToeplitzPlan<T>::estimate() const {
   rest += static_cast<double>(map_.h.out_size) * (static_cast<double>(map_.w.out_size) / lanes + 2) *
           static_cast<double>(map_.out_channels) * 8 * passes;
   const double bytes = in * panels * static_cast<double>(positions * columns() * element);
-  const auto l2 = static_cast<double>(core_traits().l2), l3 = static_cast<double>(core_traits().l3);
-  const double streamed = static_cast<double>(tiles_h_ * tiles_w_) * bytes /
-                          (bytes * static_cast<double>(map_.groups) < 0.75 * l2 ? 64
-                           : bytes < 0.5 * l3                                   ? 12
-                                                                                : 6);
+  const double streamed = static_cast<double>(tiles_h_ * tiles_w_) * weight_cycles(bytes * groups) / groups;
+  // The weights of a gradient are packed in every call.
+  if (map_.scattered_weights()) rest += 3 * positions * in * static_cast<double>(map_.out_channels);
   constexpr double margin = 1.1;  // for little gain the running sum is preferred
-  return margin * static_cast<double>(map_.groups) * (std::max(sums, streamed) + rest);
+  return margin * groups * (std::max(sums, streamed) + rest);
 }
 
 // Kernels of a few in channels at a time: k0 is taken from the others, along both axes.
@@ -259,20 +261,26 @@ void ToeplitzPlan<T>::run(const ConvViews& v, const void* packed) const {
     parallel_for(map_.batch * tasks, threads_, [&](std::int64_t task) {
       if (!run_tile(v, weights, task)) spoilt[task / tasks].store(true, std::memory_order_relaxed);
     });
-  std::unique_ptr<char[]> memory;  // rarely used, and kept by nobody
+  const auto is_spoilt = [](const Flag& flag) { return flag.load(std::memory_order_relaxed); };
+  if (std::any_of(spoilt, spoilt + map_.batch, is_spoilt)) run_directly(v, spoilt);
+}
+
+// Those images that are spoilt. Few calls come here: its plan and packed weights are made for this one.
+template <class T>
+void ToeplitzPlan<T>::run_directly(const ConvViews& v, const std::atomic<bool>* spoilt) const {
+  const std::unique_ptr<Plan> plan = shift_gemm_algorithm.prepare(direct_);
+  constexpr std::size_t line = 64;
+  const auto bytes = static_cast<std::size_t>(plan->packed_bytes());
+  std::size_t room = bytes + line;
+  const std::unique_ptr<char[]> memory(bytes > 0 ? new char[room] : nullptr);
+  void* packed = memory.get();
+  if (packed) plan->pack(v, std::align(line, bytes, packed, room));
   for (std::int64_t n = 0; n < map_.batch; ++n) {
     if (!spoilt[n].load(std::memory_order_relaxed)) continue;
-    constexpr std::size_t line = 64;
-    std::size_t room = static_cast<std::size_t>(direct_->packed_bytes()) + line;
-    const bool packs = !memory;
-    if (packs) memory.reset(new char[room]);
-    void* aligned = memory.get();
-    std::align(line, static_cast<std::size_t>(direct_->packed_bytes()), aligned, room);
-    if (packs) direct_->pack(v, aligned);
     ConvViews image = v;
     image.input += n * v.input_stride[0];
     image.out += n * v.out_stride[0];
-    direct_->run(image, aligned);
+    plan->run(image, packed);
   }
 }
 

@@ -139,8 +139,7 @@ double WinogradPlan<T>::weight_bytes() const {
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
-// vector of channels, the sums of a chunk take 3 steps to be read and written; weights beyond L2 arrive at 12 bytes a
-// cycle, beyond half of L3 at 6.
+// vector of channels, the sums of a chunk take 3 steps to be read and written; weights have to arrive.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   const auto tiles = static_cast<double>(windows_.image_tiles());
@@ -167,8 +166,7 @@ double WinogradPlan<T>::estimate() const {
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const auto l2 = static_cast<double>(core_traits().l2), l3 = static_cast<double>(core_traits().l3);
-  const double streamed = strips * bytes / (bytes < 0.75 * l2 ? 64 : bytes < 0.5 * l3 ? 12 : 6);
+  const double streamed = strips * weight_cycles(bytes);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =
