@@ -60,6 +60,12 @@ def plan_or_refusal(case: Case, algorithm: str, frozen: bool = False, pass_: str
     return None
 
 
+def supported(algorithm: str) -> Case:
+    """A case that the named algorithm supports: of planes, of single taps, or of a dilation of half the image."""
+    lines = ("ic256 ih32 oc256 kh3 p1 g256", "ic1024 ih14 oc64 kh1", "ic256 ih28 oc32 kh3 p14 d14")
+    return next(case for case in map(Case.parse, lines) if plan_or_refusal(case, algorithm))
+
+
 def runs(
     case: Case, weight: Array, bias: Array | None, algorithms: Sequence[str] = ALGORITHMS
 ) -> Iterator[tuple[str, tc.Explanation, Run]]:

@@ -17,7 +17,7 @@ import pytest
 import reference
 import tileconv as tc
 from cases import BY_NAME, Case
-from checks import assert_accurate, assert_exact, is_exact, plan, runs
+from checks import assert_accurate, assert_exact, is_exact, plan, runs, supported
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 SETTINGS = ("TILECONV_ISA", "TILECONV_NUM_THREADS", "OMP_NUM_THREADS")
@@ -124,12 +124,12 @@ print(memory("VmRSS") - before)
 
 def lasting(seconds: float, algorithm: str) -> Case:
     """A problem of little output that keeps `algorithm` busy on one thread for about so long."""
-    case = Case.parse("ic256 ih32 oc256 kh3 p1 g256")  # which every algorithm supports
+    case = supported(algorithm)
     x, w, _ = case.normals()
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        tc.conv2d(x, w, padding=1, groups=256, algorithm=algorithm)
+        tc.conv2d(x, w, **case.options, algorithm=algorithm)
         times.append(time.perf_counter() - start)
     return replace(case, batch=int(seconds / min(times)) + 1)
 
