@@ -181,7 +181,7 @@ def kernels_section(photo: Array, grey: Array) -> Section:
         Panel("Gaussian blur", "21 x 21", blurred),
         Panel("Sharpen", "9 x 9: identity + 2 (identity - blur)", each_colour(photo, sharpen)),
         Panel("Motion blur", "31 x 31: a moving camera", each_colour(photo, motion(31))),
-        Panel("Lens blur", "31 x 31: an open aperture", each_colour(photo**3, lens(31)) ** (1 / 3)),
+        Panel("Lens blur", "31 x 31: an open aperture", np.cbrt(each_colour(photo**3, lens(31)))),
         Panel("The photograph in grey", "512 x 512, one channel", grey),
         Panel("Sobel gradient", "two 3 x 3: magnitude", stretched(gradient(grey))),
         Panel("Emboss", "3 x 3", 0.5 + each_colour(grey, EMBOSS) / 2),
