@@ -30,6 +30,21 @@ class TaskRef {
 // of the work is undone. With threads == 1 nothing but the calls happens.
 void parallel_for(std::int64_t count, int threads, TaskRef task);
 
+// A task's number as the digits of a mixed base, the fastest first.
+class TaskDigits {
+ public:
+  explicit TaskDigits(std::int64_t task) : rest_(task) {}
+  std::int64_t next(std::int64_t count) noexcept {
+    const std::int64_t digit = rest_ % count;
+    rest_ /= count;
+    return digit;
+  }
+  std::int64_t rest() const noexcept { return rest_; }
+
+ private:
+  std::int64_t rest_;
+};
+
 // Scratch memory of this thread, one block for each use.
 enum class Arena { workspace, packed_weights, border };
 constexpr int arena_count = 3;

@@ -10,7 +10,7 @@ import numpy as np
 import reference
 import tileconv as tc
 from cases import DTYPES, Array, Case
-from checks import Run, core_options, plan_or_refusal
+from checks import Run, assert_accurate, core_options, plan_or_refusal
 from tileconv import _core
 
 PASSES = ("input_gradient", "weight_gradient")
@@ -87,3 +87,13 @@ def gradient_runs(
             return operands.core(pass_, core_options(case), out, algorithm)
 
         yield f"{case} | {pass_} by {algorithm} on {found.isa}", found, run
+
+
+def assert_every_input_gradient(case: Case, algorithm: str) -> None:
+    """Normal values, into an array prefilled with NaN, come out accurate."""
+    operands = normals(case)
+    expected = operands.expected("input_gradient", case.options)
+    found = list(gradient_runs(case, "input_gradient", operands, [algorithm]))
+    assert found, f"no plan for {case}"
+    for label, _, run in found:
+        assert_accurate(run(np.full(expected.shape, np.nan, operands.x.dtype)), expected, label)

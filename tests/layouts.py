@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from cases import Array
+import reference
+from cases import Array, Case
+from checks import assert_accurate, assert_same_bits, runs
 
 OUT_LAYOUTS = ("contiguous", "unaligned", "margins", "nhwc", "reversed", "sliced", "transposed", "fortran")
 LAYOUTS = (*OUT_LAYOUTS, "broadcast", "readonly")
@@ -43,3 +45,14 @@ def arrange(values: Array, layout: str) -> Array:
     view[...] = values
     view.flags.writeable = layout != "readonly"
     return view
+
+
+def assert_layout_means_nothing(case: Case, x: Array, w: Array, b: Array | None, algorithm: str, layout: str) -> None:
+    """The right values, and the same bits from a contiguous copy and with frozen weights."""
+    arranged = arrange(x, layout)
+    expected = reference.conv2d(arranged, w, b, **case.options)
+    layers = [run for _, _, run in runs(case, w, b, [algorithm])]
+    found = [run(values) for values in (arranged, arranged.copy()) for run in layers]
+    assert_accurate(found[0], expected, str(case))
+    for other in found[1:]:
+        assert_same_bits(other, found[0], f"{case} | {layout}")

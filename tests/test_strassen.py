@@ -13,7 +13,7 @@ import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
 from checks import assert_accurate, assert_every_run, assert_exact, assert_same_bits, plan, runs
-from layouts import LAYOUTS, arrange
+from layouts import LAYOUTS, assert_layout_means_nothing
 
 MOST_PIXELS = 224
 """Of a tile, a row of pixels or several whole ones."""
@@ -57,13 +57,7 @@ def test_inputs_of_every_layout(layout: str, isa: str) -> None:
         case = Case("layouts", 33, *size, 70, (1, 1), stride)
         x, w, _ = case.normals()
         x[0, 1, 2, 3] = np.nan
-        arranged = arrange(x, layout)
-        expected = reference.conv2d(arranged, w, **case.options)
-        layers = [run for _, _, run in runs(case, w, None, ["strassen"])]
-        found = [run(values) for values in (arranged, arranged.copy()) for run in layers]
-        assert_accurate(found[0], expected, str(case))
-        for other in found[1:]:
-            assert_same_bits(other, found[0], f"{case} | {layout}")
+        assert_layout_means_nothing(case, x, w, None, "strassen", layout)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -112,12 +106,7 @@ def test_values_that_spoil_sums_show_where_they_are_read(value: float, isa: str)
 def test_input_gradients(dtype: str, isa: str) -> None:
     for ins, outs, size in [(33, 70, (15, 17)), (70, 33, (2, 9)), (5, 513, (14, 14)), (40, 1, (3, 3))]:
         case = Case("gradient", ins, *size, outs, (1, 1), batch=2, dtype=dtype)
-        operands = gradients.normals(case)
-        expected = operands.expected("input_gradient", case.options)
-        found = list(gradients.gradient_runs(case, "input_gradient", operands, ["strassen"]))
-        assert found
-        for label, _, run in found:
-            assert_accurate(run(np.full(expected.shape, np.nan, operands.x.dtype)), expected, label)
+        gradients.assert_every_input_gradient(case, "strassen")
 
 
 def test_small_integers_of_many_channels_are_exact(isa: str) -> None:

@@ -13,7 +13,7 @@ import reference
 import tileconv as tc
 from cases import DTYPES, Case
 from checks import assert_accurate, assert_every_run, assert_same_bits, plan, runs
-from layouts import LAYOUTS, OUT_LAYOUTS, arrange, room
+from layouts import LAYOUTS, OUT_LAYOUTS, assert_layout_means_nothing, room
 
 
 def pyramid(
@@ -51,13 +51,7 @@ def test_the_last_branch_of_a_pyramid_takes_it() -> None:
 def test_inputs_of_every_layout(layout: str, isa: str) -> None:
     case = pyramid(20, 34, (9, 13), (6, 8))
     x, w, b = case.normals()
-    arranged = arrange(x, layout)
-    expected = reference.conv2d(arranged, w, b, **case.options)
-    layers = [run for _, _, run in runs(case, w, b, ["toeplitz"])]
-    found = [run(values) for values in (arranged, arranged.copy()) for run in layers]
-    assert_accurate(found[0], expected, str(case))
-    for other in found[1:]:
-        assert_same_bits(other, found[0], f"{case} | {layout}")
+    assert_layout_means_nothing(case, x, w, b, "toeplitz", layout)
 
 
 @pytest.mark.parametrize("layout", OUT_LAYOUTS)
@@ -116,12 +110,7 @@ def test_input_gradients(dtype: str, isa: str) -> None:
         (4, 8, (33, 33), (18, 18)),
     ]:
         case = pyramid(ins, outs, size, dilation, batch=2, dtype=dtype)
-        operands = gradients.normals(case)
-        expected = operands.expected("input_gradient", case.options)
-        found = list(gradients.gradient_runs(case, "input_gradient", operands, ["toeplitz"]))
-        assert found
-        for label, _, run in found:
-            assert_accurate(run(np.full(expected.shape, np.nan, operands.x.dtype)), expected, label)
+        gradients.assert_every_input_gradient(case, "toeplitz")
 
 
 def test_workspace_is_bounded() -> None:

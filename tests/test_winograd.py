@@ -17,7 +17,7 @@ import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
 from checks import assert_accurate, assert_every_run, plan, runs
-from layouts import LAYOUTS, arrange
+from layouts import LAYOUTS, assert_layout_means_nothing
 
 KERNELS = [kernel for taps in range(2, 6) for kernel in ((taps, taps), (taps, 1), (1, taps))]
 """A window of 6 gives 7 - taps outputs along an axis. One with a single tap is not transformed."""
@@ -128,13 +128,7 @@ def test_strided_inputs_of_every_layout(layout: str, isa: str) -> None:
         case = Case("layouts", channels, 29, 45, 34, kernel, (2, 2), (1, 2, 2, 1), groups=2)
         x, w, _ = case.normals()
         x[0, 1, 7, 9] = np.nan
-        arranged = arrange(x, layout)
-        expected = reference.conv2d(arranged, w, **case.options)
-        layers = [run for _, _, run in runs(case, w, None, ["winograd"])]
-        found = [run(values) for values in (arranged, arranged.copy()) for run in layers]
-        assert_accurate(found[0], expected, str(case))
-        for other in found[1:]:
-            np.testing.assert_array_equal(other, found[0])
+        assert_layout_means_nothing(case, x, w, None, "winograd", layout)
 
 
 @pytest.mark.parametrize(
@@ -235,10 +229,7 @@ def test_unfinished_tiles_of_strided_input_gradients(isa: str) -> None:
     """The residues of a stride that share their windows, in images of every remainder by the tile."""
     for height, width in product(range(13, 21), (14, 21)):
         case = Case("residues", MANY_CHANNELS[0], height, width, MANY_CHANNELS[1], (4, 4), (2, 2), (1, 1, 1, 1))
-        operands = gradients.normals(case)
-        expected = operands.expected("input_gradient", case.options)
-        for label, _, run in gradients.gradient_runs(case, "input_gradient", operands, ["winograd"]):
-            assert_accurate(run(np.full(expected.shape, np.nan, operands.x.dtype)), expected, label)
+        gradients.assert_every_input_gradient(case, "winograd")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

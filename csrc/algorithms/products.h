@@ -1,6 +1,7 @@
 // The register tiles of plain matrix products, and what they cost.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "../cpu.h"
@@ -15,6 +16,9 @@ inline double product_cycles(double rows, double vectors, double passes) noexcep
   const double loads = (vectors == 1 ? 1.25 : 1) * rows + vectors + 1;
   return tile_cycles(rows * vectors, loads, passes) + 0.1 * (rows + vectors);
 }
+
+// Of a task: the arena keeps it.
+constexpr std::int64_t most_workspace = std::int64_t{4} << 20;
 
 // Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
 // memory. What a system says of L3 is of all its cores, or more.
@@ -39,6 +43,61 @@ const ProductKernel<T>& best_product(const KernelSet<T>& set, std::int64_t vecto
     if (best == 0 || cost < best) best = cost, chosen = &kernel;
   }
   return *chosen;
+}
+
+// Pixels by out channels, a matrix product: of in channel c, `pixels` lie at input + c * input_row, and the out
+// channels of a panel of `vectors` at weights + c * columns. Row x of out is pixel x, `columns` elements from the next.
+template <class T>
+struct PixelProduct {
+  const T* input;
+  std::ptrdiff_t input_row;
+  std::int64_t pixels, in_channels;
+  const T* weights;
+  std::int64_t columns, vectors;
+  T* out;
+};
+constexpr std::int64_t product_steps = 128;  // summed by themselves: errors grow with the chunk
+
+// Pixels are the rows of the register tile, `rows` at the most, and are broadcast; out channels are its vectors. While
+// a chunk of the weights serves all pixels, an equal part of what follows it is fetched with each register tile.
+template <class T>
+void multiply_pixels(const KernelSet<T>& set, int rows, const PixelProduct<T>& p) {
+  const ProductKernel<T>* const kernels = find_products(set, static_cast<int>(p.vectors));
+  const std::int64_t runs = ceil_div(p.pixels, rows), chunks = ceil_div(p.in_channels, product_steps);
+  constexpr std::int64_t two_lines = 2 * 64 / sizeof(T);
+  const std::int64_t fetched = runs > 0 ? ceil_div(p.columns, runs) : 0;
+  ProductArgs<T> a{};
+  a.row = 1;
+  a.row_step = p.input_row;
+  a.column_step = a.out_row = p.columns;
+  a.prefetch_step = fetched <= two_lines ? fetched : 0;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const std::int64_t c = split_at(p.in_channels, chunks, chunk);
+    a.steps = split_at(p.in_channels, chunks, chunk + 1) - c;
+    a.columns = p.weights + c * p.columns;
+    a.prefetch = a.prefetch_step > 0 ? a.columns + a.steps * p.columns : a.columns;
+    a.accumulate = chunk > 0;
+    for (std::int64_t run = 0; run < runs; ++run) {
+      const std::int64_t begin = split_at(p.pixels, runs, run), end = split_at(p.pixels, runs, run + 1);
+      a.rows = p.input + c * p.input_row + begin;
+      a.out = p.out + begin * p.columns;
+      kernels[end - begin - 1].run(a);
+      a.prefetch += a.steps * a.prefetch_step;
+    }
+  }
+}
+
+// Cycles of a register tile of it, all chunks: a chunk's sums are read and written.
+inline double pixel_product_cycles(double in_channels, double rows, double vectors, double passes) noexcept {
+  const double chunks = std::ceil(in_channels / static_cast<double>(product_steps));
+  return in_channels * product_cycles(rows, vectors, passes) + chunks * (60 + passes * rows * vectors);
+}
+
+// The biases of a vector of out channels, of which there are `channels`, the first being `first` of all groups.
+template <class T>
+void load_bias(const ConvViews& v, std::int64_t first, std::int64_t channels, std::int64_t lanes, T* to) {
+  for (std::int64_t k = 0; k < lanes; ++k)
+    to[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[first + k] : T(0);
 }
 
 }  // namespace tileconv

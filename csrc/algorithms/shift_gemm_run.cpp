@@ -17,16 +17,12 @@ void ShiftGemmPlan<T>::run(const ConvViews& v, const void* packed) const {
 template <class T>
 void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int64_t task) const {
   Tile t{};
-  const auto next = [&task](std::int64_t count) {
-    const std::int64_t index = task % count;
-    task /= count;
-    return index;
-  };
-  const std::int64_t split = next(splits_);
-  t.column_tile = next(tiles_w_);
-  const std::int64_t row_tile = next(tiles_h_);
-  t.group = next(map_.groups);
-  t.n = task;
+  TaskDigits digits(task);
+  const std::int64_t split = digits.next(splits_);
+  t.column_tile = digits.next(tiles_w_);
+  const std::int64_t row_tile = digits.next(tiles_h_);
+  t.group = digits.next(map_.groups);
+  t.n = digits.rest();
   t.panel_begin = split_at(panels(), splits_, split), t.panel_end = split_at(panels(), splits_, split + 1);
   t.y0 = split_at(map_.h.out_size, tiles_h_, row_tile), t.y1 = split_at(map_.h.out_size, tiles_h_, row_tile + 1);
   t.x0 = tile_column(t.column_tile);

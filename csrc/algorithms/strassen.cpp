@@ -80,7 +80,6 @@ class StrassenPlan final : public Plan {
     // the caches.
     staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
-    constexpr std::int64_t most_workspace = std::int64_t{4} << 20;  // the arena keeps it
     one_tile_ =
         !request.frozen && tiles_h_ * tiles_w_ == 1 && workspace_bytes() + panel_size() * element <= most_workspace;
     packs_when_used_ = one_tile_ && map_.batch == 1;
@@ -113,14 +112,13 @@ class StrassenPlan final : public Plan {
             threads_,
             {{"tile_h", tile_h_},
              {"tile_w", tile_w_},
-             {"channels_per_chunk", most_steps},
+             {"channels_per_chunk", product_steps},
              {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_ * splits_}}};
   }
 
  private:
   static constexpr std::int64_t element = sizeof(T);
   static constexpr int most_vectors = 3;            // a chunk of a factor of the weights stays in L1
-  static constexpr std::int64_t most_steps = 128;   // summed by themselves: errors grow with the chunk
   static constexpr std::int64_t tile_pixels = 224;  // at the most: the products of a panel stay in L2
 
   // Pixels of a tile, in the map's rows and columns.
@@ -133,7 +131,7 @@ class StrassenPlan final : public Plan {
     std::int64_t pixels, half;  // in all; in the first half, the larger one
     T *staged, *sums, *products, *outputs, *panel;
   };
-  // A factor of the products: elements of a pixel `row` apart.
+  // A factor of the products, the pixels of in channels `row` apart.
   struct Factor {
     const T* at;
     std::ptrdiff_t row;
@@ -220,8 +218,7 @@ double StrassenPlan<T>::estimate(bool packed_before) const {
   const double runs = std::max(1.0, std::ceil(half / product_.rows)), rows = half / runs;
   const double vectors = static_cast<double>(half_vectors_) / static_cast<double>(panels_);
   const auto in = static_cast<double>(half_in_), panels = static_cast<double>(panels_);
-  const auto chunks = static_cast<double>(ceil_div(half_in_, most_steps));
-  const double call = in * product_cycles(rows, vectors, passes) + chunks * (60 + passes * rows * vectors);
+  const double call = pixel_product_cycles(in, rows, vectors, passes);
   const double pixel_vectors = std::ceil(half / set_.lanes);
   const double staged = 2 * in * row_cycles * (2 * pixel_vectors + static_cast<double>(tile_h_)) +
                         sum_cycles * passes * in * pixel_vectors;
@@ -255,17 +252,12 @@ void StrassenPlan<T>::pack_panel(const ConvViews& v, std::int64_t group, std::in
 template <class T>
 void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t task) const {
   Tile t{};
-  const auto next = [&task](std::int64_t count) {
-    const std::int64_t index = task % count;
-    task /= count;
-    return index;
-  };
-  const std::int64_t split = next(splits_);
-  const std::int64_t column = next(tiles_w_), row = next(tiles_h_);
-  static_cast<Rectangle&>(t) = rectangle(row, column);
-  t.column = column;
-  t.group = next(map_.groups);
-  t.n = task;
+  TaskDigits digits(task);
+  const std::int64_t split = digits.next(splits_);
+  t.column = digits.next(tiles_w_);
+  static_cast<Rectangle&>(t) = rectangle(digits.next(tiles_h_), t.column);
+  t.group = digits.next(map_.groups);
+  t.n = digits.rest();
   t.panel_begin = split_at(panels_, splits_, split), t.panel_end = split_at(panels_, splits_, split + 1);
   t.pixels = (t.y1 - t.y0) * t.width();
   t.half = ceil_div(t.pixels, 2);
@@ -304,8 +296,6 @@ void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
                        t.half});
 }
 
-// Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the
-// weights serves all pixels, an equal part of what follows it is fetched with each register tile.
 template <class T>
 void StrassenPlan<T>::multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const {
   const T* const lower = t.staged + half_in_ * staged_row_;
@@ -314,31 +304,10 @@ void StrassenPlan<T>::multiply(const Tile& t, const T* packed_panel, std::int64_
                                     {t.sums, sum_row_},           {t.sums + sum, sum_row_},
                                     {t.sums + 2 * sum, sum_row_}, {t.sums + 3 * sum, sum_row_},
                                     {lower + t.half, staged_row_}};
-  const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
-  const std::int64_t runs = ceil_div(t.half, product_.rows), chunks = ceil_div(half_in_, most_steps);
-  ProductArgs<T> a{};
-  a.row = 1;
-  a.column_step = a.out_row = columns();
-  constexpr std::int64_t two_lines = 2 * 64 / element;
-  const std::int64_t step = runs > 0 ? ceil_div(columns(), runs) : 0;
-  a.prefetch_step = step <= two_lines ? step : 0;
-  for (std::int64_t p = 0; p < products; ++p) {
-    a.row_step = factors[p].row;
-    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const std::int64_t c = split_at(half_in_, chunks, chunk);
-      a.steps = split_at(half_in_, chunks, chunk + 1) - c;
-      a.columns = packed_panel + p * factor_size() + c * columns();
-      a.prefetch = a.prefetch_step > 0 ? a.columns + a.steps * columns() : a.columns;
-      a.accumulate = chunk > 0;
-      for (std::int64_t r = 0; r < runs; ++r) {
-        const std::int64_t begin = split_at(t.half, runs, r), rows = split_at(t.half, runs, r + 1) - begin;
-        a.rows = factors[p].at + c * factors[p].row + begin;
-        a.out = t.products + p * product_size() + begin * columns();
-        kernels[rows - 1].run(a);
-        a.prefetch += a.steps * a.prefetch_step;
-      }
-    }
-  }
+  for (std::int64_t p = 0; p < products; ++p)
+    multiply_pixels<T>(set_, product_.rows,
+                       {factors[p].at, factors[p].row, t.half, half_in_, packed_panel + p * factor_size(), columns(),
+                        vectors, t.products + p * product_size()});
 }
 
 // The outputs of a panel, in both halves of the channels and of the pixels.
@@ -352,9 +321,7 @@ void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t pan
     for (std::int64_t vector = first; vector < first + vectors; ++vector) {
       const std::int64_t channel = first_channel(half, vector), channels = channels_of(half, vector);
       if (channels == 0) continue;
-      for (std::int64_t k = 0; k < set_.lanes; ++k)
-        bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[t.group * map_.out_channels + channel + k]
-                                         : T(0);
+      load_bias(v, t.group * map_.out_channels + channel, channels, set_.lanes, bias);
       T* const out = in_place ? output(v, t, channel, t.y0) : t.outputs;
       const std::ptrdiff_t out_row = in_place ? out_channel : output_row();
       ProductSumArgs<T> a{};

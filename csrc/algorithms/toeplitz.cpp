@@ -32,7 +32,6 @@ namespace tileconv {
 namespace {
 
 constexpr std::int64_t positions = 9;
-constexpr std::int64_t most_workspace = std::int64_t{4} << 20;  // the arena keeps it
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
@@ -79,6 +78,7 @@ struct PhaseAxis {
     return (position == 0 ? end : std::clamp(pairs, begin, end)) - begin;
   }
 };
+
 template <class T>
 class ToeplitzPlan final : public Plan {
  public:
@@ -118,14 +118,13 @@ class ToeplitzPlan final : public Plan {
             threads_,
             {{"phases_h", tile_h_},
              {"phases_w", tile_w_},
-             {"channels_per_chunk", most_steps},
+             {"channels_per_chunk", product_steps},
              {"tasks_per_image", map_.groups * tiles_h_ * tiles_w_}}};
   }
 
  private:
   static constexpr std::int64_t element = sizeof(T);
   static constexpr int most_vectors = 3;              // a chunk of a panel stays in L1
-  static constexpr std::int64_t most_steps = 128;     // summed by themselves: errors grow with the chunk
   static constexpr std::int64_t packed_together = 8;  // in channels
   static constexpr std::int64_t header_bytes = 64;
 
@@ -189,15 +188,12 @@ double ToeplitzPlan<T>::estimate() const {
   const auto groups = static_cast<double>(map_.groups);
   const auto in = static_cast<double>(map_.in_channels), panels = static_cast<double>(panels_.panels());
   const double vectors = static_cast<double>(ceil_div(map_.out_channels, set_.lanes)) / panels;
-  const auto chunks = static_cast<double>(ceil_div(map_.in_channels, most_steps));
   double sums = 0, rest = 2000;
   for (std::int64_t p = 0; p < positions; ++p) {
     const auto rows = static_cast<double>(h_.count(rows_of(p), 0, h_.dilation)),
                columns = static_cast<double>(w_.count(columns_of(p), 0, w_.dilation));
     const double pixels = rows * columns, runs = pixels / (0.95 * product_.rows);
-    const double call =
-        in * product_cycles(product_.rows, vectors, passes) + chunks * (60 + passes * product_.rows * vectors);
-    sums += runs * panels * call;
+    sums += runs * panels * pixel_product_cycles(in, product_.rows, vectors, passes);
     rest += rows * in * (8 + 8 * columns / lanes);
   }
   rest += static_cast<double>(map_.h.out_size) * (static_cast<double>(map_.w.out_size) / lanes + 2) *
@@ -288,14 +284,10 @@ void ToeplitzPlan<T>::run_directly(const ConvViews& v, const std::atomic<bool>* 
 template <class T>
 bool ToeplitzPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t task) const {
   Tile t{};
-  const auto next = [&task](std::int64_t count) {
-    const std::int64_t index = task % count;
-    task /= count;
-    return index;
-  };
-  const std::int64_t column = next(tiles_w_), row = next(tiles_h_);
-  t.group = next(map_.groups);
-  t.n = task;
+  TaskDigits digits(task);
+  const std::int64_t column = digits.next(tiles_w_), row = digits.next(tiles_h_);
+  t.group = digits.next(map_.groups);
+  t.n = digits.rest();
   t.h0 = split_at(h_.dilation, tiles_h_, row), t.h1 = split_at(h_.dilation, tiles_h_, row + 1);
   t.w0 = split_at(w_.dilation, tiles_w_, column), t.w1 = split_at(w_.dilation, tiles_w_, column + 1);
   t.factor = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
@@ -350,36 +342,14 @@ void ToeplitzPlan<T>::sum_inputs(const ConvViews& v, const Tile& t, std::int64_t
   }
 }
 
-// Pixels are the rows of the register tile and are broadcast; out channels are its vectors.
 template <class T>
 void ToeplitzPlan<T>::multiply(const Tile& t, const T* packed, std::int64_t position) const {
   const std::int64_t pixels = h_.count(rows_of(position), t.h0, t.h1) * w_.count(columns_of(position), t.w0, t.w1);
-  const std::int64_t runs = ceil_div(pixels, product_.rows), chunks = ceil_div(map_.in_channels, most_steps);
-  ProductArgs<T> a{};
-  a.row = 1;
-  a.row_step = factor_row();
-  a.column_step = a.out_row = columns();
-  constexpr std::int64_t two_lines = 2 * 64 / element;
-  const std::int64_t step = runs > 0 ? ceil_div(columns(), runs) : 0;
-  a.prefetch_step = step <= two_lines ? step : 0;
-  for (std::int64_t panel = 0; panel < panels_.panels(); ++panel) {
-    const ProductKernel<T>* const kernels =
-        find_products(set_, static_cast<int>(panels_.begin(panel + 1) - panels_.begin(panel)));
-    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const std::int64_t c = split_at(map_.in_channels, chunks, chunk);
-      a.steps = split_at(map_.in_channels, chunks, chunk + 1) - c;
-      a.columns = packed + panel * panel_size() + c * columns();
-      a.prefetch = a.prefetch_step > 0 ? a.columns + a.steps * columns() : a.columns;
-      a.accumulate = chunk > 0;
-      for (std::int64_t r = 0; r < runs; ++r) {
-        const std::int64_t begin = split_at(pixels, runs, r), rows = split_at(pixels, runs, r + 1) - begin;
-        a.rows = t.factor + c * factor_row() + begin;
-        a.out = t.products + position * product_size() + (panel * tile_h_ * tile_w_ + begin) * columns();
-        kernels[rows - 1].run(a);
-        a.prefetch += a.steps * a.prefetch_step;
-      }
-    }
-  }
+  for (std::int64_t panel = 0; panel < panels_.panels(); ++panel)
+    multiply_pixels<T>(set_, product_.rows,
+                       {t.factor, factor_row(), pixels, map_.in_channels, packed + panel * panel_size(), columns(),
+                        panels_.begin(panel + 1) - panels_.begin(panel),
+                        t.products + position * product_size() + panel * tile_h_ * tile_w_ * columns()});
 }
 
 // The outputs of the phases, row by row: those of the first pixels, then of the second.
@@ -396,10 +366,7 @@ bool ToeplitzPlan<T>::finish(const ConvViews& v, const Tile& t) const {
     for (std::int64_t vector = panels_.begin(panel); vector < panels_.begin(panel + 1); ++vector) {
       const std::int64_t channel = vector * set_.lanes;
       a.channels = std::min<std::int64_t>(set_.lanes, map_.out_channels - channel);
-      for (std::int64_t k = 0; k < set_.lanes; ++k)
-        bias[k] = v.bias && k < a.channels
-                      ? reinterpret_cast<const T*>(v.bias)[t.group * map_.out_channels + channel + k]
-                      : T(0);
+      load_bias(v, t.group * map_.out_channels + channel, a.channels, set_.lanes, bias);
       // Phases of row y of the tile, columns [from, to). Of two pixels along an axis, `second` is the other one.
       const auto sum = [&](std::int64_t y, bool two_rows, bool second_row, std::int64_t from, std::int64_t to,
                            bool second_column) {

@@ -280,8 +280,7 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
     const std::int64_t channels = channels_of(vector, map_.out_channels);
     const std::int64_t channel = group * map_.out_channels + vector * lanes;
-    for (std::int64_t k = 0; k < lanes; ++k)
-      bias[k] = v.bias && k < channels ? reinterpret_cast<const T*>(v.bias)[channel + k] : T(0);
+    load_bias(v, channel, channels, lanes, bias);
     const T* const from = sums + (vector - panel_begin(panel)) * lanes;
     next = order;
     bool finite = true;
