@@ -252,6 +252,7 @@ empty.width         b1 ic3 ih5 iw0 oc4 kh3 kw2 p1 f32 zeros
 empty.both          b1 ic2 ih0 oc3 kh1 p1 f32 zeros
 limit.reflect       b1 ic3 ih5 iw4 oc4 kh3 ph4 pw3 f32 reflect
 limit.circular      b1 ic3 ih5 iw4 oc4 kh3 ph5 pw4 f32 circular
+limit.circular.dw   b2 ic19 ih5 iw4 oc19 kh3 ph5 pw4 g19 f32 circular
 limit.symmetric     b1 ic3 ih5 iw4 oc4 kh3 ph5 pw4 f32 symmetric
 limit.replicate     b1 ic3 ih2 iw3 oc4 kh3 pt7 pb8 pl9 pr6 f32 replicate
 limit.symmetric.far b1 ic3 ih2 iw3 oc4 kh3 pt7 pb8 pl9 pr6 f32 symmetric

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "../channel_rows.h"
@@ -65,6 +66,7 @@ class ChannelTiles {
     tile_h_ = std::max<std::int64_t>(1, ceil_div(h.periods(), tiles_h_));
     for (std::int64_t t = 0; t < tiles_w_; ++t)
       pieces_.push_back(make_pieces(w.map, column(t) * w.step + w.lowest, w.input(column(t + 1) - column(t))));
+    cut_edges();
   }
 
   const PeriodicAxis h, w;
@@ -90,18 +92,33 @@ class ChannelTiles {
   }
 
   // The input of periods [y0, y1) in tile column t, for one block of planes. Rows of zeros further than `padding` from
-  // the image are left as they are.
+  // the image are left as they are. Of images whose rows adjoin, rows that follow each other are transposed as one, so
+  // that narrow ones fill the vectors too.
   void transpose_input(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t y0, std::int64_t y1,
                        std::int64_t t, std::int64_t padding, T* scratch, T* to) const {
     const char* const plane = v.input + n * v.input_stride[0] + block * set_.lanes * v.input_stride[1];
-    const std::int64_t length = w.input(column(t + 1) - column(t));
-    for (std::int64_t u = 0; u < h.input(y1 - y0); ++u) {
-      const std::int64_t row = y0 * h.step + h.lowest + u, from = h.map(row);
+    const std::int64_t length = w.input(column(t + 1) - column(t)), row_size = pitch() * set_.lanes;
+    const bool one = row_ && v.input_stride[3] == element && v.input_stride[2] == w.map.size * element &&
+                     v.input_stride[1] % element == 0 && reinterpret_cast<std::uintptr_t>(plane) % sizeof(T) == 0;
+    const auto source = [&](std::int64_t u) { return h.map(y0 * h.step + h.lowest + u); };
+    const std::int64_t rows = h.input(y1 - y0);
+    for (std::int64_t u = 0, next = 0; u < rows; u = next) {
+      const std::int64_t row = y0 * h.step + h.lowest + u, from = source(u);
+      next = u + 1;
       if (from < 0 && (row < -padding || row >= h.map.size + padding)) continue;
-      transpose_row<T>(
-          set_, pieces_[static_cast<std::size_t>(t)], length,
-          {from < 0 ? nullptr : plane + from * v.input_stride[2], v.input_stride[1], v.input_stride[3], planes(block)},
-          scratch, to + u * pitch() * set_.lanes);
+      const char* const first = from < 0 ? nullptr : plane + from * v.input_stride[2];
+      const bool joined = one && first;
+      if (joined) {
+        while (next < rows && source(next) == from + next - u) ++next;
+        set_.pack({reinterpret_cast<const T*>(first), v.input_stride[1] / element, 1, planes(block), set_.lanes,
+                   (next - u) * w.map.size, to + u * row_size + (row_->position + row_->lead) * set_.lanes, set_.lanes,
+                   w.map.size, (pitch() - w.map.size) * set_.lanes});
+      }
+      for (std::int64_t i = u; i < next; ++i)
+        transpose_row<T>(set_, joined ? edges_ : pieces_[static_cast<std::size_t>(t)], length,
+                         {first ? first + (i - u) * v.input_stride[2] : nullptr, v.input_stride[1], v.input_stride[3],
+                          planes(block)},
+                         scratch, to + i * row_size);
     }
   }
 
@@ -122,10 +139,27 @@ class ChannelTiles {
     return std::max<std::int64_t>(1, ceil_div(size, std::max<std::int64_t>(1, most)));
   }
 
+  // What lies about the image's columns in a row of the tile.
+  void cut_edges() {
+    if (tiles_w_ > 1) return;
+    for (const StagePiece& piece : pieces_.front()) {
+      if (row_ || piece.count < w.map.size || piece.step != 1) {
+        edges_.push_back(piece);
+        continue;
+      }
+      row_ = piece;
+      const std::int64_t end = piece.lead + piece.count;
+      edges_.push_back({piece.position, piece.lead, piece.lead, 0, 0, 1});
+      edges_.push_back({piece.position + end, piece.length - end, piece.length - end, 0, 0, 1});
+    }
+  }
+
   std::int64_t groups_;
   const KernelSet<T>& set_;
   std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
+  std::optional<StagePiece> row_;                // all columns of the image, if a tile has them
+  std::vector<StagePiece> edges_;                // and the others
 };
 
 template <class T>

@@ -167,7 +167,8 @@ struct StageArgs {
 
 // Copies rows x columns of `source` into destination[column * destination_column + row]: a transposition where columns
 // are adjacent in the source, runs of rows where rows are (source_row == 1); any other layout goes element by element.
-// Rows from `rows` to `padded_rows` are zeros; nothing else is written.
+// Rows from `rows` to `padded_rows` are zeros; nothing else is written. Where run_columns is not 0, the columns are
+// runs of so many: column c is written run_step further for each run before its own.
 template <class T>
 struct PackArgs {
   const T* source;
@@ -178,6 +179,8 @@ struct PackArgs {
   std::int64_t columns;
   T* destination;
   std::ptrdiff_t destination_column;
+  std::int64_t run_columns = 0;
+  std::ptrdiff_t run_step = 0;
 };
 
 // Rows of outputs of one plane for each lane. For y < height, x < width

@@ -58,43 +58,74 @@ TILECONV_INLINE void store_upto(const Vec<T>& v, T* p, std::int64_t n) {
     v.store_first(p, n);
 }
 
+// Where the columns from `first` on are written, one after the other.
+template <class T>
+struct PackedColumns {
+  TILECONV_INLINE PackedColumns(const PackArgs<T>& a, std::int64_t first)
+      : to(a.destination + first * a.destination_column),
+        step(a.destination_column),
+        run_step(a.run_step),
+        run_columns(a.run_columns),
+        left(a.columns) {
+    if (run_columns == 0) return;
+    const std::int64_t run = first / run_columns;
+    left = (run + 1) * run_columns - first;
+    to += run * run_step;
+  }
+  TILECONV_INLINE T* next() {
+    T* const column = to;
+    to += step;
+    if (--left == 0) to += run_step, left = run_columns;
+    return column;
+  }
+  T* to;
+  std::ptrdiff_t step, run_step;
+  std::int64_t run_columns, left;  // of this run
+};
+
 template <class T>
 TILECONV_NOINLINE void pack_rows(const PackArgs<T>& a) noexcept {
-  for (std::int64_t column = 0; column < a.columns; ++column)
+  PackedColumns<T> to(a, 0);
+  for (std::int64_t column = 0; column < a.columns; ++column) {
+    T* const packed = to.next();
     for (std::int64_t row = 0; row < a.padded_rows; row += Vec<T>::lanes)
-      store_upto(load_upto(a.source + column * a.source_column + row, a.rows - row),
-                 a.destination + column * a.destination_column + row, a.padded_rows - row);
+      store_upto(load_upto(a.source + column * a.source_column + row, a.rows - row), packed + row, a.padded_rows - row);
+  }
 }
 
 template <class T>
 TILECONV_NOINLINE void pack_elements(const PackArgs<T>& a) noexcept {
-  for (std::int64_t column = 0; column < a.columns; ++column)
+  PackedColumns<T> to(a, 0);
+  for (std::int64_t column = 0; column < a.columns; ++column) {
+    T* const packed = to.next();
     for (std::int64_t row = 0; row < a.padded_rows; ++row)
-      a.destination[column * a.destination_column + row] =
-          row < a.rows ? a.source[row * a.source_row + column * a.source_column] : T(0);
+      packed[row] = row < a.rows ? a.source[row * a.source_row + column * a.source_column] : T(0);
+  }
 }
 
 // Transposes up to lanes x lanes elements. Whole: all of them.
 template <class T, bool whole>
-TILECONV_INLINE void pack_block(const T* from, std::ptrdiff_t source_row, std::int64_t rows, std::int64_t width, T* to,
-                                std::ptrdiff_t destination_column, std::int64_t padded_rows) {
+TILECONV_INLINE void pack_block(const PackArgs<T>& a, std::int64_t row, std::int64_t column) {
   constexpr int lanes = Vec<T>::lanes;
+  const T* const from = a.source + row * a.source_row + column;
+  const std::int64_t rows = a.rows - row, width = a.columns - column;
   const auto mask = Vec<T>::mask_between(0, lane<T>(width));
   Vec<T> block[lanes];
   TILECONV_UNROLL
   for (int r = 0; r < lanes; ++r) {
     if constexpr (whole)
-      block[r] = Vec<T>::load(from + r * source_row);
+      block[r] = Vec<T>::load(from + r * a.source_row);
     else
-      block[r] = r < rows ? Vec<T>::load_masked(from + r * source_row, mask) : Vec<T>::broadcast(T(0));
+      block[r] = r < rows ? Vec<T>::load_masked(from + r * a.source_row, mask) : Vec<T>::broadcast(T(0));
   }
   Vec<T>::transpose(block);
+  PackedColumns<T> to(a, column);
   TILECONV_UNROLL
   for (int c = 0; c < lanes; ++c) {
     if constexpr (whole)
-      block[c].store(to + c * destination_column);
+      block[c].store(to.next() + row);
     else if (c < width)
-      store_upto(block[c], to + c * destination_column, padded_rows);
+      store_upto(block[c], to.next() + row, a.padded_rows - row);
   }
 }
 
@@ -109,15 +140,12 @@ void pack(const PackArgs<T>& a) noexcept {
   };
   for (std::int64_t r = 0; r < a.padded_rows; r += lanes) {
     const std::int64_t row = a.padded_rows == a.rows ? begin(r, a.rows) : r;
-    const std::int64_t rows = a.rows - row, padded = a.padded_rows - row;
     for (std::int64_t c = 0; c < a.columns; c += lanes) {
-      const std::int64_t column = begin(c, a.columns), width = a.columns - column;
-      const T* const from = a.source + row * a.source_row + column;
-      T* const to = a.destination + column * a.destination_column + row;
-      if (rows >= lanes && width >= lanes)
-        pack_block<T, true>(from, a.source_row, lanes, lanes, to, a.destination_column, lanes);
+      const std::int64_t column = begin(c, a.columns);
+      if (a.rows - row >= lanes && a.columns - column >= lanes)
+        pack_block<T, true>(a, row, column);
       else
-        pack_block<T, false>(from, a.source_row, rows, width, to, a.destination_column, padded);
+        pack_block<T, false>(a, row, column);
     }
   }
 }

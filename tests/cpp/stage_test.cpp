@@ -184,34 +184,27 @@ TYPED_TEST(DataMovement, PackingTransposesAndPadsWithZeros) {
   for_each_set<T>([](const KernelSet<T>& set) {
     Random random(5);
     const std::int64_t n = set.lanes, sizes[] = {1, 2, n - 1, n, n + 1, 2 * n - 1, 2 * n, 2 * n + 1};
+    constexpr std::int64_t run_step = 5;
     for (const std::int64_t rows : sizes)
       for (const std::int64_t columns : sizes)
         for (const std::int64_t padding : {std::int64_t{0}, std::int64_t{1}, n})
           // Columns adjacent, rows adjacent, neither.
           for (const auto& [row, column] :
-               {std::pair{columns + 3, std::int64_t{1}}, {std::int64_t{1}, rows + 3}, {2 * columns, std::int64_t{2}}}) {
-            const std::int64_t padded = rows + padding, stride = padded + 2;
-            Guarded<T> source(static_cast<std::size_t>((rows - 1) * row + (columns - 1) * column + 1), Edge::end);
-            fill_normals(source, random);
-            std::vector<T> packed(static_cast<std::size_t>(columns * stride), nan<T>);
-            PackArgs<T> a{};
-            a.source = source.data();
-            a.source_row = row;
-            a.source_column = column;
-            a.rows = rows;
-            a.padded_rows = padded;
-            a.columns = columns;
-            a.destination = packed.data();
-            a.destination_column = stride;
-            set.pack(a);
-            for (std::int64_t c = 0; c < columns; ++c)
-              for (std::int64_t r = 0; r < stride; ++r) {
-                const T expected = r < rows ? source[r * row + c * column] : r < padded ? T(0) : nan<T>;
-                ASSERT_TRUE(same_value(packed[static_cast<std::size_t>(c * stride + r)], expected))
-                    << "row " << r << " of " << rows << ", column " << c << " of " << columns << ", strides " << row
-                    << ", " << column;
-              }
-          }
+               {std::pair{columns + 3, std::int64_t{1}}, {std::int64_t{1}, rows + 3}, {2 * columns, std::int64_t{2}}})
+            for (const std::int64_t run : {std::int64_t{0}, std::int64_t{1}, std::int64_t{3}, n - 1, n, n + 1}) {
+              const std::int64_t padded = rows + padding, stride = padded + 2;
+              const auto place = [&](std::int64_t c) { return c * stride + (run > 0 ? c / run * run_step : 0); };
+              Guarded<T> source(static_cast<std::size_t>((rows - 1) * row + (columns - 1) * column + 1), Edge::end);
+              fill_normals(source, random);
+              std::vector<T> packed(static_cast<std::size_t>(place(columns)), nan<T>), expected = packed;
+              for (std::int64_t c = 0; c < columns; ++c)
+                for (std::int64_t r = 0; r < padded; ++r)
+                  expected[static_cast<std::size_t>(place(c) + r)] = r < rows ? source[r * row + c * column] : T(0);
+              set.pack({source.data(), row, column, rows, padded, columns, packed.data(), stride, run, run_step});
+              ASSERT_TRUE(std::equal(packed.begin(), packed.end(), expected.begin(), same_value<T>))
+                  << rows << " rows, " << columns << " columns, strides " << row << ", " << column << ", runs of "
+                  << run;
+            }
   });
 }
 
