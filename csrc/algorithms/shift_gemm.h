@@ -128,11 +128,14 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
   std::int64_t spill_size() const { return panel_columns() * (block_.channel_lanes ? spill_row() : block_.rows); }
 
-  // Where tile column t begins. Pixel lanes are cut in whole register tiles: in place, nothing behind a row may be
-  // read.
+  // Where tile column t begins. Pixel lanes are cut in whole register tiles; what is left of a row that is read in
+  // place follows a whole vector in its tile.
   std::int64_t tile_column(std::int64_t t) const {
-    const std::int64_t unit = block_.channel_lanes ? 1 : block_.vectors * set_.lanes;
-    return std::min(map_.w.out_size, split_at(ceil_div(map_.w.out_size, unit), tiles_w_, t) * unit);
+    const std::int64_t width = map_.w.out_size, unit = block_.channel_lanes ? 1 : block_.vectors * set_.lanes;
+    if (t == tiles_w_) return width;
+    const std::int64_t begin = split_at(ceil_div(width, unit), tiles_w_, t) * unit;
+    const bool rest = block_.in_place && !block_.channel_lanes && width % set_.lanes != 0;
+    return std::min(begin, rest ? (width / set_.lanes - 1) * set_.lanes : width);
   }
   // Taps of the columns [from, to) that are not all in zero padding.
   std::pair<std::int64_t, std::int64_t> used_columns(std::int64_t from, std::int64_t to) const {

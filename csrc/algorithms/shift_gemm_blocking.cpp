@@ -1,6 +1,7 @@
 // The blocking of shift_gemm: a written cost model of cycles, by the limits of the register tile (multiply-adds, loads,
 // latency) and of the caches (what a sweep keeps in L1 and L2). Pure functions of the map, the kernels and the core.
 #include <algorithm>
+#include <numeric>
 
 #include "../cpu.h"
 #include "shift_gemm.h"
@@ -48,7 +49,8 @@ class Model {
       b.rows = set_.pixel_lanes[i].rows;
       consider(pixel_lanes(b));
       b.in_place = true;
-      if (in_place_ && whole) consider(pixel_lanes(b));
+      // What does not fill a vector is computed with pixels before it.
+      if (in_place_ && (whole || (b.vectors > 1 && map_.w.out_size > set_.lanes))) consider(pixel_lanes(b));
       b.in_place = false;
       b.flat = true;
       if (map_.taps() > 0) consider(pixel_lanes(b));
@@ -111,14 +113,17 @@ class Model {
     const std::int64_t width = map_.w.out_size, pitch = staged_row(b, width);
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
-    const bool spills = !dense_ ? b.flat || width % set_.lanes != 0 : b.flat && !b.row_vectors && pitch != width;
+    const bool spills =
+        !dense_ ? b.flat || (!b.in_place && width % set_.lanes != 0) : b.flat && !b.row_vectors && pitch != width;
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
+    // How often the pixels of a panel of out channels, read in place, come from L2 or beyond.
+    const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
     const double line = sum_parts(ceil_div(pixels, set_.lanes), b.vectors, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, b.rows, [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && !b.in_place;
-        const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v;
+        const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v * brought;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
         return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1, passes_) + 0.3 + 0.05 * v + fresh + far) +
@@ -171,9 +176,16 @@ class Model {
   }
 
   // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do.
+  bool reused(const Blocking& b) const { return map_.out_channels > 2 * b.rows; }
   std::int64_t pixel_chunk(const Blocking& b) const {
-    const bool reused = map_.out_channels > 2 * b.rows;
-    return std::max<std::int64_t>(1, reused ? core_traits().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
+    return std::max<std::int64_t>(1, reused(b) ? core_traits().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
+  }
+  // Whether that holds in place, where a block begins within a line: of planes that lie a good part of a page apart, or
+  // a multiple of it, blocks compete for the same sets, as a way of L1 is as large as a page.
+  bool stays_in_l1(const Blocking& b) const {
+    const std::int64_t plane = map_.h.map.size * map_.w.map.size * element;
+    const std::int64_t apart = std::max(std::gcd(plane, std::int64_t{4096}), tile_bytes(b) + 64);
+    return reused(b) && even_part(map_.in_channels, pixel_chunk(b)) * apart <= core_traits().l1d * 3 / 4;
   }
 
   void cut_pixel_lanes(Blocking& b) const {
@@ -189,10 +201,11 @@ class Model {
     while (b.panels_outer && b.lines < b.tile_h && read(2 * b.lines) <= in_l1) b.lines *= 2;
   }
 
-  void set_chunk(Blocking& b, std::int64_t limit) const {
-    limit = std::clamp<std::int64_t>(limit, 1, map_.in_channels);
-    b.chunk = ceil_div(map_.in_channels, ceil_div(map_.in_channels, limit));
+  // The largest of the even parts of `total`, none larger than `limit`.
+  static std::int64_t even_part(std::int64_t total, std::int64_t limit) {
+    return ceil_div(total, ceil_div(total, std::clamp<std::int64_t>(limit, 1, total)));
   }
+  void set_chunk(Blocking& b, std::int64_t limit) const { b.chunk = even_part(map_.in_channels, limit); }
 
   std::int64_t weight_bytes() const { return map_.out_channels * map_.in_channels * map_.taps() * element; }
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.

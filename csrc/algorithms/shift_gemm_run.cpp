@@ -181,7 +181,10 @@ template <class T>
 void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) const {
   const std::int64_t lines = block_.flat ? 1 : t.height(), pitch = block_.flat ? staged_w_.length : t.width();
   const std::int64_t pixels = block_.flat ? (t.height() - 1) * pitch + t.width() : t.width();
-  const std::int64_t vectors = ceil_div(pixels, set_.lanes), blocks = ceil_div(vectors, block_.vectors);
+  const std::int64_t vectors = ceil_div(pixels, set_.lanes);
+  // In place nothing behind a line may be read: its last block is moved back to end with it, over pixels of another.
+  const std::int64_t beyond = block_.in_place ? vectors * set_.lanes - pixels : 0;
+  const std::int64_t blocks = std::max<std::int64_t>(ceil_div(vectors, block_.vectors), beyond > 0 ? 2 : 1);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   // The tile's rows are adjacent in the output: what is written behind one of them is in the next.
@@ -194,6 +197,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
 
   struct Block {
     std::int64_t begin, width;  // vectors of the line
+    std::int64_t back;          // pixels by which it is moved back
     std::int64_t y, x;          // of the tile
     std::int64_t count;         // of a single panel: such blocks side by side, none of which spills
   };
@@ -211,7 +215,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   GemmArgs<T> a = tile_args(v, t);
   const bool single_chunk = first && last;
   const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t panel_begin, std::int64_t panel_end) {
-    const std::int64_t from = b.begin * set_.lanes, size = b.width * set_.lanes;
+    const std::int64_t from = b.begin * set_.lanes - b.back, size = b.width * set_.lanes;
     const bool in_rows = one_row && block_.flat;
     const bool spill = in_rows  ? !lies_in_rows(b)
                        : run_on ? from + size > pixels
@@ -240,7 +244,8 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       a.weights = gathers() ? t.gathered + panel * gathered_panel()
                             : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
       a.bias = t.bias ? t.bias + k : nullptr;
-      T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + from * channels;
+      T* const partial =
+          t.partial + (k * lines + line * channels) * vectors * set_.lanes + b.begin * set_.lanes * channels;
       a.partial_in = first ? nullptr : partial;
       a.partial_out = last ? nullptr : partial;
       a.out = spill ? out : out + k * out_channel;
@@ -255,9 +260,10 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   };
   const std::int64_t small = vectors / blocks, larger = vectors % blocks;
   const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
-    Block b{0, 0, line, 0, 1};
+    Block b{0, 0, 0, line, 0, 1};
     for (std::int64_t i = 0; i < blocks; i += b.count) {
       b.width = small + (i < larger ? 1 : 0);
+      if (i == blocks - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;
       if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1)
         b.count = std::clamp<std::int64_t>((row_end(b.y) - b.x) / (b.width * set_.lanes), 1,
