@@ -170,24 +170,30 @@ TILECONV_INLINE void deal(Vec<T> (&v)[n]) {
 // from[t * n + k] goes to to[k * to_row + t], for k < rows and t < count. Nothing behind the last of them is read; the
 // last vectors are moved back to end with the rows.
 template <int n, int rows, class T>
-TILECONV_INLINE void deal_elements(T* to, std::ptrdiff_t to_row, const T* from, std::int64_t count,
-                                   std::ptrdiff_t ahead) {
+TILECONV_NOINLINE void deal_elements(T* to, std::ptrdiff_t to_row, const T* from, std::int64_t count,
+                                     std::ptrdiff_t ahead) noexcept {
   constexpr int lanes = Vec<T>::lanes;
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    const std::int64_t at = i + lanes <= count || count < lanes ? i : count - lanes, left = count - at;
-    const std::int64_t elements = (left - 1) * n + rows;
-    Vec<T> v[n];
+  Vec<T> v[n];
+  std::int64_t at = 0;
+  for (; at + lanes < count; at += lanes) {
     TILECONV_UNROLL
     for (int k = 0; k < n; ++k) {
       const T* const p = from + at * n + k * lanes;
       TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + ahead);
-      v[k] = elements >= n * lanes ? Vec<T>::load(p)
-                                   : Vec<T>::load_masked(p, Vec<T>::mask_between(0, lane<T>(elements - k * lanes)));
+      v[k] = Vec<T>::load(p);
     }
     deal<n>(v);
     TILECONV_UNROLL
-    for (int k = 0; k < rows; ++k) store_upto(v[k], to + k * to_row + at, left);
+    for (int k = 0; k < rows; ++k) v[k].store(to + k * to_row + at);
   }
+  if (count >= lanes) at = count - lanes;
+  const std::int64_t left = count - at, elements = (left - 1) * n + rows;
+  TILECONV_UNROLL
+  for (int k = 0; k < n; ++k)
+    v[k] = Vec<T>::load_masked(from + at * n + k * lanes, Vec<T>::mask_between(0, lane<T>(elements - k * lanes)));
+  deal<n>(v);
+  TILECONV_UNROLL
+  for (int k = 0; k < rows; ++k) store_upto(v[k], to + k * to_row + at, left);
 }
 
 // Any other step: one by one, but for strides 2 and 4 along adjacent elements.
