@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "staging.h"
 
@@ -16,8 +17,16 @@ struct ChannelRow {
   std::int64_t channels;
 };
 
+// Whether the elements of an array are at addresses that are multiples of their size, whole elements apart.
+template <class T>
+bool is_aligned(const char* source, std::initializer_list<std::ptrdiff_t> strides) {
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  return reinterpret_cast<std::uintptr_t>(source) % sizeof(T) == 0 &&
+         std::all_of(strides.begin(), strides.end(), [](std::ptrdiff_t stride) { return stride % element == 0; });
+}
+
 // Writes element x of the row as the vector to + x * lanes, zeros in the lanes without a channel. `scratch` takes
-// lanes * (row_length + lanes) elements; it is used only where the source is no array of whole, aligned elements.
+// lanes * (row_length + lanes) elements; it is used only where the source is not aligned.
 template <class T>
 void transpose_row(const KernelSet<T>& set, const std::vector<StagePiece>& pieces, std::int64_t row_length,
                    const ChannelRow& row, T* scratch, T* to) {
@@ -27,9 +36,7 @@ void transpose_row(const KernelSet<T>& set, const std::vector<StagePiece>& piece
     std::fill_n(to, row_length * lanes, T(0));
     return;
   }
-  const bool whole = row.channel % element == 0 && row.column % element == 0 &&
-                     reinterpret_cast<std::uintptr_t>(row.source) % sizeof(T) == 0;
-  if (!whole) {
+  if (!is_aligned<T>(row.source, {row.channel, row.column})) {
     const std::int64_t pitch = row_length + lanes;
     set.stage({scratch, pitch, row.source, row.channel, row.column, row.channels, pieces.data(),
                static_cast<std::int64_t>(pieces.size()), row_length});

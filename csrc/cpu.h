@@ -10,6 +10,10 @@
 
 namespace tileconv {
 
+// Bytes of a way of L1, which x86 cores find by the offset in a page: addresses so far apart compete for the same
+// lines.
+constexpr std::int64_t l1_way = 4096;
+
 // What the cost models know of a core, as far as the system tells; typical values otherwise.
 struct CoreTraits {
   std::int64_t l1d, l2, l3;   // bytes of caches, the core's own share

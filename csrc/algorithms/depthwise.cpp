@@ -116,21 +116,27 @@ class DepthwisePlan final : public Plan {
   }
 
   // Whether the rows that a pass reads would fall into the same set of L1, which has fewer lines: those a multiple of
-  // a page apart, as a page is what the sets of L1 span. Then every load of a column comes from L2, and from 25 taps
-  // on it is faster to copy the rows: an 11 x 11 kernel over 1024 columns by 1.4, on a core with 8 lines a set.
+  // its ways apart. Then every load of a column comes from L2, and from 25 taps on it is faster to copy the rows: an
+  // 11 x 11 kernel over 1024 columns by 1.4, on a core with 8 lines a set.
   bool rows_collide() const {
-    constexpr std::int64_t page = 4096, least_taps = 25;
+    constexpr std::int64_t least_taps = 25;
     if (!own_ || grid_.stride != 1 || map_.w.step != 1) return false;
     const std::int64_t kernel_rows = own_->kernel_h > 0 ? map_.h.count : std::min<std::int64_t>(map_.h.count, 5);
-    return map_.w.map.size * element % page == 0 && map_.taps() >= least_taps &&
-           set_.plane_rows + kernel_rows - 1 > core_traits().l1d / page;
+    return map_.w.map.size * element % l1_way == 0 && map_.taps() >= least_taps &&
+           set_.plane_rows + kernel_rows - 1 > core_traits().l1d / l1_way;
+  }
+  // Whether what the next pass reads in place is to be fetched: rows are so long that the hardware's prefetcher forgets
+  // one over the others, and so short that those of two passes stay in L1.
+  bool fetches() const {
+    const std::int64_t row = map_.w.map.size * element;
+    return zeros_mode_ && row >= 256 && row <= core_traits().l1d / 32;
   }
   const PlaneKernel<T>* find_kernel(std::int64_t stride_w) const {
     for (int i = 0; i < set_.plane_count; ++i) {
       const PlaneKernel<T>& k = set_.plane[i];
       if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
-          k.stride_w == stride_w &&
+          k.stride_w == stride_w && (!k.fetches || fetches()) &&
           (k.most_width == 0 || (map_.w.out_size <= k.most_width && map_.groups * map_.out_channels > 1)))
         return &k;
     }
@@ -220,6 +226,7 @@ class DepthwisePlan final : public Plan {
     a.input_plane = map_.out_channels > 1 ? 0 : v.input_stride[1] / element;  // the planes of one group share it
     const std::ptrdiff_t input_row = in_place_ ? v.input_stride[2] / element : source_row();
     const std::ptrdiff_t out_row = out_rows_ ? v.out_stride[2] / element : whole(map_.w.out_size);
+    a.ahead = set_.plane_rows * grid_.stride * input_row;
     for (std::int64_t y = y0; y < std::min(y0 + grid_.period, y1); ++y) {
       a.height = ceil_div(y1 - y, grid_.period);
       a.row_count = grid_rows(a.height);

@@ -99,7 +99,7 @@ class ChannelTiles {
     const char* const plane = v.input + n * v.input_stride[0] + block * set_.lanes * v.input_stride[1];
     const std::int64_t length = w.input(column(t + 1) - column(t)), row_size = pitch() * set_.lanes;
     const bool one = row_ && v.input_stride[3] == element && v.input_stride[2] == w.map.size * element &&
-                     v.input_stride[1] % element == 0 && reinterpret_cast<std::uintptr_t>(plane) % sizeof(T) == 0;
+                     is_aligned<T>(plane, {v.input_stride[1]});
     const auto source = [&](std::int64_t u) { return h.map(y0 * h.step + h.lowest + u); };
     const std::int64_t rows = h.input(y1 - y0);
     for (std::int64_t u = 0, next = 0; u < rows; u = next) {
@@ -114,8 +114,9 @@ class ChannelTiles {
                    (next - u) * w.map.size, to + u * row_size + (row_->position + row_->lead) * set_.lanes, set_.lanes,
                    w.map.size, (pitch() - w.map.size) * set_.lanes});
       }
-      for (std::int64_t i = u; i < next; ++i)
-        transpose_row<T>(set_, joined ? edges_ : pieces_[static_cast<std::size_t>(t)], length,
+      const std::vector<StagePiece>& pieces = joined ? edges_ : pieces_[static_cast<std::size_t>(t)];
+      for (std::int64_t i = u; i < next && !pieces.empty(); ++i)
+        transpose_row<T>(set_, pieces, length,
                          {first ? first + (i - u) * v.input_stride[2] : nullptr, v.input_stride[1], v.input_stride[3],
                           planes(block)},
                          scratch, to + i * row_size);
@@ -148,9 +149,9 @@ class ChannelTiles {
         continue;
       }
       row_ = piece;
-      const std::int64_t end = piece.lead + piece.count;
-      edges_.push_back({piece.position, piece.lead, piece.lead, 0, 0, 1});
-      edges_.push_back({piece.position + end, piece.length - end, piece.length - end, 0, 0, 1});
+      const std::int64_t end = piece.lead + piece.count, trail = piece.length - end;
+      if (piece.lead > 0) edges_.push_back({piece.position, piece.lead, piece.lead, 0, 0, 1});
+      if (trail > 0) edges_.push_back({piece.position + end, trail, trail, 0, 0, 1});
     }
   }
 

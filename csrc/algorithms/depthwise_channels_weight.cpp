@@ -72,8 +72,7 @@ class DepthwiseChannelsWeightPlan final : public Plan {
                                (block * set_.lanes * map_.out_channels + k) * stride[1] + y0 * stride[2] +
                                x0 * stride[3];
     // Adjacent rows are one long row.
-    const bool one = stride[2] == width * stride[3] && stride[3] % element == 0 &&
-                     reinterpret_cast<std::uintptr_t>(source) % sizeof(T) == 0;
+    const bool one = stride[2] == width * stride[3] && is_aligned<T>(source, {stride[3]});
     const std::int64_t rows = one ? 1 : height, length = one ? height * width : width;
     const std::vector<StagePiece> pieces{{0, length, 0, length, 0, 1}};
     for (std::int64_t y = 0; y < rows; ++y)

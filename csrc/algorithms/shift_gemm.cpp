@@ -32,7 +32,7 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
   channel_stride_ = staged_h_.length * staged_w_.length + set_.lanes * (block_.vectors + 1);
   if (!block_.channel_lanes)
     channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
-  else if (channel_stride_ * element_ % 4096 < 256)
+  else if (channel_stride_ * element_ % l1_way < 256)
     channel_stride_ += 256 / element_;
   make_panels();
   make_columns();

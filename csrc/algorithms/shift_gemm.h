@@ -30,6 +30,13 @@ struct Blocking {
   std::int64_t lines = 1;     // pixel lanes, panels outer: how many
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
+
+  // Pixel lanes: the register tiles of a line of so many vectors, cut evenly. Nothing behind a line that is read in
+  // place may be read: what is `left` of it for the last vector is computed by a last tile that is moved back over
+  // pixels of the one before it, so there have to be two.
+  std::int64_t line_blocks(std::int64_t line_vectors, bool left) const {
+    return std::max<std::int64_t>(ceil_div(line_vectors, vectors), left ? 2 : 1);
+  }
 };
 
 template <class T>
@@ -128,8 +135,9 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t spill_row() const { return ceil_div(block_.rows, set_.lanes) * set_.lanes; }
   std::int64_t spill_size() const { return panel_columns() * (block_.channel_lanes ? spill_row() : block_.rows); }
 
-  // Where tile column t begins. Pixel lanes are cut in whole register tiles; what is left of a row that is read in
-  // place follows a whole vector in its tile.
+  // Where tile column t begins. Pixel lanes are cut in whole register tiles. What is left of a row that is read in
+  // place has a whole vector before it in its tile, over which the last register tile is moved back: no other task's
+  // pixels.
   std::int64_t tile_column(std::int64_t t) const {
     const std::int64_t width = map_.w.out_size, unit = block_.channel_lanes ? 1 : block_.vectors * set_.lanes;
     if (t == tiles_w_) return width;

@@ -9,10 +9,10 @@
 namespace tileconv {
 namespace {
 
-// The sum of f(size) over the even parts of `total`, none larger than `limit`.
+// The sum of f(size) over so many even parts of `total`.
 template <class F>
-double sum_parts(std::int64_t total, std::int64_t limit, F f) {
-  const std::int64_t parts = ceil_div(total, limit), small = total / parts, larger = total % parts;
+double sum_parts(std::int64_t total, std::int64_t parts, F f) {
+  const std::int64_t small = total / parts, larger = total % parts;
   return static_cast<double>(larger) * (larger ? f(small + 1) : 0.0) + static_cast<double>(parts - larger) * f(small);
 }
 
@@ -25,6 +25,7 @@ class Model {
         frozen_(request.frozen),
         in_place_(request.layout.input_planes && map.w.step == 1 && map.patch_elements() == 1 && map.h.inside() &&
                   map.w.inside()),
+        out_rows_(request.layout.out_rows && map.block_h * map.block_w == 1),
         dense_(request.layout.out_planes),
         passes_(vector_passes(set_)),
         beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > core_traits().l2 / 2),
@@ -84,8 +85,8 @@ class Model {
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
-      return sum_parts(width, kernel.rows, [&](std::int64_t pixels) {
-        return sum_parts(columns, b.vectors, [&](std::int64_t vectors) {
+      return sum_parts(width, ceil_div(width, kernel.rows), [&](std::int64_t pixels) {
+        return sum_parts(columns, ceil_div(columns, b.vectors), [&](std::int64_t vectors) {
           const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
           const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
           // A panel that L1 does not hold comes from L2 for every tile.
@@ -113,13 +114,17 @@ class Model {
     const std::int64_t width = map_.w.out_size, pitch = staged_row(b, width);
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
-    const bool spills =
-        !dense_ ? b.flat || (!b.in_place && width % set_.lanes != 0) : b.flat && !b.row_vectors && pitch != width;
+    const bool spills = !out_rows_   ? true
+                        : b.in_place ? false
+                        : !dense_    ? b.flat || width % set_.lanes != 0
+                                     : b.flat && !b.row_vectors && pitch != width;
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
-    // How often the pixels of a panel of out channels, read in place, come from L2 or beyond.
+    // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
-    const double line = sum_parts(ceil_div(pixels, set_.lanes), b.vectors, [&](std::int64_t vectors) {
-      return sum_parts(map_.out_channels, b.rows, [&](std::int64_t channels) {
+    const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
+    const std::int64_t blocks = b.line_blocks(line_vectors, b.in_place && pixels % set_.lanes != 0);
+    const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
+      return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && !b.in_place;
@@ -180,11 +185,11 @@ class Model {
   std::int64_t pixel_chunk(const Blocking& b) const {
     return std::max<std::int64_t>(1, reused(b) ? core_traits().l1d * 9 / 10 / tile_bytes(b) : map_.in_channels);
   }
-  // Whether that holds in place, where a block begins within a line: of planes that lie a good part of a page apart, or
-  // a multiple of it, blocks compete for the same sets, as a way of L1 is as large as a page.
+  // Whether L1 keeps them where they are read in place. A way of L1 is as large as a page, so that planes which are a
+  // multiple of 1/n of a page apart share n places in it, each as long as that part.
   bool stays_in_l1(const Blocking& b) const {
     const std::int64_t plane = map_.h.map.size * map_.w.map.size * element;
-    const std::int64_t apart = std::max(std::gcd(plane, std::int64_t{4096}), tile_bytes(b) + 64);
+    const std::int64_t apart = std::max(std::gcd(plane, l1_way), tile_bytes(b) + 64);
     return reused(b) && even_part(map_.in_channels, pixel_chunk(b)) * apart <= core_traits().l1d * 3 / 4;
   }
 
@@ -253,6 +258,7 @@ class Model {
   const ShiftMap& map_;
   const KernelSet<T>& set_;
   bool frozen_, in_place_;
+  bool out_rows_;   // pixels of an output row are adjacent
   bool dense_;      // rows of the output are adjacent
   double passes_;   // of the core's units, for a vector
   bool beyond_l2_;  // the input

@@ -182,9 +182,10 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const std::int64_t lines = block_.flat ? 1 : t.height(), pitch = block_.flat ? staged_w_.length : t.width();
   const std::int64_t pixels = block_.flat ? (t.height() - 1) * pitch + t.width() : t.width();
   const std::int64_t vectors = ceil_div(pixels, set_.lanes);
-  // In place nothing behind a line may be read: its last block is moved back to end with it, over pixels of another.
+  // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
+  // computed again later.
   const std::int64_t beyond = block_.in_place ? vectors * set_.lanes - pixels : 0;
-  const std::int64_t blocks = std::max<std::int64_t>(ceil_div(vectors, block_.vectors), beyond > 0 ? 2 : 1);
+  const std::int64_t blocks = block_.line_blocks(vectors, beyond > 0);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   // The tile's rows are adjacent in the output: what is written behind one of them is in the next.

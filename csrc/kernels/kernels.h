@@ -105,8 +105,9 @@ struct DotKernel {
 // vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1 elements apart, so
 // that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin, inner_end) find all of
 // these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l] there; the rest counts as
-// zero, and its memory is not touched. Output rows do not overlap. `rows` has row_count entries, as many as plane_rows
-// outputs read even if there are fewer; four times as many find room in `pointers`.
+// zero, and its memory is not touched. Kernels may fetch what lies `ahead` of the rows that they read. Output rows do
+// not overlap. `rows` has row_count entries, as many as plane_rows outputs read even if there are fewer; four times as
+// many find room in `pointers`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -127,6 +128,7 @@ struct PlaneArgs {
   std::int64_t inner_begin, inner_end;
   const LaneBits* lanes;
   std::int64_t loads;
+  std::ptrdiff_t ahead;
 };
 constexpr std::ptrdiff_t no_row = PTRDIFF_MIN;
 
@@ -135,6 +137,7 @@ struct PlaneKernel {
   int kernel_h, kernel_w, stride_h;  // 0: any
   int stride_w;
   int most_width;  // of the output: then two planes go into a vector; 0: any
+  bool fetches;    // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
 };
 

@@ -189,8 +189,11 @@ TILECONV_NOINLINE void deal_elements(T* to, std::ptrdiff_t to_row, const T* from
   if (count >= lanes) at = count - lanes;
   const std::int64_t left = count - at, elements = (left - 1) * n + rows;
   TILECONV_UNROLL
-  for (int k = 0; k < n; ++k)
-    v[k] = Vec<T>::load_masked(from + at * n + k * lanes, Vec<T>::mask_between(0, lane<T>(elements - k * lanes)));
+  for (int k = 0; k < n; ++k) {
+    const T* const p = from + at * n + k * lanes;
+    TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + ahead);
+    v[k] = Vec<T>::load_masked(p, Vec<T>::mask_between(0, lane<T>(elements - k * lanes)));
+  }
   deal<n>(v);
   TILECONV_UNROLL
   for (int k = 0; k < rows; ++k) store_upto(v[k], to + k * to_row + at, left);
