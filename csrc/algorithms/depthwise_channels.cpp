@@ -36,7 +36,11 @@ class DepthwiseChannelsPlan final : public Plan {
         used_(tiles_.h.used_share() * tiles_.w.used_share()),
         skips_(used_ < 0.8),
         threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)) {
-    for (const MapAxis& axis : tiles_.w.maps) kernels_.push_back(&find_kernel(axis));
+    for (const MapAxis& axis : tiles_.w.maps) {
+      kernels_.push_back(&find_kernel(axis));
+      for (std::int64_t t = 0; t < tiles_.tiles_w() && skips_; ++t)
+        runs_.push_back(cut_runs(axis, column(axis, t), column(axis, t + 1)));
+    }
     std::int64_t elements = 0;
     for (const MapAxis& h : tiles_.h.maps)
       for (const MapAxis& w : tiles_.w.maps) {
@@ -79,8 +83,36 @@ class DepthwiseChannelsPlan final : public Plan {
     std::int64_t y0, y1, x0, x1;  // in periods
   };
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
-  static constexpr std::int64_t run_pixels = 8;  // that leave out the same taps
+  // Adjacent outputs of a tile's row that use taps [tap_begin, tap_end), the others being in zero padding.
+  struct Run {
+    std::int64_t begin, end, tap_begin, tap_end;
+  };
   static bool adjacent(const MapAxis& axis) { return axis.step == 1 && std::abs(axis.difference) == 1; }
+  // Where tile column t begins, in outputs of a map.
+  std::int64_t column(const MapAxis& axis, std::int64_t t) const { return std::min(axis.out_size, tiles_.column(t)); }
+  // The outputs [x0, x1), cut evenly. Short runs leave out more taps, but share the less of what each tap costs them
+  // all.
+  static std::vector<Run> cut_runs(const MapAxis& axis, std::int64_t x0, std::int64_t x1) {
+    constexpr double shared = 1.5;
+    constexpr std::int64_t longest = 8, shortest = 3, narrow = 64;
+    const std::int64_t width = x1 - x0, fewest = std::max<std::int64_t>(1, ceil_div(width, longest));
+    const std::int64_t most = width <= narrow ? std::max(fewest, width / shortest) : fewest;
+    std::vector<Run> best;
+    double least = 0;
+    for (std::int64_t parts = fewest; parts <= most; ++parts) {
+      std::vector<Run> runs;
+      double cycles = 0;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        Run run{split_at(width, parts, part), split_at(width, parts, part + 1), 0, 0};
+        axis.used_taps(x0 + run.begin, x0 + run.end, run.tap_begin, run.tap_end);
+        cycles +=
+            static_cast<double>(run.tap_end - run.tap_begin) * (static_cast<double>(run.end - run.begin) + shared);
+        runs.push_back(run);
+      }
+      if (best.empty() || cycles < least) best = std::move(runs), least = cycles;
+    }
+    return best;
+  }
   const ChannelRowKernel<T>& find_kernel(const MapAxis& axis) const {
     int i = 0;
     const auto fits = [&](const ChannelRowKernel<T>& k) {
@@ -125,18 +157,24 @@ class DepthwiseChannelsPlan final : public Plan {
       for (std::int64_t y = tiles_.h.output(at.y0); y < end; y += kept_rows_) {
         const std::int64_t rows = std::min(kept_rows_, end - y);
         for (std::size_t column_map = 0; column_map < tiles_.w.maps.size(); ++column_map)
-          compute_rows(at, y, rows, column_map, input, weights, skip, outputs);
+          compute_rows(at, y, rows, column_map, tile % tiles_.tiles_w(), input, weights, skip, outputs);
         write(v, n, block, k, y, rows, x0, width, outputs);
       }
     }
   }
 
   // The outputs of a column map in some rows of the tile.
-  void compute_rows(const Tile& at, std::int64_t y, std::int64_t rows, std::size_t column_map, const T* input,
-                    const T* weights, bool skip, T* out) const {
+  void compute_rows(const Tile& at, std::int64_t y, std::int64_t rows, std::size_t column_map, std::int64_t tile_column,
+                    const T* input, const T* weights, bool skip, T* out) const {
     const std::int64_t lanes = set_.lanes, period = tiles_.w.period();
     const MapAxis& w = tiles_.w.maps[column_map];
-    const std::int64_t width = std::min(w.out_size, at.x1) - at.x0, parts = skip ? ceil_div(width, run_pixels) : 1;
+    const Run all{0, std::min(w.out_size, at.x1) - at.x0, 0, w.count};
+    const Run *begin_run = &all, *end_run = &all + 1;
+    if (skip) {
+      const auto& runs =
+          runs_[column_map * static_cast<std::size_t>(tiles_.tiles_w()) + static_cast<std::size_t>(tile_column)];
+      begin_run = runs.data(), end_run = runs.data() + runs.size();
+    }
     // Where taps go backwards, pixels do too: adjacent taps are then as far apart as the pixels.
     const bool backwards = w.difference < 0;
     ChannelRowArgs<T> a{};
@@ -160,15 +198,13 @@ class DepthwiseChannelsPlan final : public Plan {
         std::int64_t i0 = 0, i1 = h.count;
         if (skip) h.used_taps(row, row + a.height, i0, i1);
         a.kernel_h = i1 - i0;
-        for (std::int64_t part = 0; part < parts; ++part) {
-          const std::int64_t from = split_at(width, parts, part), to = split_at(width, parts, part + 1);
-          const std::int64_t first = backwards ? to - 1 : from;
-          std::int64_t j0 = 0, j1 = w.count;
-          if (skip) w.used_taps(at.x0 + from, at.x0 + to, j0, j1);
-          a.kernel_w = j1 - j0;
-          a.width = to - from;
-          a.weights = kernel + i0 * a.weight_row + j0 * lanes;
-          a.input = input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(j0));
+        for (const Run* run = begin_run; run != end_run; ++run) {
+          const std::int64_t first = backwards ? run->end - 1 : run->begin;
+          a.kernel_w = run->tap_end - run->tap_begin;
+          a.width = run->end - run->begin;
+          a.weights = kernel + i0 * a.weight_row + run->tap_begin * lanes;
+          a.input =
+              input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(run->tap_begin));
           a.out = out + (row * tiles_.h.period() + row_map - y) * row_size +
                   (first * period + static_cast<std::int64_t>(column_map)) * lanes;
           kernels_[column_map]->run(a);
@@ -243,6 +279,7 @@ class DepthwiseChannelsPlan final : public Plan {
   bool frozen_;
   ChannelTiles<T> tiles_;
   std::vector<const ChannelRowKernel<T>*> kernels_;  // of each column map
+  std::vector<std::vector<Run>> runs_;               // of each column map, in each tile column
   std::vector<std::int64_t> kernel_offset_;
   double used_;  // share of the taps that are not in zero padding
   bool skips_;   // those that are may be left out
