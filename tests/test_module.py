@@ -275,6 +275,28 @@ def test_frozen_layer_follows_every_setting() -> None:
             assert_same_bits(again, y, str(setting[:2]))
 
 
+def test_frozen_layer_checks_every_input() -> None:
+    """What was found of one input serves none of another shape or dtype, whether that is right or wrong."""
+    layer = tc.Conv2d(**LAYER)
+    images = [X, X[0], X[:1], X[:, :, :5], X[:, :, :, ::2], X.transpose(0, 1, 3, 2)]
+    fresh = [layer(x) for x in images]
+    layer.freeze()
+    wrong: list[tuple[Array, type[Exception]]] = [
+        (X[:, :2], ValueError),
+        (X[0, 0], ValueError),
+        (X.astype(np.float64), TypeError),
+        (X.astype(np.int32), TypeError),
+    ]
+    for x, y in zip(images, fresh):
+        for bad, error in wrong:
+            with pytest.raises(error, match="input"):
+                layer(bad)
+            assert_same_bits(layer(x), y, f"after {bad.dtype} {bad.shape}")
+            assert_same_bits(layer(x.astype(">f4")), y, "other byte order")
+    for x, y in zip(images, fresh):
+        assert_same_bits(layer(x), y, "after each other")
+
+
 def test_frozen_layer_tells_pixels_of_a_batch_from_those_of_a_row() -> None:
     """A batch of single pixels is computed as a row, which a stride of 2 would make a shorter one."""
     layer = tc.Conv2d(20, 30, 1, stride=2, rng=0)
