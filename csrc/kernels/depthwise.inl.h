@@ -39,15 +39,16 @@ struct ColumnLoad {
 
 // Adds the products of `taps` rows of one kernel column, weights[i * weight_row]: rows[r * stride + i] is what tap i of
 // output row r reads, at `column`.
-template <class T, int taps, int stride, class Load>
-TILECONV_INLINE void add_column(const T* const* rows, std::int64_t column, const Load& load, const T* weights,
-                                std::int64_t weight_row, Vec<T> (&sum)[plane_rows]) {
+template <class T, int taps, int stride, bool fetch, class Load>
+TILECONV_INLINE void add_column(const PlaneArgs<T>& a, const T* const* rows, std::int64_t column, const Load& load,
+                                const T* weights, Vec<T> (&sum)[plane_rows]) {
   using V = Vec<T>;
   V weight[taps];
   TILECONV_UNROLL
-  for (int i = 0; i < taps; ++i) weight[i] = V::broadcast(weights[i * weight_row]);
+  for (int i = 0; i < taps; ++i) weight[i] = V::broadcast(weights[i * a.kernel_w]);
   TILECONV_UNROLL
   for (int q = 0; q < (plane_rows - 1) * stride + taps; ++q) {
+    if (fetch && q >= taps - stride) TILECONV_PREFETCH(rows[q] + column + a.ahead);
     const V value = load(rows[q] + column);
     TILECONV_UNROLL
     for (int r = 0; r < plane_rows; ++r) {
@@ -57,27 +58,28 @@ TILECONV_INLINE void add_column(const T* const* rows, std::int64_t column, const
   }
 }
 
-// All columns of `taps` kernel rows.
-template <class T, int taps, int stride_h, int stride_w, Edge edge>
+// All columns of `taps` kernel rows; with the first one, what the next pass reads is fetched.
+template <class T, int taps, int stride_h, int stride_w, bool fetch, Edge edge>
 TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
-                                     const LaneBits* lanes, Vec<T> (&sum)[plane_rows]) {
-  for (std::int64_t j = 0; j < a.kernel_w; ++j) {
+                                     const LaneBits* lanes, Vec<T> (&sum)[plane_rows], std::int64_t first = 0) {
+  for (std::int64_t j = first; j < (fetch ? 1 : a.kernel_w); ++j) {
     // More rows than address registers: without this they would be kept across the columns, in the wrong registers.
     TILECONV_OPAQUE(rows);
     const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
-    add_column<T, taps, stride_h>(rows, x * stride_w + a.columns[j], load, weights + j, a.kernel_w, sum);
+    add_column<T, taps, stride_h, fetch>(a, rows, x * stride_w + a.columns[j], load, weights + j, sum);
   }
+  if constexpr (fetch) add_kernel_rows<T, taps, stride_h, stride_w, false, edge>(a, rows, weights, x, lanes, sum, 1);
 }
 
 // The sums of plane_rows output vectors at column x. Height and stride of the kernel are compile-time where not 0.
-template <class T, int kernel_h, int stride_h, int stride_w>
+template <class T, int kernel_h, int stride_h, int stride_w, bool fetch>
 struct ColumnByColumn {
   static TILECONV_INLINE bool one_load(const LaneBits*) { return false; }
   template <Edge edge>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
                                   const LaneBits* lanes, Vec<T> (&sum)[plane_rows]) {
     if constexpr (kernel_h > 0) {
-      add_kernel_rows<T, kernel_h, stride_h, stride_w, edge>(a, rows, weights, x, lanes, sum);
+      add_kernel_rows<T, kernel_h, stride_h, stride_w, fetch, edge>(a, rows, weights, x, lanes, sum);
     } else if constexpr (stride_h == 1) {
       // In even parts of up to 5 kernel rows: then 11 rows of input are in use, which the cache can hold even if all of
       // them fall into the same set of 12 lines, as in images whose rows are 4 KB apart.
@@ -87,11 +89,11 @@ struct ColumnByColumn {
         const T* const* const part_rows = rows + begin;
         const T* const part_weights = weights + begin * a.kernel_w;
         switch (taps) {
-          case 5: add_kernel_rows<T, 5, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          case 4: add_kernel_rows<T, 4, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          case 3: add_kernel_rows<T, 3, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          case 2: add_kernel_rows<T, 2, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          default: add_kernel_rows<T, 1, 1, stride_w, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 5: add_kernel_rows<T, 5, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 4: add_kernel_rows<T, 4, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 3: add_kernel_rows<T, 3, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 2: add_kernel_rows<T, 2, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          default: add_kernel_rows<T, 1, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
         }
       }
     } else {
@@ -295,14 +297,14 @@ void paired_planes(const PlaneArgs<T>& a) noexcept {
 
 // In order of preference. Small heights with stride 1 are also what a strided layer's input gradient is made of. The
 // last one takes any height and stride.
-#define TILECONV_COLUMNS(kernel_h, stride_h, stride_w) \
-  {kernel_h,                                           \
-   0,                                                  \
-   stride_h,                                           \
-   stride_w,                                           \
-   0,                                                  \
-   false,                                              \
-   planes<T, ColumnByColumn<T, kernel_h, stride_h, stride_w>, stride_h, stride_w>}
+#define TILECONV_COLUMNS(kernel_h, stride_h, stride_w, fetches) \
+  {kernel_h,                                                    \
+   0,                                                           \
+   stride_h,                                                    \
+   stride_w,                                                    \
+   0,                                                           \
+   fetches,                                                     \
+   planes<T, ColumnByColumn<T, kernel_h, stride_h, stride_w, fetches>, stride_h, stride_w>}
 #define TILECONV_SHIFTED(kernel_h, kernel_w, stride, fetches) \
   {kernel_h,                                                  \
    kernel_w,                                                  \
@@ -324,16 +326,20 @@ constexpr PlaneKernel<T> plane_table[] = {
     TILECONV_SHIFTED(3, 3, 2, false),
     TILECONV_SHIFTED(5, 5, 2, false),
 #endif
-    TILECONV_COLUMNS(1, 1, 1),
-    TILECONV_COLUMNS(2, 1, 1),
-    TILECONV_COLUMNS(3, 1, 1),
-    TILECONV_COLUMNS(4, 1, 1),
-    TILECONV_COLUMNS(5, 1, 1),
-    TILECONV_COLUMNS(7, 1, 1),
-    TILECONV_COLUMNS(3, 2, 2),
-    TILECONV_COLUMNS(5, 2, 2),
-    TILECONV_COLUMNS(7, 2, 2),
-    TILECONV_COLUMNS(0, 1, 1),
-    TILECONV_COLUMNS(0, 0, 1),
+    TILECONV_COLUMNS(1, 1, 1, false),
+    TILECONV_COLUMNS(2, 1, 1, false),
+    TILECONV_COLUMNS(3, 1, 1, true),
+    TILECONV_COLUMNS(3, 1, 1, false),
+    TILECONV_COLUMNS(4, 1, 1, false),
+    TILECONV_COLUMNS(5, 1, 1, true),
+    TILECONV_COLUMNS(5, 1, 1, false),
+    TILECONV_COLUMNS(7, 1, 1, false),
+    TILECONV_COLUMNS(3, 2, 2, true),
+    TILECONV_COLUMNS(3, 2, 2, false),
+    TILECONV_COLUMNS(5, 2, 2, true),
+    TILECONV_COLUMNS(5, 2, 2, false),
+    TILECONV_COLUMNS(7, 2, 2, false),
+    TILECONV_COLUMNS(0, 1, 1, false),
+    TILECONV_COLUMNS(0, 0, 1, false),
 };
 constexpr int plane_table_size = sizeof(plane_table<float>) / sizeof(*plane_table<float>);
