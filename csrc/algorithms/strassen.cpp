@@ -66,8 +66,8 @@ class StrassenPlan final : public Plan {
         isa_(request.kernels->isa),
         half_in_(ceil_div(map_.in_channels, 2)),
         half_vectors_(ceil_div(ceil_div(map_.out_channels, set_.lanes), 2)),
-        product_(best_product(set_, half_vectors_, most_vectors)),
-        panels_(ceil_div(half_vectors_, product_.vectors)),
+        product_(&best_product(set_, half_vectors_, most_vectors)),
+        panels_(ceil_div(half_vectors_, product_->vectors)),
         out_rows_(request.layout.out_rows),
         out_planes_(request.layout.out_planes) {
     cut_tiles();
@@ -80,12 +80,13 @@ class StrassenPlan final : public Plan {
     // the caches.
     staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
-    one_tile_ =
-        !request.frozen && tiles_h_ * tiles_w_ == 1 && workspace_bytes() + panel_size() * element <= most_workspace;
-    packs_when_used_ = one_tile_ && map_.batch == 1;
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
+    even_panels();
+    one_tile_ =
+        !request.frozen && tiles_h_ * tiles_w_ == 1 && workspace_bytes() + panel_size() * element <= most_workspace;
+    packs_when_used_ = one_tile_ && map_.batch == 1;
   }
 
   double cycles() const noexcept override { return cycles_ + least_gain; }
@@ -107,7 +108,7 @@ class StrassenPlan final : public Plan {
     parallel_for(tasks, threads_, [&](std::int64_t task) { run_tile(v, static_cast<const T*>(packed), task); });
   }
   PlanReport report() const override {
-    return {"seven products for eight, " + std::to_string(product_.rows) + "x" + std::to_string(product_.vectors) +
+    return {"seven products for eight, " + std::to_string(product_->rows) + "x" + std::to_string(product_->vectors) +
                 (map_.patch_elements() > 1 ? ", kernel elements as channels" : ""),
             threads_,
             {{"tile_h", tile_h_},
@@ -147,6 +148,13 @@ class StrassenPlan final : public Plan {
     tiles_h_ = std::max<std::int64_t>(1, ceil_div(height_, rows));
     tile_h_ = ceil_div(height_, tiles_h_);
   }
+  // As many panels for each part of a tile, narrower ones if need be.
+  void even_panels() {
+    if (panels_ % splits_ == 0) return;
+    panels_ = std::min(half_vectors_, ceil_div(panels_, splits_) * splits_);
+    const std::int64_t vectors = ceil_div(half_vectors_, panels_);
+    product_ = &best_product(set_, vectors, static_cast<int>(vectors));
+  }
   // A tile has all columns, or a single row: adjacent pixels of a map that is collapsed.
   Rectangle rectangle(std::int64_t i, std::int64_t j) const {
     const Rectangle r{split_at(height_, tiles_h_, i), split_at(height_, tiles_h_, i + 1), split_at(width_, tiles_w_, j),
@@ -156,7 +164,7 @@ class StrassenPlan final : public Plan {
 
   std::int64_t most_pixels() const { return tile_h_ * tile_w_; }
   std::int64_t half_pixels() const { return ceil_div(most_pixels(), 2); }
-  std::int64_t columns() const { return product_.vectors * set_.lanes; }                          // of a panel
+  std::int64_t columns() const { return product_->vectors * set_.lanes; }                         // of a panel
   std::int64_t panel_begin(std::int64_t p) const { return split_at(half_vectors_, panels_, p); }  // in vectors
   std::int64_t factor_size() const { return half_in_ * columns(); }
   std::int64_t panel_size() const { return products * factor_size(); }
@@ -195,7 +203,7 @@ class StrassenPlan final : public Plan {
   const KernelSet<T>& set_;
   const char* isa_;
   std::int64_t half_in_, half_vectors_;  // in channels; vectors of out channels
-  const ProductKernel<T>& product_;
+  const ProductKernel<T>* product_;
   std::int64_t panels_;  // of either half
   bool out_rows_, out_planes_;
   std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
@@ -215,7 +223,7 @@ template <class T>
 double StrassenPlan<T>::estimate(bool packed_before) const {
   const auto tiles = static_cast<double>(tiles_h_ * tiles_w_), passes = vector_passes(set_);
   const double half = static_cast<double>(height_ * width_) / tiles / 2;
-  const double runs = std::max(1.0, std::ceil(half / product_.rows)), rows = half / runs;
+  const double runs = std::max(1.0, std::ceil(half / product_->rows)), rows = half / runs;
   const double vectors = static_cast<double>(half_vectors_) / static_cast<double>(panels_);
   const auto in = static_cast<double>(half_in_), panels = static_cast<double>(panels_);
   const double call = pixel_product_cycles(in, rows, vectors, passes);
@@ -305,7 +313,7 @@ void StrassenPlan<T>::multiply(const Tile& t, const T* packed_panel, std::int64_
                                     {t.sums + 2 * sum, sum_row_}, {t.sums + 3 * sum, sum_row_},
                                     {lower + t.half, staged_row_}};
   for (std::int64_t p = 0; p < products; ++p)
-    multiply_pixels<T>(set_, product_.rows,
+    multiply_pixels<T>(set_, product_->rows,
                        {factors[p].at, factors[p].row, t.half, half_in_, packed_panel + p * factor_size(), columns(),
                         vectors, t.products + p * product_size()});
 }
