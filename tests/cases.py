@@ -173,8 +173,8 @@ pointwise.tiles     b2 ic40 ih40 iw36 oc70 kh1 f32 zeros bias
 pointwise.chunks    b1 ic520 ih17 oc40 kh1 f32 zeros
 pointwise.deep      b1 ic1025 ih3 iw5 oc18 kh1 f32 zeros
 pointwise.few       b2 ic40 ih11 iw13 oc6 kh1 f32 zeros bias
-pointwise.columns   b2 ic6000 ih1 iw131 oc6 kh1 f32 zeros bias
-pointwise.rows      b1 ic1500 ih4 iw101 oc4 kh2 kw1 p0 f32 zeros
+pointwise.columns   b1 ic3000 ih1 iw131 oc6 kh1 f32 zeros bias
+pointwise.rows      b1 ic1500 ih3 iw101 oc4 kh2 kw1 p0 f32 zeros
 pointwise.rest      b1 ic300 ih9 iw33 oc21 kh1 f32 zeros bias
 pointwise.padded    b1 ic8 ih9 iw7 oc10 kh1 pt2 pb1 pl0 pr3 f32 zeros bias
 pointwise.replicate b1 ic8 ih9 iw7 oc10 kh1 p1 f32 replicate

@@ -104,7 +104,7 @@ print(memory("VmHWM") - before)
 
 @linux
 def test_no_growth_over_calls() -> None:
-    """After as many calls as are measured: at first the heap gives its top back now and then."""
+    """What leaks does so in every round; the heap, and a system that reclaims idle pages, move single ones."""
     code = """
 from cases import CASES
 problems = [(case, case.normals()) for case in CASES[::3]]
@@ -115,12 +115,14 @@ def calls(count):
             tc.conv2d(x, w, b, **case.options)
             tc._core.FrozenConv2d(w, b, case.stride, case.padding, case.dilation, case.groups, case.padding_mode)(x)
 
-calls(30)
-before = memory("VmRSS")
-calls(30)
-print(memory("VmRSS") - before)
+rounds = []
+for _ in range(4):
+    before = memory("VmRSS")
+    calls(20)
+    rounds.append(memory("VmRSS") - before)
+print(min(rounds))
 """
-    assert int(output_of(MEASURE + code)) < 2 << 20
+    assert int(output_of(MEASURE + code)) < 1 << 20
 
 
 def lasting(seconds: float, algorithm: str) -> Case:
