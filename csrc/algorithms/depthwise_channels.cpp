@@ -38,8 +38,12 @@ class DepthwiseChannelsPlan final : public Plan {
         threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)) {
     for (const MapAxis& axis : tiles_.w.maps) {
       kernels_.push_back(&find_kernel(axis));
-      for (std::int64_t t = 0; t < tiles_.tiles_w() && skips_; ++t)
-        runs_.push_back(cut_runs(axis, column(axis, t), column(axis, t + 1)));
+      for (std::int64_t t = 0; t < tiles_.tiles_w(); ++t) {
+        const std::int64_t x0 = std::min(axis.out_size, tiles_.column(t)),
+                           x1 = std::min(axis.out_size, tiles_.column(t + 1));
+        runs_.push_back({{{0, x1 - x0, 0, axis.count}}, {}});
+        if (skips_) runs_.back().skipping = cut_runs(axis, x0, x1);
+      }
     }
     std::int64_t elements = 0;
     for (const MapAxis& h : tiles_.h.maps)
@@ -80,16 +84,18 @@ class DepthwiseChannelsPlan final : public Plan {
 
  private:
   struct Tile {
-    std::int64_t y0, y1, x0, x1;  // in periods
+    std::int64_t y0, y1, x0, x1, column;  // in periods; which tile column it is
   };
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
   // Adjacent outputs of a tile's row that use taps [tap_begin, tap_end), the others being in zero padding.
   struct Run {
     std::int64_t begin, end, tap_begin, tap_end;
   };
+  // Those of a tile's row: one that uses all taps, or some that leave out what they can.
+  struct Runs {
+    std::vector<Run> whole, skipping;
+  };
   static bool adjacent(const MapAxis& axis) { return axis.step == 1 && std::abs(axis.difference) == 1; }
-  // Where tile column t begins, in outputs of a map.
-  std::int64_t column(const MapAxis& axis, std::int64_t t) const { return std::min(axis.out_size, tiles_.column(t)); }
   // The outputs [x0, x1), cut evenly. Short runs leave out more taps, but share the less of what each tap costs them
   // all.
   static std::vector<Run> cut_runs(const MapAxis& axis, std::int64_t x0, std::int64_t x1) {
@@ -143,12 +149,13 @@ class DepthwiseChannelsPlan final : public Plan {
     T* const input = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
     T *const scratch = input + tiles_.input_size(), *const outputs = scratch + tiles_.scratch_size(),
              *const loaded = outputs + outputs_size();
-    const Tile at{tiles_.row(tile / tiles_.tiles_w()), tiles_.row(tile / tiles_.tiles_w() + 1),
-                  tiles_.column(tile % tiles_.tiles_w()), tiles_.column(tile % tiles_.tiles_w() + 1)};
+    const std::int64_t column = tile % tiles_.tiles_w();
+    const Tile at{tiles_.row(tile / tiles_.tiles_w()), tiles_.row(tile / tiles_.tiles_w() + 1), tiles_.column(column),
+                  tiles_.column(column + 1), column};
     // Of rows that are computed together one may need what is padding for the other.
     const std::int64_t padding =
         packed && skips_all(packed, block) ? (set_.channel_row_lines - 1) * tiles_.h.step : tiles_.all_padding;
-    tiles_.transpose_input(v, n, block, at.y0, at.y1, tile % tiles_.tiles_w(), padding, scratch, input);
+    tiles_.transpose_input(v, n, block, at.y0, at.y1, column, padding, scratch, input);
     const std::int64_t x0 = tiles_.w.output(at.x0), width = tiles_.w.output(at.x1) - x0, end = tiles_.h.output(at.y1);
     for (std::int64_t k = 0; k < map_.out_channels; ++k) {
       const std::int64_t kernel = block * map_.out_channels + k;
@@ -157,24 +164,19 @@ class DepthwiseChannelsPlan final : public Plan {
       for (std::int64_t y = tiles_.h.output(at.y0); y < end; y += kept_rows_) {
         const std::int64_t rows = std::min(kept_rows_, end - y);
         for (std::size_t column_map = 0; column_map < tiles_.w.maps.size(); ++column_map)
-          compute_rows(at, y, rows, column_map, tile % tiles_.tiles_w(), input, weights, skip, outputs);
+          compute_rows(at, y, rows, column_map, input, weights, skip, outputs);
         write(v, n, block, k, y, rows, x0, width, outputs);
       }
     }
   }
 
   // The outputs of a column map in some rows of the tile.
-  void compute_rows(const Tile& at, std::int64_t y, std::int64_t rows, std::size_t column_map, std::int64_t tile_column,
-                    const T* input, const T* weights, bool skip, T* out) const {
+  void compute_rows(const Tile& at, std::int64_t y, std::int64_t rows, std::size_t column_map, const T* input,
+                    const T* weights, bool skip, T* out) const {
     const std::int64_t lanes = set_.lanes, period = tiles_.w.period();
     const MapAxis& w = tiles_.w.maps[column_map];
-    const Run all{0, std::min(w.out_size, at.x1) - at.x0, 0, w.count};
-    const Run *begin_run = &all, *end_run = &all + 1;
-    if (skip) {
-      const auto& runs =
-          runs_[column_map * static_cast<std::size_t>(tiles_.tiles_w()) + static_cast<std::size_t>(tile_column)];
-      begin_run = runs.data(), end_run = runs.data() + runs.size();
-    }
+    const Runs& runs =
+        runs_[column_map * static_cast<std::size_t>(tiles_.tiles_w()) + static_cast<std::size_t>(at.column)];
     // Where taps go backwards, pixels do too: adjacent taps are then as far apart as the pixels.
     const bool backwards = w.difference < 0;
     ChannelRowArgs<T> a{};
@@ -198,13 +200,13 @@ class DepthwiseChannelsPlan final : public Plan {
         std::int64_t i0 = 0, i1 = h.count;
         if (skip) h.used_taps(row, row + a.height, i0, i1);
         a.kernel_h = i1 - i0;
-        for (const Run* run = begin_run; run != end_run; ++run) {
-          const std::int64_t first = backwards ? run->end - 1 : run->begin;
-          a.kernel_w = run->tap_end - run->tap_begin;
-          a.width = run->end - run->begin;
-          a.weights = kernel + i0 * a.weight_row + run->tap_begin * lanes;
+        for (const Run& run : skip ? runs.skipping : runs.whole) {
+          const std::int64_t first = backwards ? run.end - 1 : run.begin;
+          a.kernel_w = run.tap_end - run.tap_begin;
+          a.width = run.end - run.begin;
+          a.weights = kernel + i0 * a.weight_row + run.tap_begin * lanes;
           a.input =
-              input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(run->tap_begin));
+              input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(run.tap_begin));
           a.out = out + (row * tiles_.h.period() + row_map - y) * row_size +
                   (first * period + static_cast<std::int64_t>(column_map)) * lanes;
           kernels_[column_map]->run(a);
@@ -279,7 +281,7 @@ class DepthwiseChannelsPlan final : public Plan {
   bool frozen_;
   ChannelTiles<T> tiles_;
   std::vector<const ChannelRowKernel<T>*> kernels_;  // of each column map
-  std::vector<std::vector<Run>> runs_;               // of each column map, in each tile column
+  std::vector<Runs> runs_;                           // of each column map, in each tile column
   std::vector<std::int64_t> kernel_offset_;
   double used_;  // share of the taps that are not in zero padding
   bool skips_;   // those that are may be left out

@@ -114,10 +114,8 @@ class Model {
     const std::int64_t width = map_.w.out_size, pitch = staged_row(b, width);
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
-    const bool spills = !out_rows_   ? true
-                        : b.in_place ? false
-                        : !dense_    ? b.flat || width % set_.lanes != 0
-                                     : b.flat && !b.row_vectors && pitch != width;
+    const bool runs_over = dense_ ? b.flat && !b.row_vectors && pitch != width : b.flat || width % set_.lanes != 0;
+    const bool spills = !out_rows_ || (!b.in_place && runs_over);
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;

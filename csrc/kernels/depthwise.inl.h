@@ -37,7 +37,7 @@ struct ColumnLoad {
   }
 };
 
-// Adds the products of `taps` rows of one kernel column, weights[i * weight_row]: rows[r * stride + i] is what tap i of
+// Adds the products of `taps` rows of one kernel column, weights[i * kernel_w]: rows[r * stride + i] is what tap i of
 // output row r reads, at `column`.
 template <class T, int taps, int stride, bool fetch, class Load>
 TILECONV_INLINE void add_column(const PlaneArgs<T>& a, const T* const* rows, std::int64_t column, const Load& load,
