@@ -40,23 +40,19 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap. A single tap has a loop of its own: an inner one for it would take registers
-// and ports that the multiply-adds need.
-template <class T, class Step>
-TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Step step) {
-  if (a.tap_count == 1) {
-    input += a.taps->input;
-    weights += a.taps->weight;
-    for (std::int64_t s = a.steps; s > 0; --s) {
-      step(input, weights);
-      input += a.input_step;
-      weights += a.weight_step;
-    }
-    return;
-  }
+// step(x, w) for every channel and tap, turn(count) before so many of them. A single tap has a loop of its own: an inner
+// one for it would take registers and ports that the multiply-adds need.
+template <class T, class Turn, class Step>
+TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Turn turn, Step step) {
+  if (a.tap_count == 1)
+    return for_steps(
+        a.steps, input + a.taps->input, a.input_step, weights + a.taps->weight, a.weight_step, turn, step);
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
-    for (const Tap* tap = a.taps; tap != end; ++tap) step(input + tap->input, weights + tap->weight);
+    for (const Tap* tap = a.taps; tap != end; ++tap) {
+      turn(1);
+      step(input + tap->input, weights + tap->weight);
+    }
     input += a.input_step;
     weights += a.weight_step;
   }
@@ -94,23 +90,20 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
       TILECONV_PREFETCH(row + rows - 1);
     }
   }
-  const T* ahead = a.prefetch;
-  const std::ptrdiff_t gap = a.input_gap, ahead_step = a.prefetch_step;
-  for_each_step(a, a.input, a.weights, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
-    TILECONV_PREFETCH_L2(ahead);
-    ahead += ahead_step;
+  FetchAhead<T> ahead(a.prefetch, a.prefetch_step);
+  const auto fetch = [&](int steps) TILECONV_INLINE_LAMBDA { ahead.fetch(steps); };
+  std::ptrdiff_t gap = rows % 2 == 0 ? a.input_gap : 0;
+  for_each_step(a, a.input, a.weights, fetch, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
     V weight[vectors];
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) weight[v] = V::load(w + v * V::lanes);
-    // An address of its own for the second row: else the compiler keeps one for each of its pixels, in registers that
-    // the loops need.
-    const T* second = x + rows / 2 + (rows % 2 == 0 ? gap : 0);
-    if (rows % 2 == 0) TILECONV_OPAQUE(second);
+    for (int v = 0; v < vectors; ++v) weight[v] = V::load_once(w + v * V::lanes);
+    // Else the compiler keeps an address for each pixel of the second row, in registers that the loops need.
+    TILECONV_OPAQUE(gap);
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
-      const V pixel = V::broadcast(m < rows / 2 ? x[m] : second[m - rows / 2]);
+      const V pixel = V::broadcast(x[(rows % 2 == 1 || m < rows / 2 ? 0 : gap) + m]);
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(pixel, weight[v], sum[m][v]);
+      for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], pixel, weight[v]);
     }
   });
 
@@ -157,23 +150,24 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
         TILECONV_PREFETCH(row + a.out_vectors[vectors - 1] + V::lanes - 1);
       }
     }
-    // Row m of the weights is 0 to 3 rows from one of two pointers: any other address would be computed on the ports of
-    // the FMAs, row by row.
-    const std::ptrdiff_t weight_row = a.weight_row;
-    std::ptrdiff_t weight_row_3 = 3 * weight_row;
-    TILECONV_OPAQUE(weight_row_3);
-    for_each_step(a, input, weights, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
-      const T* upper = w + 4 * weight_row;
-      TILECONV_OPAQUE(w);
-      if (rows > 4) TILECONV_OPAQUE(upper);
+    // Row m of the weights lies 1, 2 or 4 times the address of one of these behind row 0, which an address may say: any
+    // other would be computed on the ports of the FMAs, row by row.
+    const std::ptrdiff_t row_1 = a.weight_row;
+    std::ptrdiff_t row_3 = 3 * row_1, row_5 = 5 * row_1, row_7 = 7 * row_1;
+    TILECONV_OPAQUE(row_3);
+    if (rows > 5) TILECONV_OPAQUE(row_5);
+    if (rows > 7) TILECONV_OPAQUE(row_7);
+    const std::ptrdiff_t row_at[8] = {0, row_1, 2 * row_1, row_3, 4 * row_1, row_5, 2 * row_3, row_7};
+    const auto fetch_nothing = [](int) TILECONV_INLINE_LAMBDA {};
+    for_each_step(a, input, weights, fetch_nothing, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
       V pixel[vectors];
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) pixel[v] = V::load(x + v * V::lanes);
+      for (int v = 0; v < vectors; ++v) pixel[v] = V::load_once(x + v * V::lanes);
       TILECONV_UNROLL
       for (int m = 0; m < rows; ++m) {
-        const V weight = V::broadcast((m < 4 ? w : upper)[m % 4 == 3 ? weight_row_3 : m % 4 * weight_row]);
+        const V weight = V::broadcast(w[row_at[m]]);
         TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(weight, pixel[v], sum[m][v]);
+        for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], weight, pixel[v]);
       }
     });
 

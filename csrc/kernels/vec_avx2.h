@@ -3,6 +3,14 @@
 
 constexpr int vector_registers = 16;
 
+// sum = a * b + sum in the register of the sum. Where register tiles leave no register free, compilers choose the form
+// that overwrites a factor, and move and spill the sums around it; or load a factor once for each of its uses.
+#ifdef _MSC_VER
+#define TILECONV_FMA_INTO(instruction, sum, a, b) ...
+#else
+#define TILECONV_FMA_INTO(instruction, sum, a, b) __asm__ volatile(instruction " %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+#endif
+
 // Sliding window over -1 and 0: the mask of the first n elements of b bytes starts at word 8 - n * b / 4.
 alignas(32) constexpr std::int32_t mask_words[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
@@ -15,6 +23,11 @@ struct Vec<float> {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask_words + 8 - n));
   }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static TILECONV_INLINE Vec load_once(const float* p) {
+    Vec r = load(p);
+    TILECONV_OPAQUE_VECTOR(r.v);
+    return r;
+  }
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
   using Mask = __m256i;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
@@ -42,6 +55,7 @@ struct Vec<float> {
     _mm256_maskstore_ps(p + lanes, high, _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_INTO("vfmadd231ps", sum.v, a.v, b.v); }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
@@ -76,6 +90,11 @@ struct Vec<double> {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask_words + 8 - 2 * n));
   }
   static TILECONV_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static TILECONV_INLINE Vec load_once(const double* p) {
+    Vec r = load(p);
+    TILECONV_OPAQUE_VECTOR(r.v);
+    return r;
+  }
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) { return {_mm256_maskload_pd(p, first(n))}; }
   using Mask = __m256i;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
@@ -106,6 +125,7 @@ struct Vec<double> {
     _mm256_maskstore_pd(p + lanes, high, _mm256_permute4x64_pd(v, 0xfa));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_INTO("vfmadd231pd", sum.v, a.v, b.v); }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }

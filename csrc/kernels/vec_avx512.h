@@ -10,6 +10,7 @@ struct Vec<float> {
 
   static TILECONV_INLINE __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static TILECONV_INLINE Vec load_once(const float* p) { return load(p); }
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   using Mask = __mmask16;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
@@ -63,6 +64,7 @@ struct Vec<float> {
     _mm512_mask_storeu_ps(p + lanes, static_cast<__mmask16>(even >> lanes), _mm512_permutexvar_ps(high, v));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -101,6 +103,7 @@ struct Vec<double> {
 
   static TILECONV_INLINE __mmask8 first(std::int64_t n) { return static_cast<__mmask8>((1u << n) - 1u); }
   static TILECONV_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
+  static TILECONV_INLINE Vec load_once(const double* p) { return load(p); }
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) {
     return {_mm512_maskz_loadu_pd(first(n), p)};
   }
@@ -152,6 +155,7 @@ struct Vec<double> {
     _mm512_mask_storeu_pd(p + lanes, static_cast<__mmask8>(even >> lanes), _mm512_permutexvar_pd(high, v));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }

@@ -19,6 +19,7 @@ struct Vec {
     memcpy(r.v, p, sizeof r.v);
     return r;
   }
+  static TILECONV_INLINE Vec load_once(const T* p) { return load(p); }
   static TILECONV_INLINE Vec load_first(const T* p, std::int64_t n) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? element(p + i) : T(0);
@@ -70,6 +71,7 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
     return r;
   }
+  static TILECONV_INLINE void add_product(Vec& sum, const Vec& a, const Vec& b) { sum = fma(a, b, sum); }
   friend TILECONV_INLINE Vec operator+(const Vec& a, const Vec& b) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] + b.v[i];

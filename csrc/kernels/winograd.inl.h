@@ -219,32 +219,30 @@ void product(const ProductArgs<T>& a) noexcept {
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
-  const T *left = a.rows, *right = a.columns, *ahead = a.prefetch;
-  const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step, ahead_step = a.prefetch_step;
+  const T *left = a.rows, *right = a.columns;
+  FetchAhead<T> ahead(a.prefetch, a.prefetch_step);
+  const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step;
+  std::ptrdiff_t row_3 = 3 * row;
+  TILECONV_OPAQUE(row_3);
   const ProductPiece* piece = a.pieces;
   for (std::int64_t further = several ? a.further : 0;; --further) {
-    for (std::int64_t s = a.steps; s > 0; --s) {
-      TILECONV_PREFETCH_L2(ahead);
-      TILECONV_PREFETCH_L2(ahead + ahead_step / 2);
-      ahead += ahead_step;
+    const auto fetch = [&](int steps) TILECONV_INLINE_LAMBDA { ahead.fetch(steps); };
+    for_steps(a.steps, left, row_step, right, column_step, fetch, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
       V column[vectors];
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) column[v] = V::load(right + v * V::lanes);
+      for (int v = 0; v < vectors; ++v) column[v] = V::load(w + v * V::lanes);
       // Four rows from each address: one for every row would be more than there are registers.
-      const T* four = left;
       TILECONV_UNROLL
       for (int m = 0; m < rows; ++m) {
         if (m > 0 && m % 4 == 0) {
-          four += 4 * row;
-          TILECONV_OPAQUE(four);
+          x += 4 * row;
+          TILECONV_OPAQUE(x);
         }
-        const V value = V::broadcast(four[m % 4 * row]);
+        const V value = V::broadcast(x[m % 4 == 3 ? row_3 : m % 4 * row]);
         TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) sum[m][v] = V::fma(value, column[v], sum[m][v]);
+        for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], value, column[v]);
       }
-      right += column_step;
-      left += row_step;
-    }
+    });
     if (!several || further == 0) break;
     left = a.rows + piece->rows;
     right = a.columns + piece->columns;
