@@ -54,7 +54,8 @@ class ShiftGemmPlan final : public Plan {
   // The plan of a map; `request` tells what the map itself does not: kernels, threads, layout.
   ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
-  // At nine tenths of the FMA peak. A few out channels are limited by loads: each tap loads a vector of pixels, in two
+  // At nine tenths of the FMA peak; with 16 registers, whose register tiles have short steps, at eight tenths, and seven
+  // of several taps (measured on Zen 3). A few out channels are limited by loads: each tap loads a vector of pixels, in two
   // cache lines, for all of them. Taps in zero padding are left out where that is worth it. Rows are staged and stored.
   double cycles() const noexcept override {
     const std::int64_t pixels = map_.h.out_size * map_.w.out_size;
@@ -68,8 +69,9 @@ class ShiftGemmPlan final : public Plan {
     const auto in = static_cast<double>(map_.in_channels / map_.patch_elements());
     const auto out = static_cast<double>(map_.out_channels);
     const double used = map_.h.used_share() * map_.w.used_share();
+    const double pace = !short_steps() ? 1.1 : map_.taps() > 1 ? 1.43 : 1.23;
     const double sums =
-        vectors * used * static_cast<double>(map_.steps()) * std::max(1.1 * out, out + 2.5) / 2 * vector_passes(set_);
+        vectors * used * static_cast<double>(map_.steps()) * std::max(pace * out, out + 2.5) / 2 * vector_passes(set_);
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
     const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));
@@ -92,6 +94,12 @@ class ShiftGemmPlan final : public Plan {
   PlanReport report() const override;
 
  private:
+  bool short_steps() const {
+    constexpr int most = 16;  // multiply-adds
+    const GemmKernel<T>* const kernels = set_.channel_lanes;
+    return std::all_of(kernels, kernels + set_.channel_lanes_count,
+                       [](const GemmKernel<T>& k) { return k.rows * k.vectors <= most; });
+  }
   // One tile in work: the place of everything, in elements.
   struct Tile {
     std::int64_t n, group, y0, y1, x0, x1, column_tile;

@@ -64,6 +64,14 @@ class Model {
 
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
+
+  // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and ends a turn of the
+  // loop.
+  double step_cycles(double multiply_adds, double loads) const {
+    constexpr double issued = 4;  // instructions that a core starts in each cycle; some start six
+    const double own = map_.taps() > 1 ? 9 : 1;
+    return std::max(tile_cycles(multiply_adds, loads, passes_), (multiply_adds + loads + own) / issued);
+  }
   // Vectors of the source wait for L2 or beyond; rows of patches are staged by a call each.
   double stage_cycles(bool in_place) const {
     const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);
@@ -82,6 +90,13 @@ class Model {
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
     // Two narrow rows in one register tile halve the loads of weights for each of their pixels.
     b.paired = 2 * map_.w.out_size <= kernel.rows && map_.h.out_size > 1;
+    // The pixels of a step are part of a cache line that later runs read on. Beside its panel L1 does not keep the
+    // lines of a long chunk until then; cores that take a vector in halves have the time to fetch them again.
+    const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
+    const std::int64_t chunk = std::min(map_.in_channels, most_panel() / step_bytes);
+    const double lines = passes_ == 1 && chunk * (step_bytes + 64) > core_traits().l1d * 3 / 4
+                             ? 0.8 / static_cast<double>(std::max<std::int64_t>(1, map_.w.count))
+                             : 0;
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
@@ -94,7 +109,7 @@ class Model {
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (tile_cycles(p * v, loads, passes_) + 0.5 + streamed) + 60 +
+          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 +
                  5.0 * set_.lanes * transposed;
         });
       });
@@ -129,7 +144,7 @@ class Model {
         const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v * brought;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        return steps_ * (tile_cycles(m * v, m + (aligned ? 1 : 2) * v + 1, passes_) + 0.3 + 0.05 * v + fresh + far) +
+        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) +
                80 + (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
@@ -169,7 +184,10 @@ class Model {
     const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
     const std::int64_t kept = most_panel() / step_bytes, pixels = map_.h.out_size * map_.w.out_size;
     constexpr std::int64_t least_steps = 96, least_uses = 8;
-    const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows;
+    // Weights beyond L2 are to come once: not if the partial sums of all pixels are too many for a tile.
+    const bool once = kept >= map_.in_channels || weight_bytes() <= cache.l2 / 2 ||
+                      map_.out_channels * pixels * element <= most_kept(b);
+    const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows && once;
     set_chunk(b, resident ? kept : cache.l2 / 4 / step_bytes);
     cut_tile(b, b.rows);
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
