@@ -13,7 +13,8 @@ constexpr int plane_rows = 7;
 // What a vector of outputs reads outside of the image. narrow: all but the first load lies there.
 enum class Edge { none, some, narrow };
 
-// Vectors of input for adjacent outputs, `stride` elements apart.
+// Vectors of input for adjacent outputs, `stride` elements apart; those of a stride of two in the order of even_odd,
+// which the sums of them have too.
 template <class T, int stride, Edge edge>
 struct ColumnLoad {
   using V = Vec<T>;
@@ -75,6 +76,7 @@ TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows
 template <class T, int kernel_h, int stride_h, int stride_w, bool fetch>
 struct ColumnByColumn {
   static TILECONV_INLINE bool one_load(const LaneBits*) { return false; }
+  static TILECONV_INLINE Vec<T> in_order(const Vec<T>& sum) { return stride_w == 2 ? Vec<T>::in_order(sum) : sum; }
   template <Edge edge>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
                                   const LaneBits* lanes, Vec<T> (&sum)[plane_rows]) {
@@ -122,6 +124,7 @@ struct ShiftedRows {
   using V = Vec<T>;
   static constexpr int loads = stride + 1;
   static TILECONV_INLINE bool one_load(const LaneBits* lanes) { return lanes[1] == 0 && lanes[stride] == 0; }
+  static TILECONV_INLINE const V& in_order(const V& sum) { return sum; }
 
   template <Edge edge>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
@@ -215,6 +218,8 @@ void planes(const PlaneArgs<T>& a) noexcept {
           Sums::template add<Edge::narrow>(a, rows, weights, x, ranges, sum);
         else
           Sums::template add<Edge::some>(a, rows, weights, x, ranges, sum);
+        TILECONV_UNROLL
+        for (int r = 0; r < plane_rows; ++r) sum[r] = Sums::in_order(sum[r]);
         const std::int64_t left = a.width - x;
         if (height < plane_rows) {
           TILECONV_UNROLL

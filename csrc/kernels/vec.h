@@ -5,7 +5,7 @@
 //   load_masked               elements of mask_between(begin, end), or those of mask_of(bits), bit i for element i; the
 //                             rest reads as 0, its memory is not touched
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
-//   even_odd(a, b)            the even elements of a, then the odd ones of b
+//   even_odd(a, b)            the even elements of a, then the odd ones of b, in an order that in_order(v) puts right
 //   even(a, b), odd(a, b)     the even, or odd, elements of a, then of b
 //   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n on
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block

@@ -39,12 +39,12 @@ struct Vec<float> {
     return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), own), own);
   }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask)}; }
-  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) { return {in_order(_mm256_shuffle_ps(a.v, b.v, 0xd8))}; }
-  static TILECONV_INLINE __m256 in_order(__m256 halves) {
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xd8));
+  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) { return {_mm256_shuffle_ps(a.v, b.v, 0xd8)}; }
+  static TILECONV_INLINE Vec in_order(Vec a) {
+    return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a.v), 0xd8))};
   }
-  static TILECONV_INLINE Vec even(Vec a, Vec b) { return {in_order(_mm256_shuffle_ps(a.v, b.v, 0x88))}; }
-  static TILECONV_INLINE Vec odd(Vec a, Vec b) { return {in_order(_mm256_shuffle_ps(a.v, b.v, 0xdd))}; }
+  static TILECONV_INLINE Vec even(Vec a, Vec b) { return in_order({_mm256_shuffle_ps(a.v, b.v, 0x88)}); }
+  static TILECONV_INLINE Vec odd(Vec a, Vec b) { return in_order({_mm256_shuffle_ps(a.v, b.v, 0xdd)}); }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const {
@@ -120,15 +120,10 @@ struct Vec<double> {
     return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), own), own);
   }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm256_maskload_pd(p, mask)}; }
-  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
-    return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0xa), 0xd8)};
-  }
-  static TILECONV_INLINE Vec even(Vec a, Vec b) {
-    return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0x0), 0xd8)};
-  }
-  static TILECONV_INLINE Vec odd(Vec a, Vec b) {
-    return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0xf), 0xd8)};
-  }
+  static TILECONV_INLINE Vec even_odd(Vec a, Vec b) { return {_mm256_shuffle_pd(a.v, b.v, 0xa)}; }
+  static TILECONV_INLINE Vec in_order(Vec a) { return {_mm256_permute4x64_pd(a.v, 0xd8)}; }
+  static TILECONV_INLINE Vec even(Vec a, Vec b) { return in_order({_mm256_shuffle_pd(a.v, b.v, 0x0)}); }
+  static TILECONV_INLINE Vec odd(Vec a, Vec b) { return in_order({_mm256_shuffle_pd(a.v, b.v, 0xf)}); }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const {

@@ -36,6 +36,7 @@ struct Vec<float> {
     _mm256_mask_storeu_ps(low, static_cast<__mmask8>(mask), lower);
     _mm256_mask_storeu_ps(high, static_cast<__mmask8>(mask), upper);
   }
+  static TILECONV_INLINE Vec in_order(Vec a) { return a; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
     return {_mm512_permutex2var_ps(a.v, index, b.v)};
@@ -129,6 +130,7 @@ struct Vec<double> {
     _mm256_mask_storeu_pd(low, static_cast<__mmask8>(mask), lower);
     _mm256_mask_storeu_pd(high, static_cast<__mmask8>(mask), upper);
   }
+  static TILECONV_INLINE Vec in_order(Vec a) { return a; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
     return {_mm512_permutex2var_pd(a.v, index, b.v)};

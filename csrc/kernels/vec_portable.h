@@ -35,6 +35,7 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = mask >> i & 1 ? element(p + i) : T(0);
     return r;
   }
+  static TILECONV_INLINE Vec in_order(const Vec& a) { return a; }
   static TILECONV_INLINE Vec even_odd(const Vec& a, const Vec& b) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = i < lanes / 2 ? a.v[2 * i] : b.v[2 * i + 1 - lanes];
