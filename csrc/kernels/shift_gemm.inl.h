@@ -118,6 +118,11 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
 }
 
+template <class T>
+TILECONV_INLINE const T* bytes_behind(const T* p, std::ptrdiff_t bytes) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
+}
+
 template <class T, int rows, int vectors>
 void pixel_lanes(const GemmArgs<T>& a) noexcept {
   using V = Vec<T>;
@@ -150,10 +155,11 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
         TILECONV_PREFETCH(row + a.out_vectors[vectors - 1] + V::lanes - 1);
       }
     }
-    // Row m of the weights lies 1, 2 or 4 times the address of one of these behind row 0, which an address may say: any
-    // other would be computed on the ports of the FMAs, row by row.
-    const std::ptrdiff_t row_1 = a.weight_row;
-    std::ptrdiff_t row_3 = 3 * row_1, row_5 = 5 * row_1, row_7 = 7 * row_1;
+    // Row m of the weights is 1, 2 or 4 times one of these bytes behind row 0, which an address may say: any other would
+    // be computed on the ports of the FMAs, row by row.
+    std::ptrdiff_t row_1 = a.weight_row * static_cast<std::ptrdiff_t>(sizeof(T)), row_3 = 3 * row_1;
+    std::ptrdiff_t row_5 = 5 * row_1, row_7 = 7 * row_1;
+    TILECONV_OPAQUE(row_1);
     TILECONV_OPAQUE(row_3);
     if (rows > 5) TILECONV_OPAQUE(row_5);
     if (rows > 7) TILECONV_OPAQUE(row_7);
@@ -165,7 +171,7 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       for (int v = 0; v < vectors; ++v) pixel[v] = V::load_once(x + v * V::lanes);
       TILECONV_UNROLL
       for (int m = 0; m < rows; ++m) {
-        const V weight = V::broadcast(w[row_at[m]]);
+        const V weight = V::broadcast(*bytes_behind(w, row_at[m]));
         TILECONV_UNROLL
         for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], weight, pixel[v]);
       }
