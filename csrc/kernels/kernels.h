@@ -45,7 +45,7 @@ struct GemmArgs {
   std::ptrdiff_t input_gap;  // channel lanes only
   std::ptrdiff_t weight_step;
   std::ptrdiff_t weight_row;  // pixel lanes only
-  // Channel lanes only: a cache line is fetched into L2 for each tap of each step, prefetch_step elements apart.
+  // Channel lanes only: what lies from here on is fetched into L2, prefetch_step elements for each tap of each step.
   const T* prefetch;
   std::ptrdiff_t prefetch_step;
   const T* bias;  // channel lanes: padded to whole vectors
@@ -252,7 +252,7 @@ struct ProductPiece {
 //       rows[piece(p).rows + m * row + s * row_step] * columns[piece(p).columns + s * column_step + n]
 // with the first piece at 0, and piece(p) = pieces[p - 1].
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
-// than the whole. Each step fetches two cache lines into L2, half a prefetch_step apart.
+// than the whole. What lies from `prefetch` on is fetched into L2, prefetch_step elements for each step.
 template <class T>
 struct ProductArgs {
   const T* rows;

@@ -90,7 +90,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
       TILECONV_PREFETCH(row + rows - 1);
     }
   }
-  FetchAhead<T> ahead(a.prefetch, a.prefetch_step);
+  FetchAhead<T, 1> ahead(a.prefetch, a.prefetch_step);
   const auto fetch = [&](int steps) TILECONV_INLINE_LAMBDA { ahead.fetch(steps); };
   std::ptrdiff_t gap = rows % 2 == 0 ? a.input_gap : 0;
   for_each_step(a, a.input, a.weights, fetch, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {

@@ -30,14 +30,21 @@ TILECONV_INLINE void for_steps(std::int64_t steps, const T* x, std::ptrdiff_t x_
   }
 }
 
-// Fetches the cache lines of what follows into L2, `step` elements for each step of the sums.
-template <class T>
+// Fetches what follows into L2, `step` elements for each step of the sums: of a long step `lines` cache lines, in equal
+// parts of it; of short ones a line whenever one is due, since each fetch takes the place of a multiply-add.
+template <class T, int lines>
 class FetchAhead {
  public:
   TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step) : next_(from), end_(from), step_(step) {}
   TILECONV_INLINE void fetch(int steps) {
     end_ += steps * step_;
-    // Not a loop, which would be aligned.
+    if (steps_a_turn == 1) {
+      TILECONV_UNROLL
+      for (int i = 0; i < lines; ++i) TILECONV_PREFETCH_L2(next_ + i * step_ / lines);
+      next_ = end_;
+      return;
+    }
+    // Not a loop around the fetches, which would be aligned in the midst of the turn.
     TILECONV_UNROLL
     for (int i = 0; i < most_lines; ++i) {
       if (next_ >= end_) break;

@@ -4,12 +4,14 @@
 
 constexpr int vector_registers = 16;
 
-// sum = a * b + sum in the register of the sum. Where register tiles leave no register free, compilers choose the form
-// that overwrites a factor, and move and spill the sums around it; or load a factor once for each of its uses.
-#ifdef _MSC_VER
-#define TILECONV_FMA_INTO(instruction, sum, a, b) ...
+// The body of add_product. Where register tiles leave no register free, compilers choose the form of the instruction that
+// overwrites a factor, and move and spill the sums around it; in another order than the source's they need more registers
+// than there are.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define TILECONV_FMA_IN_PLACE(instruction) sum = fma(a, b, sum)
 #else
-#define TILECONV_FMA_INTO(instruction, sum, a, b) __asm__ volatile(instruction " %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+#define TILECONV_FMA_IN_PLACE(instruction) \
+  __asm__ volatile(instruction " %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v))
 #endif
 
 // Sliding window over -1 and 0: the mask of the first n elements of b bytes starts at word 8 - n * b / 4.
@@ -70,7 +72,7 @@ struct Vec<float> {
     _mm256_maskstore_ps(p + lanes, high, _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
-  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_INTO("vfmadd231ps", sum.v, a.v, b.v); }
+  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_IN_PLACE("vfmadd231ps"); }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
@@ -144,7 +146,7 @@ struct Vec<double> {
     _mm256_maskstore_pd(p + lanes, high, _mm256_permute4x64_pd(v, 0xfa));
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
-  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_INTO("vfmadd231pd", sum.v, a.v, b.v); }
+  static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_IN_PLACE("vfmadd231pd"); }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }

@@ -220,7 +220,7 @@ void product(const ProductArgs<T>& a) noexcept {
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
   const T *left = a.rows, *right = a.columns;
-  FetchAhead<T> ahead(a.prefetch, a.prefetch_step);
+  FetchAhead<T, 2> ahead(a.prefetch, a.prefetch_step);
   const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step;
   std::ptrdiff_t row_3 = 3 * row;
   TILECONV_OPAQUE(row_3);
