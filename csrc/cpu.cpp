@@ -87,15 +87,19 @@ CoreTraits& current_core_traits() {
 const CoreTraits& core_traits() { return current_core_traits(); }
 void set_core_traits(const CoreTraits& traits) { current_core_traits() = traits; }
 
+const std::vector<const KernelTable*>& built_kernels() {
+#ifdef TILECONV_X86
+  static const std::vector<const KernelTable*> tables{&kernels_baseline, &kernels_avx2, &kernels_avx512};
+#else
+  static const std::vector<const KernelTable*> tables{&kernels_baseline};
+#endif
+  return tables;
+}
+
 const std::vector<const KernelTable*>& available_kernels() {
   static const std::vector<const KernelTable*> tables = [] {
     std::vector<const KernelTable*> found;
-#ifdef TILECONV_X86
-    const KernelTable* const all[] = {&kernels_baseline, &kernels_avx2, &kernels_avx512};
-#else
-    const KernelTable* const all[] = {&kernels_baseline};
-#endif
-    for (const KernelTable* table : all)
+    for (const KernelTable* table : built_kernels())
       if (supported(table)) found.push_back(table);
     return found;
   }();

@@ -38,7 +38,9 @@ inline double tile_cycles(double multiply_adds, double loads, double passes) noe
   return std::max({multiply_adds * passes / 2, loads * passes / 2, 4.0});
 }
 
-// The tables this machine can run, the best last. Never empty.
+// The tables of this build, whether or not the machine can run them, the best last.
+const std::vector<const KernelTable*>& built_kernels();
+// Those that it can run. Never empty.
 const std::vector<const KernelTable*>& available_kernels();
 
 // The table in use: TILECONV_ISA if set, else the best. An unknown or unsupported name is a ValueError, never a

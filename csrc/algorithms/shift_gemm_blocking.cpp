@@ -92,11 +92,10 @@ class Model {
     b.paired = 2 * map_.w.out_size <= kernel.rows && map_.h.out_size > 1;
     // The pixels of a step are part of a cache line that later runs read on. Beside its panel L1 does not keep the
     // lines of a long chunk until then; cores that take a vector in halves have the time to fetch them again.
-    const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
-    const std::int64_t chunk = std::min(map_.in_channels, most_panel() / step_bytes);
-    const double lines = passes_ == 1 && chunk * (step_bytes + 64) > core_traits().l1d * 3 / 4
-                             ? 0.8 / static_cast<double>(std::max<std::int64_t>(1, map_.w.count))
-                             : 0;
+    const std::int64_t chunk = even_part(map_.in_channels, channel_chunk(b)), l1 = core_traits().l1d * 3 / 4;
+    constexpr double from_l2 = 0.8;  // cycles that are not hidden, on Zen 3
+    const bool lost = passes_ == 1 && chunk * (step_bytes(b) + 64) > l1;
+    const double lines = lost ? from_l2 / static_cast<double>(std::max<std::int64_t>(1, map_.w.count)) : 0;
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
@@ -109,8 +108,7 @@ class Model {
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 +
-                 5.0 * set_.lanes * transposed;
+          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 + 5.0 * set_.lanes * transposed;
         });
       });
     };
@@ -144,8 +142,8 @@ class Model {
         const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v * brought;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) +
-               80 + (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
+        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) + 80 +
+               (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
@@ -177,18 +175,23 @@ class Model {
   // the way from L2 hides behind them, and fewer partial sums are worth more.
   std::int64_t most_panel() const { return passes_ > 1 ? core_traits().l2 / 8 : core_traits().l1d / 2; }
 
-  // A chunk's panel of weights stays while the register tiles of the image pass, if there are several of them and the
-  // chunk is long enough to be worth the partial sums; else in L2 beside the staged tile.
-  void cut_channel_lanes(Blocking& b) const {
+  // Weights of an in channel in a panel.
+  std::int64_t step_bytes(const Blocking& b) const { return tile_bytes(b) * std::max<std::int64_t>(1, map_.taps()); }
+  // In channels at the most. A chunk's panel of weights stays while the register tiles of the image pass, if there are
+  // several of them and the chunk is long enough to be worth the partial sums; else in L2 beside the staged tile.
+  std::int64_t channel_chunk(const Blocking& b) const {
     const CoreTraits& cache = core_traits();
-    const std::int64_t step_bytes = tile_bytes(b) * std::max<std::int64_t>(1, map_.taps());
-    const std::int64_t kept = most_panel() / step_bytes, pixels = map_.h.out_size * map_.w.out_size;
+    const std::int64_t kept = most_panel() / step_bytes(b), pixels = map_.h.out_size * map_.w.out_size;
     constexpr std::int64_t least_steps = 96, least_uses = 8;
     // Weights beyond L2 are to come once: not if the partial sums of all pixels are too many for a tile.
     const bool once = kept >= map_.in_channels || weight_bytes() <= cache.l2 / 2 ||
                       map_.out_channels * pixels * element <= most_kept(b);
     const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows && once;
-    set_chunk(b, resident ? kept : cache.l2 / 4 / step_bytes);
+    return resident ? kept : cache.l2 / 4 / step_bytes(b);
+  }
+  void cut_channel_lanes(Blocking& b) const {
+    const CoreTraits& cache = core_traits();
+    set_chunk(b, channel_chunk(b));
     cut_tile(b, b.rows);
     const std::int64_t panel = b.chunk * map_.taps() * tile_bytes(b),
                        weights = map_.out_channels * b.chunk * map_.taps() * element;

@@ -19,6 +19,7 @@ namespace {
 #include "vec.h"
 // Vec comes first: everything below is written in terms of it.
 #include "steps.inl.h"
+// The loop of register tiles, then those.
 #include "channel_rows.inl.h"
 #include "dot.inl.h"
 #include "fft.inl.h"

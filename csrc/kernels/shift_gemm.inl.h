@@ -10,7 +10,7 @@
 
 // Vectors over out channels. tile: rows pixels of `columns` channels as they were summed. Stored as
 // out[channel * stride + pixel]. Whole vectors are stored where the row has room, as what follows in the row is
-// overwritten by its own tile later; masked stores are slow on some AVX2 machines.
+// overwritten by its own tile later: a store of less takes several.
 template <class T>
 TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, const GemmArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;
@@ -40,13 +40,12 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap, turn(count) before so many of them. A single tap has a loop of its own: an inner
-// one for it would take registers and ports that the multiply-adds need.
+// step(x, w) for every channel and tap, turn(count) before so many of them. A single tap has a loop of its own: an
+// inner one for it would take registers and ports that the multiply-adds need.
 template <class T, class Turn, class Step>
 TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Turn turn, Step step) {
   if (a.tap_count == 1)
-    return for_steps(
-        a.steps, input + a.taps->input, a.input_step, weights + a.taps->weight, a.weight_step, turn, step);
+    return for_steps(a.steps, input + a.taps->input, a.input_step, weights + a.taps->weight, a.weight_step, turn, step);
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
     for (const Tap* tap = a.taps; tap != end; ++tap) {
@@ -155,8 +154,8 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
         TILECONV_PREFETCH(row + a.out_vectors[vectors - 1] + V::lanes - 1);
       }
     }
-    // Row m of the weights is 1, 2 or 4 times one of these bytes behind row 0, which an address may say: any other would
-    // be computed on the ports of the FMAs, row by row.
+    // Row m of the weights is 1, 2 or 4 times one of these bytes behind row 0, which an address may say: any other
+    // would be computed on the ports of the FMAs, row by row.
     std::ptrdiff_t row_1 = a.weight_row * static_cast<std::ptrdiff_t>(sizeof(T)), row_3 = 3 * row_1;
     std::ptrdiff_t row_5 = 5 * row_1, row_7 = 7 * row_1;
     TILECONV_OPAQUE(row_1);

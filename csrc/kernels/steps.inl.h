@@ -1,16 +1,10 @@
 // The loop over the steps of a register tile's sums. Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
-// Steps to a turn of the loop. With 16 registers a step is twelve multiply-adds, six cycles, in which a core issues
-// some 30 instructions; but one that shares its issue slots with a neighbour, another thread of its own or another
-// machine's, gets 15 to 20 of them: what is not a multiply-add or a load then costs as much as one. (Zen 3 with a busy
-// neighbour: 72 % of the peak by single steps, 85 % by four.) With 32 registers a step is long enough.
-constexpr int steps_a_turn = vector_registers > 16 ? 1 : 4;
-
-// turn(steps) at the start of every whole turn, step(x, w) for every step.
+// step(x, w) for every step, turn(count) before so many of them.
 template <class T, class Turn, class Step>
-TILECONV_INLINE void for_steps(std::int64_t steps, const T* x, std::ptrdiff_t x_step, const T* w,
-                               std::ptrdiff_t w_step, Turn turn, Step step) {
+TILECONV_INLINE void for_steps(std::int64_t steps, const T* x, std::ptrdiff_t x_step, const T* w, std::ptrdiff_t w_step,
+                               Turn turn, Step step) {
   for (; steps >= steps_a_turn; steps -= steps_a_turn) {
     turn(steps_a_turn);
     TILECONV_UNROLL
@@ -23,6 +17,7 @@ TILECONV_INLINE void for_steps(std::int64_t steps, const T* x, std::ptrdiff_t x_
       TILECONV_OPAQUE(w);
     }
   }
+  if (steps_a_turn > 1 && steps > 0) turn(static_cast<int>(steps));
   for (; steps > 0; --steps) {
     step(x, w);
     x += x_step;
@@ -54,7 +49,7 @@ class FetchAhead {
   }
 
  private:
-  static constexpr int most_lines = 8;  // in a turn
+  static constexpr int most_lines = 2 * steps_a_turn;  // no caller asks for more
   const T *next_, *end_;
   std::ptrdiff_t step_;
 };

@@ -1,7 +1,7 @@
 // Vec<T>: one SIMD register of the instruction set this object is compiled for. The few operations that the kernels
 // need, and no more:
 //   lanes, load, store (unaligned)
-//   load_first, store_first   the first n < lanes elements; the rest reads as 0, is not written
+//   load_first, store_first   the first n elements, 0 <= n <= lanes; the rest reads as 0, is not written
 //   load_masked               elements of mask_between(begin, end), or those of mask_of(bits), bit i for element i; the
 //                             rest reads as 0, its memory is not touched
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
@@ -11,6 +11,7 @@
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 //   load_once, add_product(sum, a, b)   for the loops of register tiles: load, into a register for all its uses; fma,
 //                                       into the register of the sum
+// vector_registers: how many there are. steps_a_turn: steps of a register tile's sums in a turn of their loop.
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
@@ -29,7 +30,7 @@
 #define TILECONV_NOINLINE __attribute__((noinline))
 // Register tiles are arrays of vectors: they live in registers only if every loop over them is unrolled.
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")
-// What was loaded through the pointer is loaded again.
+// What the pointer or offset was made of is unknown, and what was loaded through it is loaded again.
 #define TILECONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 // What made the vector is an instruction of its own.
 #define TILECONV_OPAQUE_VECTOR(vector) __asm__("" : "+v"(vector))

@@ -66,12 +66,6 @@ TEST(Choose, NoPlanIsBelowTheBoundOfItsAlgorithm) {
   });
 }
 
-#ifdef TILECONV_X86
-constexpr const KernelTable* all_kernels[] = {&kernels_baseline, &kernels_avx2, &kernels_avx512};
-#else
-constexpr const KernelTable* all_kernels[] = {&kernels_baseline};
-#endif
-
 std::map<std::string, std::map<std::string, std::string>> read_table(const char* path) {
   std::ifstream file(path);
   std::map<std::string, std::map<std::string, std::string>> table;
@@ -87,14 +81,14 @@ std::map<std::string, std::map<std::string, std::string>> read_table(const char*
 }
 
 // The layers of the bench, on two machines with fixed caches: a core that takes every vector at once, and one that
-// takes 512 bits in halves. Nothing is run, so that the kernels of every instruction set may be asked. A change of the cost model shows here: what it changes is to be measured with `python -m
-// bench --algorithms`, then written down.
+// takes 512 bits in halves. Nothing is run, so that the kernels of every instruction set may be asked. A change of the
+// cost model shows here: what it changes is to be measured with `python -m bench --algorithms`, then written down.
 TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
   const CoreTraits own = core_traits(), whole{48 << 10, 1 << 20, 32 << 20, 64}, halves{32 << 10, 1 << 20, 32 << 20, 32};
   auto layers_of_bench = read_table(TILECONV_TEST_LAYERS), choices = read_table(TILECONV_TEST_CHOICES);
   EXPECT_GT(layers_of_bench.size(), 50u);
   for (auto& [name, layer] : layers_of_bench)
-    for (const KernelTable* table : all_kernels)
+    for (const KernelTable* table : built_kernels())
       for (const char* dtype : {"f32", "f64"}) {
         const std::string line = "b" + layer["batch"] + " ic" + layer["in_channels"] + " ih" + layer["in_h"] + " iw" +
                                  layer["in_w"] + " oc" + layer["out_channels"] + " kh" + layer["kernel_h"] + " kw" +

@@ -117,8 +117,8 @@ TYPED_TEST(Planes, ComputeTheirFormula) {
     for (int i = 0; i < set.plane_count; ++i)
       for (const Size& size : sizes_of(set.plane[i]))
         for (const std::int64_t height : {1, set.plane_rows - 1, set.plane_rows, 2 * set.plane_rows + 1})
-          for (const int width :
-               {1, 2, set.lanes / 2 - 1, set.lanes / 2, set.lanes - 1, set.lanes, set.lanes + 1, 5 * set.lanes + 3}) {
+          for (const int width : {1, 2, set.lanes / 2 - 1, set.lanes / 2, set.lanes - 1, set.lanes, set.lanes + 1,
+                                  2 * set.lanes - 3, 2 * set.lanes - 2, 5 * set.lanes + 3}) {
             if (width < 1 || (set.plane[i].most_width > 0 && width > set.plane[i].most_width)) continue;
             for (const std::int64_t before : {0, 1, 5, 40})
               for (const Edge edge : {Edge::begin, Edge::end}) {

@@ -129,7 +129,7 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
           << "row " << i << " of the table";
       rows = kernel.rows, vectors = kernel.vectors;
       const std::ptrdiff_t columns = vectors * set.lanes, room = columns + 3;
-      for (const std::int64_t steps : {1, 2, 17})
+      for (const std::int64_t steps : {1, 2, 3, 4, 7, 17})
         for (const int pieces : {0, 1, 3})  // 0: the kernel of a single one
           for (const auto& [accumulate, adjacent_rows] :
                {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
@@ -151,7 +151,7 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
             const T* const last_right = right.data() + (all - 1) * right_size;
             (pieces == 0 ? kernel.run
                          : kernel.run_pieces)({left.data() + (all - 1) * left_size, row, step, last_right, room, steps,
-                                               further.data(), all - 1, last_right, 0, accumulate, out.data(), room});
+                                               further.data(), all - 1, last_right, 37, accumulate, out.data(), room});
             for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
               const std::ptrdiff_t m = at / room, n = at % room;
               T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
