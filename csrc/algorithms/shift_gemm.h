@@ -98,6 +98,8 @@ class ShiftGemmPlan final : public Plan {
  private:
   bool short_steps() const {
     constexpr int most = 16;  // multiply-adds
+    // Two instructions each in plain C++, whose vectors have 16 bytes.
+    if (set_.lanes * sizeof(T) <= 16) return false;
     const GemmKernel<T>* const kernels = set_.channel_lanes;
     return std::all_of(kernels, kernels + set_.channel_lanes_count,
                        [](const GemmKernel<T>& k) { return k.rows * k.vectors <= most; });
