@@ -54,10 +54,9 @@ class ShiftGemmPlan final : public Plan {
   // The plan of a map; `request` tells what the map itself does not: kernels, threads, layout.
   ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request);
 
-  // At nine tenths of the FMA peak; with 16 registers, whose register tiles have short steps, at eight tenths, and
-  // seven of several taps (measured on Zen 3). A few out channels are limited by loads: each tap loads a vector of
-  // pixels, in two cache lines, for all of them. Taps in zero padding are left out where that is worth it. Rows are
-  // staged and stored.
+  // At nine tenths of the FMA peak; where the steps of register tiles are short, eight tenths, and seven of several
+  // taps (measured on Zen 3). A few out channels are limited by loads: each tap loads a vector of pixels, in two cache
+  // lines, for all of them. Taps in zero padding are left out where that is worth it. Rows are staged and stored.
   double cycles() const noexcept override {
     const std::int64_t pixels = map_.h.out_size * map_.w.out_size;
     // Of a single tap, lanes are pixels or out channels, whatever wastes fewer.
@@ -71,7 +70,7 @@ class ShiftGemmPlan final : public Plan {
     const auto out = static_cast<double>(map_.out_channels);
     const double used = map_.h.used_share() * map_.w.used_share();
     const bool single_tap = map_.taps() * map_.patch_elements() == 1;
-    const double pace = !short_steps() ? 1.1 : single_tap ? 1.23 : 1.43;
+    const double pace = set_.steps_a_turn == 1 ? 1.1 : single_tap ? 1.23 : 1.43;
     const double sums =
         vectors * used * static_cast<double>(map_.steps()) * std::max(pace * out, out + 2.5) / 2 * vector_passes(set_);
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
@@ -96,14 +95,6 @@ class ShiftGemmPlan final : public Plan {
   PlanReport report() const override;
 
  private:
-  bool short_steps() const {
-    constexpr int most = 16;  // multiply-adds
-    // Two instructions each in plain C++, whose vectors have 16 bytes.
-    if (set_.lanes * sizeof(T) <= 16) return false;
-    const GemmKernel<T>* const kernels = set_.channel_lanes;
-    return std::all_of(kernels, kernels + set_.channel_lanes_count,
-                       [](const GemmKernel<T>& k) { return k.rows * k.vectors <= most; });
-  }
   // One tile in work: the place of everything, in elements.
   struct Tile {
     std::int64_t n, group, y0, y1, x0, x1, column_tile;

@@ -72,6 +72,7 @@ class Model {
     const double own = map_.taps() > 1 ? 9 : 1;
     return std::max(tile_cycles(multiply_adds, loads, passes_), (multiply_adds + loads + own) / issued);
   }
+
   // Vectors of the source wait for L2 or beyond; rows of patches are staged by a call each.
   double stage_cycles(bool in_place) const {
     const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);

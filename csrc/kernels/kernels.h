@@ -390,6 +390,7 @@ struct SpreadArgs {
 template <class T>
 struct KernelSet {
   int lanes;
+  int steps_a_turn;  // of the loop in register tiles: 1 where a step is long beside what a turn costs
   const GemmKernel<T>* channel_lanes;
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;

@@ -46,6 +46,7 @@ extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
 const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
     TILECONV_STRING(TILECONV_ISA_NAME),
     {Vec<float>::lanes,
+     steps_a_turn,
      channel_lanes_f32.kernels,
      channel_lanes_f32.size,
      pixel_lanes_f32.kernels,
@@ -78,6 +79,7 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      fma_loop<float>,
      fma_per_iteration},
     {Vec<double>::lanes,
+     steps_a_turn,
      channel_lanes_f64.kernels,
      channel_lanes_f64.size,
      pixel_lanes_f64.kernels,

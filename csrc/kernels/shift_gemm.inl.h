@@ -43,7 +43,7 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
 // step(x, w) for every channel and tap, turn(count) before so many of them. A single tap has a loop of its own: an
 // inner one for it would take registers and ports that the multiply-adds need.
 template <class T, class Turn, class Step>
-TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Turn turn, Step step) {
+TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Turn& turn, Step step) {
   if (a.tap_count == 1)
     return for_steps(a.steps, input + a.taps->input, a.input_step, weights + a.taps->weight, a.weight_step, turn, step);
   const Tap* const end = a.taps + a.tap_count;
@@ -90,9 +90,8 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     }
   }
   FetchAhead<T, 1> ahead(a.prefetch, a.prefetch_step);
-  const auto fetch = [&](int steps) TILECONV_INLINE_LAMBDA { ahead.fetch(steps); };
   std::ptrdiff_t gap = rows % 2 == 0 ? a.input_gap : 0;
-  for_each_step(a, a.input, a.weights, fetch, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+  for_each_step(a, a.input, a.weights, ahead, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
     V weight[vectors];
     TILECONV_UNROLL
     for (int v = 0; v < vectors; ++v) weight[v] = V::load_once(w + v * V::lanes);

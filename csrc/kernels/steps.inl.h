@@ -4,7 +4,7 @@
 // step(x, w) for every step, turn(count) before so many of them.
 template <class T, class Turn, class Step>
 TILECONV_INLINE void for_steps(std::int64_t steps, const T* x, std::ptrdiff_t x_step, const T* w, std::ptrdiff_t w_step,
-                               Turn turn, Step step) {
+                               Turn& turn, Step step) {
   for (; steps >= steps_a_turn; steps -= steps_a_turn) {
     turn(steps_a_turn);
     TILECONV_UNROLL
@@ -31,7 +31,7 @@ template <class T, int lines>
 class FetchAhead {
  public:
   TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step) : next_(from), end_(from), step_(step) {}
-  TILECONV_INLINE void fetch(int steps) {
+  TILECONV_INLINE void operator()(int steps) {
     end_ += steps * step_;
     if (steps_a_turn == 1) {
       TILECONV_UNROLL

@@ -226,8 +226,8 @@ void product(const ProductArgs<T>& a) noexcept {
   TILECONV_OPAQUE(row_3);
   const ProductPiece* piece = a.pieces;
   for (std::int64_t further = several ? a.further : 0;; --further) {
-    const auto fetch = [&](int steps) TILECONV_INLINE_LAMBDA { ahead.fetch(steps); };
-    for_steps(a.steps, left, row_step, right, column_step, fetch, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+    for_steps(a.steps, left, row_step, right, column_step, ahead, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
+      // Not load_once: with it GCC 12 spills sums of the 4 x 3 tile.
       V column[vectors];
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) column[v] = V::load(w + v * V::lanes);
