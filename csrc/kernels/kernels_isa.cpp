@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#include <type_traits>
+#include <utility>
+
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif

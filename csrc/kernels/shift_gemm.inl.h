@@ -40,17 +40,24 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap, turn(count) before so many of them. A single tap has a loop of its own: an
-// inner one for it would take registers and ports that the multiply-adds need.
-template <class T, class Turn, class Step>
-TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Turn& turn, Step step) {
+// step(x, w) for every channel and tap, fetch(count) before so many of them. A single tap has a loop of its own, over X
+// and W of steps.inl.h: an inner one for it would take registers and ports that the multiply-adds need.
+template <template <class> class X, template <class> class W, class T, class Fetch, class Step>
+TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Fetch& fetch, Step step) {
   if (a.tap_count == 1)
-    return for_steps(a.steps, input + a.taps->input, a.input_step, weights + a.taps->weight, a.weight_step, turn, step);
+    return for_steps(a.steps, X<T>(input + a.taps->input, a.input_step), W<T>(weights + a.taps->weight, a.weight_step),
+                     fetch, step);
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
-    for (const Tap* tap = a.taps; tap != end; ++tap) {
-      turn(1);
-      step(input + tap->input, weights + tap->weight);
+    if (steps_a_turn > 1) fetch(a.tap_count);
+    const Tap* tap = a.taps;
+    for (; steps_a_turn > 1 && end - tap >= 3; tap += 3)
+      for_constants<3>([&](auto i) TILECONV_INLINE_LAMBDA {
+        step(At<T, sizeof(T)>{input, tap[i.value].input}, At<T, sizeof(T)>{weights, tap[i.value].weight});
+      });
+    for (; tap != end; ++tap) {
+      if (steps_a_turn == 1) fetch(1);
+      step(At<T, sizeof(T)>{input, tap->input}, At<T, sizeof(T)>{weights, tap->weight});
     }
     input += a.input_step;
     weights += a.weight_step;
@@ -90,19 +97,12 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     }
   }
   FetchAhead<T, 1> ahead(a.prefetch, a.prefetch_step);
-  std::ptrdiff_t gap = rows % 2 == 0 ? a.input_gap : 0;
-  for_each_step(a, a.input, a.weights, ahead, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
-    V weight[vectors];
-    TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) weight[v] = V::load_once(w + v * V::lanes);
-    // Else the compiler keeps an address for each pixel of the second row, in registers that the loops need.
-    TILECONV_OPAQUE(gap);
-    TILECONV_UNROLL
-    for (int m = 0; m < rows; ++m) {
-      const V pixel = V::broadcast(x[(rows % 2 == 1 || m < rows / 2 ? 0 : gap) + m]);
-      TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], pixel, weight[v]);
-    }
+  const std::ptrdiff_t gap = a.input_gap;
+  for_each_step<Indexed, Indexed>(a, a.input, a.weights, ahead, [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
+    const auto second = rows % 2 == 0 ? decltype(x){x.base + gap, x.index} : x;
+    add_outer_product(
+        sum, [&](auto m) TILECONV_INLINE_LAMBDA { return (m.value < rows / 2 ? x : second).template value<m.value>(); },
+        [&](auto v) TILECONV_INLINE_LAMBDA { return w.template vector<v.value * V::lanes>(); });
   });
 
   alignas(64) T tile[rows * columns];
@@ -114,11 +114,6 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     for (int v = 0; v < vectors; ++v) sum[m][v].store(to + m * stride + v * V::lanes);
   }
   if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
-}
-
-template <class T>
-TILECONV_INLINE const T* bytes_behind(const T* p, std::ptrdiff_t bytes) {
-  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
 }
 
 template <class T, int rows, int vectors>
@@ -153,26 +148,14 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
         TILECONV_PREFETCH(row + a.out_vectors[vectors - 1] + V::lanes - 1);
       }
     }
-    // Row m of the weights is 1, 2 or 4 times one of these bytes behind row 0, which an address may say: any other
-    // would be computed on the ports of the FMAs, row by row.
-    std::ptrdiff_t row_1 = a.weight_row * static_cast<std::ptrdiff_t>(sizeof(T)), row_3 = 3 * row_1;
-    std::ptrdiff_t row_5 = 5 * row_1, row_7 = 7 * row_1;
-    TILECONV_OPAQUE(row_1);
-    TILECONV_OPAQUE(row_3);
-    if (rows > 5) TILECONV_OPAQUE(row_5);
-    if (rows > 7) TILECONV_OPAQUE(row_7);
-    const std::ptrdiff_t row_at[8] = {0, row_1, 2 * row_1, row_3, 4 * row_1, row_5, 2 * row_3, row_7};
-    const auto fetch_nothing = [](int) TILECONV_INLINE_LAMBDA {};
-    for_each_step(a, input, weights, fetch_nothing, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
-      V pixel[vectors];
-      TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) pixel[v] = V::load_once(x + v * V::lanes);
-      TILECONV_UNROLL
-      for (int m = 0; m < rows; ++m) {
-        const V weight = V::broadcast(*bytes_behind(w, row_at[m]));
-        TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], weight, pixel[v]);
-      }
+    const Rows<T, rows> weight_rows(a.weight_row);
+    const auto fetch_nothing = [](std::int64_t) TILECONV_INLINE_LAMBDA {};
+    for_each_step<Indexed, Stepped>(a, input, weights, fetch_nothing, [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
+      const T* first = w.address();
+      TILECONV_OPAQUE(first);
+      add_outer_product(
+          sum, [&](auto m) TILECONV_INLINE_LAMBDA { return weight_rows.template at<m.value>(first).value(); },
+          [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes>(); });
     });
 
     if (a.partial_out) {

@@ -1,28 +1,159 @@
-// The loop over the steps of a register tile's sums. Included by kernels_isa.cpp alone, inside its anonymous namespace.
+// The loop over the steps of a register tile's sums, and where a step finds its operands. Included by kernels_isa.cpp
+// alone, inside its anonymous namespace.
+//
+// Where a step is short, every instruction beside its multiply-adds and loads shows. So addresses are not computed but
+// said by the loads themselves, as base + scale * index + offset: compilers would keep one for each load of a turn.
 #pragma once
 
-// step(x, w) for every step, turn(count) before so many of them.
-template <class T, class Turn, class Step>
-TILECONV_INLINE void for_steps(std::int64_t steps, const T* x, std::ptrdiff_t x_step, const T* w, std::ptrdiff_t w_step,
-                               Turn& turn, Step step) {
-  for (; steps >= steps_a_turn; steps -= steps_a_turn) {
-    turn(steps_a_turn);
-    TILECONV_UNROLL
-    for (int i = 0; i < steps_a_turn; ++i) {
-      step(x, w);
-      x += x_step;
-      w += w_step;
-      // One address each: else the compiler keeps one for every load of the turn, in memory.
-      TILECONV_OPAQUE(x);
-      TILECONV_OPAQUE(w);
+template <class T>
+TILECONV_INLINE const T* bytes_behind(const T* p, std::ptrdiff_t bytes) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
+}
+
+// scale * index bytes behind base; scale is 0, 1, 2, 4 or 8.
+template <class T, int scale>
+struct At {
+  const T* base;
+  std::ptrdiff_t index;
+
+  TILECONV_INLINE const T* address() const { return bytes_behind(base, scale * index); }
+  // The vector, or a value in all lanes, from `offset` elements further on.
+  template <int offset>
+  TILECONV_INLINE Vec<T> vector() const {
+    if constexpr (says_addresses)
+      return Vec<T>::template load_at<offset* static_cast<int>(sizeof(T)), scale>(base, index);
+    else
+      return Vec<T>::load(address() + offset);
+  }
+  template <int offset = 0>
+  TILECONV_INLINE Vec<T> value() const {
+    if constexpr (says_addresses)
+      return Vec<T>::template broadcast_at<offset* static_cast<int>(sizeof(T)), scale>(base, index);
+    else
+      return Vec<T>::broadcast(address()[offset]);
+  }
+};
+
+// Calls f with the integral constants 0, 1, .. n - 1.
+template <class F, int... i>
+TILECONV_INLINE void for_constants(F f, std::integer_sequence<int, i...>) {
+  (f(std::integral_constant<int, i>()), ...);
+}
+template <int n, class F>
+TILECONV_INLINE void for_constants(F f) {
+  for_constants(f, std::make_integer_sequence<int, n>());
+}
+
+// `rows` rows that are `step` elements apart, as 1, 2 or 4 times a distance behind the first of eight; where there are
+// more, of four, since every distance is a register.
+template <class T, int rows>
+class Rows {
+ public:
+  TILECONV_INLINE explicit Rows(std::ptrdiff_t step)
+      : one_(step * static_cast<std::ptrdiff_t>(sizeof(T))), three_(3 * one_), five_(5 * one_), seven_(7 * one_) {
+    TILECONV_OPAQUE(one_);
+    TILECONV_OPAQUE(three_);
+    TILECONV_OPAQUE(five_);
+    TILECONV_OPAQUE(seven_);
+  }
+  // Called for row 0, 1, .. in this order: `first`, row 0 in the beginning, moves on to the first of each eight or
+  // four.
+  template <int row>
+  TILECONV_INLINE auto at(const T*& first) const {
+    if (row > 0 && row % together == 0) {
+      first = bytes_behind(first, together * one_);
+      TILECONV_OPAQUE(first);
+    }
+    constexpr int i = row % together;
+    if constexpr (i % 2 == 0)
+      return At<T, i == 6 ? 2 : i>{first, i == 6 ? three_ : one_};
+    else
+      return At<T, 1>{first, i == 1 ? one_ : i == 3 ? three_ : i == 5 ? five_ : seven_};
+  }
+
+ private:
+  static constexpr int together = rows > 8 ? 4 : 8;
+  std::ptrdiff_t one_, three_, five_, seven_;
+};
+
+// The operand of single steps, `step` elements apart. A turn takes at<0>() and moves on by next<0>(), then at<1>() ..
+// Stepped: one address, for operands that need the index for their rows. Indexed: the address moves once a turn.
+template <class T>
+class Stepped {
+ public:
+  TILECONV_INLINE Stepped(const T* from, std::ptrdiff_t step) : at_(from), step_(step) {}
+  template <int i>
+  TILECONV_INLINE At<T, 0> at() const {
+    return {at_, 0};
+  }
+  template <int i>
+  TILECONV_INLINE void next() {
+    step_on();
+    TILECONV_OPAQUE(at_);
+  }
+  TILECONV_INLINE void step_on() { at_ += step_; }
+
+ private:
+  const T* at_;
+  std::ptrdiff_t step_;
+};
+
+template <class T>
+class Indexed {
+ public:
+  TILECONV_INLINE Indexed(const T* from, std::ptrdiff_t step) : at_(from), step_(step), steps_(step) {}
+  template <int i>
+  TILECONV_INLINE auto at() const {
+    const T* first = at_;
+    return steps_.template at<i>(first);
+  }
+  template <int i>
+  TILECONV_INLINE void next() {
+    if (i < steps_a_turn - 1) return;
+    at_ += steps_a_turn * step_;
+    TILECONV_OPAQUE(at_);
+  }
+  TILECONV_INLINE void step_on() { at_ += step_; }
+
+ private:
+  const T* at_;
+  std::ptrdiff_t step_;
+  Rows<T, steps_a_turn> steps_;
+};
+
+// step(x, w) for every step, fetch(count) before so many of them.
+template <class X, class W, class Fetch, class Step>
+TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step step) {
+  constexpr std::int64_t most_turns = steps_a_turn == 1 ? 1 : 8;  // fetches stay out of the inner loop
+  for (std::int64_t turns; steps >= steps_a_turn; steps -= steps_a_turn * turns) {
+    turns = steps / steps_a_turn < most_turns ? steps / steps_a_turn : most_turns;
+    fetch(steps_a_turn * turns);
+    for (std::int64_t turn = turns; turn > 0; --turn) {
+      for_constants<steps_a_turn>([&](auto i) TILECONV_INLINE_LAMBDA {
+        step(x.template at<i.value>(), w.template at<i.value>());
+        x.template next<i.value>();
+        w.template next<i.value>();
+      });
     }
   }
-  if (steps_a_turn > 1 && steps > 0) turn(static_cast<int>(steps));
+  if (steps_a_turn > 1 && steps > 0) fetch(steps);
   for (; steps > 0; --steps) {
-    step(x, w);
-    x += x_step;
-    w += w_step;
+    step(x.template at<0>(), w.template at<0>());
+    x.step_on();
+    w.step_on();
   }
+}
+
+// A step of a register tile: sum[m][v] += value(m) * vector(v).
+template <class V, int rows, int vectors, class Value, class Vector>
+TILECONV_INLINE void add_outer_product(V (&sum)[rows][vectors], Value value, Vector vector) {
+  V column[vectors];
+  for_constants<vectors>([&](auto v) TILECONV_INLINE_LAMBDA { column[v.value] = vector(v); });
+  for_constants<rows>([&](auto m) TILECONV_INLINE_LAMBDA {
+    const V row = value(m);
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) V::add_product(sum[m.value][v], row, column[v]);
+  });
 }
 
 // Fetches what follows into L2, `step` elements for each step of the sums: of a long step `lines` cache lines, in equal
@@ -31,7 +162,7 @@ template <class T, int lines>
 class FetchAhead {
  public:
   TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step) : next_(from), end_(from), step_(step) {}
-  TILECONV_INLINE void operator()(int steps) {
+  TILECONV_INLINE void operator()(std::int64_t steps) {
     end_ += steps * step_;
     if (steps_a_turn == 1) {
       TILECONV_UNROLL
@@ -39,17 +170,10 @@ class FetchAhead {
       next_ = end_;
       return;
     }
-    // Not a loop around the fetches, which would be aligned in the midst of the turn.
-    TILECONV_UNROLL
-    for (int i = 0; i < most_lines; ++i) {
-      if (next_ >= end_) break;
-      TILECONV_PREFETCH_L2(next_);
-      next_ += 64 / sizeof(T);
-    }
+    for (; next_ < end_; next_ += 64 / sizeof(T)) TILECONV_PREFETCH_L2(next_);
   }
 
  private:
-  static constexpr int most_lines = 2 * steps_a_turn;  // no caller asks for more
   const T *next_, *end_;
   std::ptrdiff_t step_;
 };

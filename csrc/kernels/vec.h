@@ -9,8 +9,9 @@
 //   even(a, b), odd(a, b)     the even, or odd, elements of a, then of b
 //   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n on
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
-//   load_once, add_product(sum, a, b)   for the loops of register tiles: load, into a register for all its uses; fma,
-//                                       into the register of the sum
+//   add_product(sum, a, b)    for the loops of register tiles: fma, into the register of the sum
+//   load_at<offset, scale>, broadcast_at<offset, scale>   (base, index): where says_addresses, for the same loops: from
+//                             base + scale * index + offset bytes, in one instruction
 // vector_registers: how many there are. steps_a_turn: steps of a register tile's sums in a turn of their loop.
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once

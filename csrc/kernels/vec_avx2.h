@@ -20,6 +20,23 @@ constexpr int steps_a_turn = 4;
   __asm__ volatile(instruction " %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v))
 #endif
 
+// The bodies of load_at and broadcast_at.
+#if defined(_MSC_VER) && !defined(__clang__)
+constexpr bool says_addresses = false;
+#else
+constexpr bool says_addresses = true;
+#define TILECONV_LOAD_AT(instruction)                                                      \
+  const auto& memory = *reinterpret_cast<const char (*)[]>(base);                          \
+  Vec r;                                                                                   \
+  if constexpr (scale == 0)                                                                \
+    __asm__(instruction " %c2(%1), %0" : "=x"(r.v) : "r"(base), "i"(offset), "m"(memory)); \
+  else                                                                                     \
+    __asm__(instruction " %c3(%1,%2,%c4), %0"                                              \
+            : "=x"(r.v)                                                                    \
+            : "r"(base), "r"(index), "i"(offset), "i"(scale), "m"(memory));                \
+  return r
+#endif
+
 // Sliding window over -1 and 0: the mask of the first n elements of b bytes starts at word 8 - n * b / 4.
 alignas(32) constexpr std::int32_t mask_words[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
@@ -32,11 +49,16 @@ struct Vec<float> {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask_words + 8 - n));
   }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static TILECONV_INLINE Vec load_once(const float* p) {
-    Vec r = load(p);
-    TILECONV_OPAQUE_VECTOR(r.v);
-    return r;
+#ifdef TILECONV_LOAD_AT
+  template <int offset, int scale>
+  static TILECONV_INLINE Vec load_at(const float* base, [[maybe_unused]] std::ptrdiff_t index) {
+    TILECONV_LOAD_AT("vmovups");
   }
+  template <int offset, int scale>
+  static TILECONV_INLINE Vec broadcast_at(const float* base, [[maybe_unused]] std::ptrdiff_t index) {
+    TILECONV_LOAD_AT("vbroadcastss");
+  }
+#endif
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
   using Mask = __m256i;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
@@ -113,11 +135,16 @@ struct Vec<double> {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask_words + 8 - 2 * n));
   }
   static TILECONV_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
-  static TILECONV_INLINE Vec load_once(const double* p) {
-    Vec r = load(p);
-    TILECONV_OPAQUE_VECTOR(r.v);
-    return r;
+#ifdef TILECONV_LOAD_AT
+  template <int offset, int scale>
+  static TILECONV_INLINE Vec load_at(const double* base, [[maybe_unused]] std::ptrdiff_t index) {
+    TILECONV_LOAD_AT("vmovupd");
   }
+  template <int offset, int scale>
+  static TILECONV_INLINE Vec broadcast_at(const double* base, [[maybe_unused]] std::ptrdiff_t index) {
+    TILECONV_LOAD_AT("vbroadcastsd");
+  }
+#endif
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) { return {_mm256_maskload_pd(p, first(n))}; }
   using Mask = __m256i;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {

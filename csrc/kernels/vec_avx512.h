@@ -2,6 +2,7 @@
 #pragma once
 
 constexpr int vector_registers = 32, steps_a_turn = 1;
+constexpr bool says_addresses = false;
 
 template <>
 struct Vec<float> {
@@ -10,7 +11,6 @@ struct Vec<float> {
 
   static TILECONV_INLINE __mmask16 first(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
   static TILECONV_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static TILECONV_INLINE Vec load_once(const float* p) { return load(p); }
   static TILECONV_INLINE Vec load_first(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   using Mask = __mmask16;
   static TILECONV_INLINE Mask mask_between(std::int64_t begin, std::int64_t end) {
@@ -104,7 +104,6 @@ struct Vec<double> {
 
   static TILECONV_INLINE __mmask8 first(std::int64_t n) { return static_cast<__mmask8>((1u << n) - 1u); }
   static TILECONV_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
-  static TILECONV_INLINE Vec load_once(const double* p) { return load(p); }
   static TILECONV_INLINE Vec load_first(const double* p, std::int64_t n) {
     return {_mm512_maskz_loadu_pd(first(n), p)};
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 constexpr int vector_registers = 16, steps_a_turn = 1;
+constexpr bool says_addresses = false;
 
 template <class T>
 struct Vec {
@@ -19,7 +20,6 @@ struct Vec {
     memcpy(r.v, p, sizeof r.v);
     return r;
   }
-  static TILECONV_INLINE Vec load_once(const T* p) { return load(p); }
   static TILECONV_INLINE Vec load_first(const T* p, std::int64_t n) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = i < n ? element(p + i) : T(0);

@@ -221,28 +221,22 @@ void product(const ProductArgs<T>& a) noexcept {
   }
   const T *left = a.rows, *right = a.columns;
   FetchAhead<T, 2> ahead(a.prefetch, a.prefetch_step);
-  const std::ptrdiff_t row = a.row, row_step = a.row_step, column_step = a.column_step;
-  std::ptrdiff_t row_3 = 3 * row;
-  TILECONV_OPAQUE(row_3);
+  const Rows<T, rows> value_rows(a.row);
   const ProductPiece* piece = a.pieces;
   for (std::int64_t further = several ? a.further : 0;; --further) {
-    for_steps(a.steps, left, row_step, right, column_step, ahead, [&](const T* x, const T* w) TILECONV_INLINE_LAMBDA {
-      // Not load_once: with it GCC 12 spills sums of the 4 x 3 tile.
-      V column[vectors];
-      TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) column[v] = V::load(w + v * V::lanes);
-      // Four rows from each address: one for every row would be more than there are registers.
-      TILECONV_UNROLL
-      for (int m = 0; m < rows; ++m) {
-        if (m > 0 && m % 4 == 0) {
-          x += 4 * row;
-          TILECONV_OPAQUE(x);
-        }
-        const V value = V::broadcast(x[m % 4 == 3 ? row_3 : m % 4 * row]);
-        TILECONV_UNROLL
-        for (int v = 0; v < vectors; ++v) V::add_product(sum[m][v], value, column[v]);
-      }
-    });
+    for_steps(a.steps, Stepped<T>(left, a.row_step), Indexed<T>(right, a.column_step), ahead,
+              [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
+                const T* first = x.base;
+                add_outer_product(
+                    sum, [&](auto m) TILECONV_INLINE_LAMBDA { return value_rows.template at<m.value>(first).value(); },
+                    [&](auto v) TILECONV_INLINE_LAMBDA {
+                      // Where the tile leaves no register free, GCC 12 spills sums around loads by address.
+                      if constexpr ((rows + 1) * vectors + 1 == vector_registers)
+                        return V::load(w.address() + v.value * V::lanes);
+                      else
+                        return w.template vector<v.value * V::lanes>();
+                    });
+              });
     if (!several || further == 0) break;
     left = a.rows + piece->rows;
     right = a.columns + piece->columns;
