@@ -28,7 +28,7 @@ class Model {
         out_rows_(request.layout.out_rows && map.block_h * map.block_w == 1),
         dense_(request.layout.out_planes),
         passes_(vector_passes(set_)),
-        beyond_l2_(map.in_channels * map.h.map.size * map.w.map.size * element > core_traits().l2 / 2),
+        beyond_l2_(map.in_channels * plane_bytes() > core_traits().l2 / 2),
         steps_(static_cast<double>(map.steps())),
         staged_w_(map.w.staged_length(map.w.out_size)),
         staged_h_(map.h.staged_length(map.h.out_size)) {}
@@ -86,7 +86,7 @@ class Model {
     b.channel_lanes = true;
     // A few pixels of every channel are read at a time: from beyond L2, each of them would be waited for, where staging
     // reads long rows.
-    b.in_place = in_place_ && !beyond_l2_;
+    b.in_place = in_place_ && !beyond_l2_ && !fetched_between(plane_bytes());
     b.rows = kernel.rows;
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
     // Two narrow rows in one register tile halve the loads of weights for each of their pixels.
@@ -131,6 +131,11 @@ class Model {
     const bool runs_over = dense_ ? b.flat && !b.row_vectors && pitch != width : b.flat || width % set_.lanes != 0;
     const bool spills = !out_rows_ || (!b.in_place && runs_over);
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
+    // Planes that lie in more pages, as large as a way of L1, than the first page table knows at once: each step waits.
+    constexpr std::int64_t most_pages = 48;
+    const std::int64_t chunk = even_part(map_.in_channels, pixel_chunk(b));
+    const bool paged = b.in_place && chunk * std::min(plane_bytes(), l1_way) > most_pages * l1_way;
+    const double paging = paged ? 0.7 : 0;
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
@@ -143,7 +148,7 @@ class Model {
         const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v * brought;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + far) + 80 +
+        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) + 80 +
                (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
@@ -208,8 +213,7 @@ class Model {
   // Whether L1 keeps them where they are read in place. A way of L1 is as large as a page, so that planes which are a
   // multiple of 1/n of a page apart share n places in it, each as long as that part.
   bool stays_in_l1(const Blocking& b) const {
-    const std::int64_t plane = map_.h.map.size * map_.w.map.size * element;
-    const std::int64_t apart = std::max(std::gcd(plane, l1_way), tile_bytes(b) + 64);
+    const std::int64_t apart = std::max(std::gcd(plane_bytes(), l1_way), tile_bytes(b) + 64);
     return reused(b) && even_part(map_.in_channels, pixel_chunk(b)) * apart <= core_traits().l1d * 3 / 4;
   }
 
@@ -232,6 +236,7 @@ class Model {
   }
   void set_chunk(Blocking& b, std::int64_t limit) const { b.chunk = even_part(map_.in_channels, limit); }
 
+  std::int64_t plane_bytes() const { return map_.h.map.size * map_.w.map.size * element; }  // of the input
   std::int64_t weight_bytes() const { return map_.out_channels * map_.in_channels * map_.taps() * element; }
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
   std::int64_t most_kept(const Blocking& b) const {
