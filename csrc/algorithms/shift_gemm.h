@@ -77,7 +77,7 @@ class ShiftGemmPlan final : public Plan {
     const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));
     const double rows = height * (35 + 3 * out * row_vectors + step_h * staged);
-    const double packed = map_.scattered_weights() ? 2.0 * out * static_cast<double>(map_.steps()) : 0;
+    const double packed = map_.adjacent_kernels() ? 0 : 2.0 * out * static_cast<double>(map_.steps());
     return static_cast<double>(map_.groups) * (sums + rows + packed + 300);
   }
   std::int64_t workspace_bytes() const noexcept override {

@@ -148,15 +148,14 @@ class Model {
         const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v * brought;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) + 80 +
-               (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
+        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) +
+               80 + (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one, for every tile.
     double gathered = 0;
     if (!map_.adjacent_kernels()) {
-      const std::int64_t chunk = std::min(map_.in_channels, pixel_chunk(b));
       const std::int64_t tiles = ceil_div(chunk * staged_h_ * staged_w_ * element, most_staged(b));
       gathered = 3 * static_cast<double>(tiles * map_.out_channels) * steps_;
     }

@@ -228,13 +228,18 @@ double StrassenPlan<T>::estimate(bool packed_before) const {
   const auto in = static_cast<double>(half_in_), panels = static_cast<double>(panels_);
   const double call = pixel_product_cycles(in, rows, vectors, passes);
   const double pixel_vectors = std::ceil(half / set_.lanes);
-  const double staged = 2 * in * row_cycles * (2 * pixel_vectors + static_cast<double>(tile_h_)) +
+  // Patches share the vectors of a row, other strides leave elements out.
+  const double loads = map_.patch_elements() > 1 ? 1 : static_cast<double>(map_.w.step);
+  const double staged = 2 * in * row_cycles * (2 * pixel_vectors * loads + static_cast<double>(tile_h_)) +
                         sum_cycles * passes * in * pixel_vectors;
   const double outputs =
       blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * output_cycles * passes;
+  // Seven blocks of weights come where the running sum needs four; between short steps there is no time for them.
+  const double more_weights = static_cast<double>(3 * panels_ * factor_size() * element);
+  const double weights = set_.steps_a_turn == 1 ? 0 : weight_cycles(more_weights);
   const double packed = packed_before ? 0 : 6 * products * panels * in * vectors;
   return static_cast<double>(map_.groups) *
-         (tiles * (products * panels * runs * call + staged + outputs + 500) + packed);
+         (tiles * (products * panels * runs * call + staged + outputs + weights + 500) + packed);
 }
 
 // For each panel, seven factors: A11, A12, A22, S1, S2, S3, S4, an in channel after the other. A21 waits in the place
