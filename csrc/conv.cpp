@@ -1,7 +1,6 @@
 // See conv.h.
 #include "conv.h"
 
-#include <new>
 #include <utility>
 
 #include "cpu.h"
@@ -9,8 +8,6 @@
 
 namespace tileconv {
 namespace {
-
-constexpr std::align_val_t alignment{64};
 
 bool same(const PlanRequest& a, const PlanRequest& b) noexcept {
   const ConvProblem &p = a.problem, &q = b.problem;
@@ -47,9 +44,6 @@ void run_once(const ConvProblem& problem, const ConvViews& views, const std::str
   release_large_arenas();
 }
 
-PackedWeights::PackedWeights(std::size_t bytes) : data_(::operator new(bytes, alignment)) {}
-PackedWeights::~PackedWeights() { ::operator delete(data_, alignment); }
-
 const FrozenPlans::Entry* FrozenPlans::search(const PlanRequest& request, const std::string& algorithm) {
   for (auto it = entries_.begin(); it != entries_.end(); ++it)
     if (same(it->request, request) && it->algorithm == algorithm) {
@@ -74,7 +68,7 @@ FrozenPlans::Entry FrozenPlans::get(const PlanRequest& request, const std::strin
     for (const Entry& other : entries_)
       if (other.packed && other.plan->packing_key() == entry.plan->packing_key()) entry.packed = other.packed;
     if (!entry.packed) {
-      entry.packed = std::make_shared<PackedWeights>(static_cast<std::size_t>(bytes));
+      entry.packed = std::make_shared<MemoryBlock>(static_cast<std::size_t>(bytes));
       entry.plan->pack(views, entry.packed->data());
     }
   }

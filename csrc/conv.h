@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "memory_block.h"
 #include "plan.h"
 
 namespace tileconv {
@@ -23,19 +24,6 @@ PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool 
 // Plans, packs if the plan wants it, runs.
 void run_once(const ConvProblem& problem, const ConvViews& views, const std::string& algorithm);
 
-// Packed weights, 64-byte aligned.
-class PackedWeights {
- public:
-  explicit PackedWeights(std::size_t bytes);
-  ~PackedWeights();
-  PackedWeights(const PackedWeights&) = delete;
-  PackedWeights& operator=(const PackedWeights&) = delete;
-  void* data() const noexcept { return data_; }
-
- private:
-  void* data_;
-};
-
 // Plans and packed weights of one layer, whose weights do not change. Any thread may ask; the oldest plan is dropped
 // when there are more than `most_plans`, and packed weights live as long as a plan that uses them.
 class FrozenPlans {
@@ -44,7 +32,7 @@ class FrozenPlans {
     PlanRequest request;
     std::string algorithm;
     std::shared_ptr<const Plan> plan;
-    std::shared_ptr<PackedWeights> packed;
+    std::shared_ptr<MemoryBlock> packed;
     const void* packed_data() const noexcept { return packed ? packed->data() : nullptr; }
   };
   static constexpr std::size_t most_plans = 8;
