@@ -21,11 +21,12 @@ inline double product_cycles(double rows, double vectors, double passes) noexcep
 constexpr std::int64_t most_workspace = std::int64_t{4} << 20;
 
 // Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
-// memory. What a system says of L3 is of all its cores, or more.
-inline double weight_cycles(double bytes) noexcept {
+// memory, which the cores with short steps that were measured (Zen 3) have less of. What a system says of L3 is of all
+// its cores, or more.
+inline double weight_cycles(double bytes, bool short_steps) noexcept {
   constexpr double far = 16 << 20;
   const auto near = 0.75 * static_cast<double>(core_traits().l2);
-  return bytes / (bytes < near ? 64 : bytes < far ? 12 : 6);
+  return bytes / (bytes < near ? 64 : bytes < far ? 12 : short_steps ? 4 : 6);
 }
 
 // The register tile of at most that many vectors by the cycles that `vectors` of columns take for each of its rows. Of
