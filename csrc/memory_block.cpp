@@ -1,8 +1,8 @@
 // See memory_block.h.
 #include "memory_block.h"
 
+#include <cstdint>
 #include <new>
-#include <utility>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -11,29 +11,48 @@
 namespace tileconv {
 namespace {
 
-constexpr std::size_t large_page = std::size_t{2} << 20, least_large = 2 * large_page;
+constexpr std::align_val_t alignment{64};
 
-std::align_val_t alignment_of(std::size_t bytes) noexcept {
-  return std::align_val_t{bytes >= least_large ? large_page : 64};
+#ifdef MADV_HUGEPAGE
+constexpr std::size_t large_page = std::size_t{2} << 20, least_large = 2 * large_page, small_page = 4096;
+
+// Pages from a multiple of large_page on; nullptr: there are none. Not from the heap, where the advice would outlast
+// the block, and what lies before an aligned one would keep its place from being used again.
+void* map_pages(std::size_t bytes) noexcept {
+  void* const mapped = mmap(nullptr, bytes + large_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  const std::size_t before = (large_page - reinterpret_cast<std::uintptr_t>(mapped) % large_page) % large_page;
+  char* const first = static_cast<char*>(mapped) + before;
+  if (before > 0) munmap(mapped, before);
+  munmap(first + bytes, large_page - before);
+  madvise(first, bytes, MADV_HUGEPAGE);  // which the system may refuse
+  return first;
 }
+#endif
 
 }  // namespace
 
-MemoryBlock::MemoryBlock(std::size_t bytes) : data_(::operator new(bytes, alignment_of(bytes))), bytes_(bytes) {
+MemoryBlock::MemoryBlock(std::size_t bytes) : data_(nullptr) {
 #ifdef MADV_HUGEPAGE
-  // Whole pages alone: nothing is added to what the process keeps. Advice, which may be refused.
-  if (bytes >= least_large) static_cast<void>(madvise(data_, bytes / large_page * large_page, MADV_HUGEPAGE));
+  if (bytes >= least_large) {
+    if (bytes > SIZE_MAX - 2 * large_page) throw std::bad_alloc();
+    mapped_ = (bytes + small_page - 1) / small_page * small_page;
+    data_ = map_pages(mapped_);
+    if (!data_) throw std::bad_alloc();
+    return;
+  }
 #endif
+  data_ = ::operator new(bytes, alignment);
 }
-MemoryBlock::MemoryBlock(MemoryBlock&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-MemoryBlock& MemoryBlock::operator=(MemoryBlock&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
+
 MemoryBlock::~MemoryBlock() {
-  if (data_) ::operator delete(data_, alignment_of(bytes_));
+#ifdef MADV_HUGEPAGE
+  if (mapped_ > 0) {
+    munmap(data_, mapped_);
+    return;
+  }
+#endif
+  ::operator delete(data_, alignment);
 }
 
 }  // namespace tileconv

@@ -18,7 +18,6 @@
 #endif
 
 #include "cpu.h"
-#include "memory_block.h"
 
 namespace tileconv {
 namespace {
@@ -192,8 +191,20 @@ std::atomic<int>& thread_count() {
   return count;
 }
 
+constexpr std::size_t alignment = 64;
 constexpr std::size_t kept_bytes = std::size_t{16} << 20;  // fresh pages cost more than packing into them
-thread_local MemoryBlock arenas[arena_count];
+
+struct Block {
+  void* memory = nullptr;
+  std::size_t bytes = 0;
+  void reset(std::size_t n) {
+    if (memory) ::operator delete(memory, std::align_val_t{alignment});
+    memory = nullptr, bytes = 0;
+    if (n > 0) memory = ::operator new(n, std::align_val_t{alignment}), bytes = n;
+  }
+  ~Block() { reset(0); }
+};
+thread_local Block arenas[arena_count];
 
 }  // namespace
 
@@ -212,17 +223,14 @@ void parallel_for(std::int64_t count, int threads, TaskRef task) {
 }
 
 void* thread_arena(Arena use, std::size_t bytes) {
-  MemoryBlock& arena = arenas[static_cast<int>(use)];
-  if (bytes > arena.bytes()) {
-    arena = MemoryBlock();  // not beside the larger one
-    arena = MemoryBlock(bytes);
-  }
-  return arena.data();
+  Block& block = arenas[static_cast<int>(use)];
+  if (bytes > block.bytes) block.reset(bytes);
+  return block.memory;
 }
 
 void release_large_arenas() noexcept {
-  for (MemoryBlock& arena : arenas)
-    if (arena.bytes() > kept_bytes) arena = MemoryBlock();
+  for (Block& block : arenas)
+    if (block.bytes > kept_bytes) block.reset(0);
 }
 
 }  // namespace tileconv

@@ -125,6 +125,32 @@ print(min(rounds))
     assert int(output_of(MEASURE + code)) < 1 << 20
 
 
+def test_no_growth_over_large_weights() -> None:
+    """Packed weights of many megabytes, frozen and dropped, with small arrays made between them."""
+    code = """
+layers = [(64, 3, 14), (512, 3, 7), (512, 1, 7)]
+arrays = [(np.ones((1, n, s, s), "f4"), np.ones((n, n, k, k), "f4"), k // 2) for n, k, s in layers]
+
+def calls():
+    kept = []
+    for x, w, pad in arrays:
+        layer = tc._core.FrozenConv2d(w, None, (1, 1), (pad,) * 4, (1, 1), 1, "zeros")
+        layer(x)
+        kept.append(np.ones(1000))
+        tc.conv2d(x, w, padding=pad)
+
+calls()
+rounds = []
+for _ in range(4):
+    before = memory("VmRSS")
+    for _ in range(3):
+        calls()
+    rounds.append(memory("VmRSS") - before)
+print(min(rounds))
+"""
+    assert int(output_of(MEASURE + code)) < 1 << 20
+
+
 def lasting(seconds: float, algorithm: str) -> Case:
     """A problem of little output that keeps `algorithm` busy on one thread for about so long."""
     case = supported(algorithm)

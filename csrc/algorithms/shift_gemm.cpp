@@ -34,8 +34,6 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
     channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
   else if (channel_stride_ * element_ % l1_way < 256)
     channel_stride_ += 256 / element_;
-  else if (fetched_between(channel_stride_ * element_))
-    channel_stride_ = 256 / element_;
   make_panels();
   make_columns();
   make_taps();

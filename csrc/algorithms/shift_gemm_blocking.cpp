@@ -65,11 +65,11 @@ class Model {
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
 
-  // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and ends a turn of the
-  // loop.
+  // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and its part of a turn of
+  // the loop.
   double step_cycles(double multiply_adds, double loads) const {
     constexpr double issued = 4;  // instructions that a core starts in each cycle; some start six
-    const double own = map_.taps() > 1 ? 9 : 1;
+    const double own = map_.taps() > 1 ? 5 : 1;
     return std::max(tile_cycles(multiply_adds, loads, passes_), (multiply_adds + loads + own) / issued);
   }
 
@@ -131,11 +131,12 @@ class Model {
     const bool runs_over = dense_ ? b.flat && !b.row_vectors && pitch != width : b.flat || width % set_.lanes != 0;
     const bool spills = !out_rows_ || (!b.in_place && runs_over);
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
-    // Planes that lie in more pages, as large as a way of L1, than the first page table knows at once: each step waits.
+    // Planes that lie in more pages, as large as a way of L1, than the first page table knows at once: each is waited
+    // for.
     constexpr std::int64_t most_pages = 48;
     const std::int64_t chunk = even_part(map_.in_channels, pixel_chunk(b));
     const bool paged = b.in_place && chunk * std::min(plane_bytes(), l1_way) > most_pages * l1_way;
-    const double paging = paged ? 0.7 : 0;
+    const double paging = paged ? 0.7 / static_cast<double>(std::max<std::int64_t>(1, map_.taps())) : 0;
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);

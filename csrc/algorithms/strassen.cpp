@@ -235,8 +235,9 @@ double StrassenPlan<T>::estimate(bool packed_before) const {
   const double outputs =
       blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * output_cycles * passes;
   // Seven blocks of weights come where the running sum needs four; between short steps there is no time for them.
-  const double more_weights = static_cast<double>(3 * panels_ * factor_size() * element);
-  const double weights = set_.steps_a_turn == 1 ? 0 : weight_cycles(more_weights, true);
+  const auto groups = static_cast<double>(map_.groups);
+  const double streamed = weight_cycles(groups * static_cast<double>(panels_ * panel_size() * element), true) / groups;
+  const double weights = set_.short_steps ? streamed * 3 / products : 0;
   const double packed = packed_before ? 0 : 6 * products * panels * in * vectors;
   return static_cast<double>(map_.groups) *
          (tiles * (products * panels * runs * call + staged + outputs + weights + 500) + packed);

@@ -166,7 +166,7 @@ double WinogradPlan<T>::estimate() const {
   const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
   const double bytes = weight_bytes();
   const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const double streamed = strips * weight_cycles(bytes, set_.steps_a_turn > 1);
+  const double streamed = strips * weight_cycles(bytes, set_.short_steps);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =

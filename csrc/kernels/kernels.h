@@ -390,7 +390,7 @@ struct SpreadArgs {
 template <class T>
 struct KernelSet {
   int lanes;
-  int steps_a_turn;  // of the loop in register tiles: 1 where a step is long beside what a turn costs
+  bool short_steps;  // of register tiles: what is not a multiply-add or a load shows
   const GemmKernel<T>* channel_lanes;
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;

@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-#include <type_traits>
-#include <utility>
-
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -49,7 +46,7 @@ extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
 const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
     TILECONV_STRING(TILECONV_ISA_NAME),
     {Vec<float>::lanes,
-     steps_a_turn,
+     short_steps,
      channel_lanes_f32.kernels,
      channel_lanes_f32.size,
      pixel_lanes_f32.kernels,
@@ -82,7 +79,7 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      fma_loop<float>,
      fma_per_iteration},
     {Vec<double>::lanes,
-     steps_a_turn,
+     short_steps,
      channel_lanes_f64.kernels,
      channel_lanes_f64.size,
      pixel_lanes_f64.kernels,

@@ -49,14 +49,14 @@ TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T
                      fetch, step);
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
-    if (steps_a_turn > 1) fetch(a.tap_count);
+    if (short_steps) fetch(a.tap_count);
     const Tap* tap = a.taps;
-    for (; steps_a_turn > 1 && end - tap >= 3; tap += 3)
-      for_constants<3>([&](auto i) TILECONV_INLINE_LAMBDA {
+    for (; taps_a_turn > 1 && end - tap >= taps_a_turn; tap += taps_a_turn)
+      for_constants<taps_a_turn>([&](auto i) TILECONV_INLINE_LAMBDA {
         step(At<T, sizeof(T)>{input, tap[i.value].input}, At<T, sizeof(T)>{weights, tap[i.value].weight});
       });
     for (; tap != end; ++tap) {
-      if (steps_a_turn == 1) fetch(1);
+      if (!short_steps) fetch(1);
       step(At<T, sizeof(T)>{input, tap->input}, At<T, sizeof(T)>{weights, tap->weight});
     }
     input += a.input_step;

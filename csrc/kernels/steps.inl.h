@@ -5,6 +5,8 @@
 // said by the loads themselves, as base + scale * index + offset: compilers would keep one for each load of a turn.
 #pragma once
 
+constexpr bool short_steps = steps_a_turn > 1;
+
 template <class T>
 TILECONV_INLINE const T* bytes_behind(const T* p, std::ptrdiff_t bytes) {
   return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
@@ -34,14 +36,17 @@ struct At {
   }
 };
 
-// Calls f with the integral constants 0, 1, .. n - 1.
-template <class F, int... i>
-TILECONV_INLINE void for_constants(F f, std::integer_sequence<int, i...>) {
-  (f(std::integral_constant<int, i>()), ...);
-}
-template <int n, class F>
+// Calls f(Constant<i>()) for i = 0, 1, .. n - 1.
+template <int i>
+struct Constant {
+  static constexpr int value = i;
+};
+template <int n, int i = 0, class F>
 TILECONV_INLINE void for_constants(F f) {
-  for_constants(f, std::make_integer_sequence<int, n>());
+  if constexpr (i < n) {
+    f(Constant<i>());
+    for_constants<n, i + 1>(f);
+  }
 }
 
 // `rows` rows that are `step` elements apart, as 1, 2 or 4 times a distance behind the first of eight; where there are
@@ -124,7 +129,7 @@ class Indexed {
 // step(x, w) for every step, fetch(count) before so many of them.
 template <class X, class W, class Fetch, class Step>
 TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step step) {
-  constexpr std::int64_t most_turns = steps_a_turn == 1 ? 1 : 8;  // fetches stay out of the inner loop
+  constexpr std::int64_t most_turns = short_steps ? 8 : 1;  // fetches stay out of the inner loop
   for (std::int64_t turns; steps >= steps_a_turn; steps -= steps_a_turn * turns) {
     turns = steps / steps_a_turn < most_turns ? steps / steps_a_turn : most_turns;
     fetch(steps_a_turn * turns);
@@ -136,7 +141,7 @@ TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step 
       });
     }
   }
-  if (steps_a_turn > 1 && steps > 0) fetch(steps);
+  if (short_steps && steps > 0) fetch(steps);
   for (; steps > 0; --steps) {
     step(x.template at<0>(), w.template at<0>());
     x.step_on();
@@ -157,14 +162,14 @@ TILECONV_INLINE void add_outer_product(V (&sum)[rows][vectors], Value value, Vec
 }
 
 // Fetches what follows into L2, `step` elements for each step of the sums: of a long step `lines` cache lines, in equal
-// parts of it; of short ones a line whenever one is due, since each fetch takes the place of a multiply-add.
+// parts of it; of short ones the lines that are due, since each fetch takes the place of a multiply-add.
 template <class T, int lines>
 class FetchAhead {
  public:
   TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step) : next_(from), end_(from), step_(step) {}
   TILECONV_INLINE void operator()(std::int64_t steps) {
     end_ += steps * step_;
-    if (steps_a_turn == 1) {
+    if (!short_steps) {
       TILECONV_UNROLL
       for (int i = 0; i < lines; ++i) TILECONV_PREFETCH_L2(next_ + i * step_ / lines);
       next_ = end_;

@@ -12,7 +12,8 @@
 //   add_product(sum, a, b)    for the loops of register tiles: fma, into the register of the sum
 //   load_at<offset, scale>, broadcast_at<offset, scale>   (base, index): where says_addresses, for the same loops: from
 //                             base + scale * index + offset bytes, in one instruction
-// vector_registers: how many there are. steps_a_turn: steps of a register tile's sums in a turn of their loop.
+// vector_registers: how many there are. steps_a_turn, taps_a_turn: steps of a register tile's sums in a turn of their
+// loop, with one tap and with several. short_steps: there are more than one.
 // Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 

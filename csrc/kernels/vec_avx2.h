@@ -8,7 +8,7 @@ constexpr int vector_registers = 16;
 // that shares its issue slots with a neighbour, another thread of its own or another machine's, gets 15 to 20 of them:
 // what is not a multiply-add or a load then costs as much as one. (Zen 3 with a busy neighbour: 72 % of the peak by
 // single steps, 85 % by four.)
-constexpr int steps_a_turn = 4;
+constexpr int steps_a_turn = 4, taps_a_turn = 3;  // most kernels have three columns
 
 // The body of add_product. Where register tiles leave no register free, compilers choose the form of the instruction
 // that overwrites a factor, and move and spill the sums around it; in another order than the source's they need more
@@ -20,13 +20,14 @@ constexpr int steps_a_turn = 4;
   __asm__ volatile(instruction " %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v))
 #endif
 
-// The bodies of load_at and broadcast_at.
-#if defined(_MSC_VER) && !defined(__clang__)
+// The bodies of load_at and broadcast_at, which read memory that no kernel writes: how much of it, and on which side of
+// the base, need not be exact. Sanitizers do not see into them.
+#if (defined(_MSC_VER) && !defined(__clang__)) || defined(__SANITIZE_ADDRESS__)
 constexpr bool says_addresses = false;
 #else
 constexpr bool says_addresses = true;
 #define TILECONV_LOAD_AT(instruction)                                                      \
-  const auto& memory = *reinterpret_cast<const char (*)[]>(base);                          \
+  const auto& memory = *reinterpret_cast<const char (*)[1 << 30]>(base);                   \
   Vec r;                                                                                   \
   if constexpr (scale == 0)                                                                \
     __asm__(instruction " %c2(%1), %0" : "=x"(r.v) : "r"(base), "i"(offset), "m"(memory)); \

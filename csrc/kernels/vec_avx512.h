@@ -1,7 +1,7 @@
 // Vec<float> and Vec<double> in 512-bit registers, of which there are 32; tails by mask registers.
 #pragma once
 
-constexpr int vector_registers = 32, steps_a_turn = 1;
+constexpr int vector_registers = 32, steps_a_turn = 1, taps_a_turn = 1;
 constexpr bool says_addresses = false;
 
 template <>

@@ -1,7 +1,7 @@
 // Vec<T> in plain C++: 16 bytes, which compilers map to SSE2, NEON or scalars. Registers: 16, as on x86-64.
 #pragma once
 
-constexpr int vector_registers = 16, steps_a_turn = 1;
+constexpr int vector_registers = 16, steps_a_turn = 1, taps_a_turn = 1;
 constexpr bool says_addresses = false;
 
 template <class T>

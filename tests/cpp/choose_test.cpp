@@ -114,7 +114,7 @@ TEST(Choose, IsAsMeasuredOnThePublishedLayers) {
 }
 
 TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {
-  for_each_request([](PlanRequest request) {
+  const auto check = [](PlanRequest request) {
     for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient}) {
       constexpr std::int64_t far = 1000000;  // padding that a gradient would be unfolded over
       if (pass != Pass::forward && request.problem.pad_top > far) continue;
@@ -136,7 +136,16 @@ TEST(Choose, DependsOnNeitherBatchThreadsLayoutNorFreezing) {
               EXPECT_EQ(choose(other, "auto").algorithm, usual);
             }
     }
-  });
+  };
+  for_each_request(check);
+  // Layers whose algorithms are close.
+  for (const char* line : {"ic320 ih7 oc1280 kh1 bias", "ic256 ih56 oc512 kh1 s2", "ic1024 ih14 oc256 kh1",
+                           "ic512 ih7 oc512 kh3 p1", "ic512 ih14 oc512 kh3 p1 g32"})
+    for (const char* dtype : {" f32", " f64"})
+      for (const KernelTable* table : available_kernels()) {
+        SCOPED_TRACE(std::string(line) + dtype + " on " + table->isa);
+        check(PlanRequest{make_problem(std::string(line) + dtype), table, 1, false, {}});
+      }
 }
 
 TEST(Choose, TheReferenceSupportsEverything) {

@@ -69,9 +69,15 @@ TYPED_TEST(Kernels, TablesListEveryTileUpToALargest) {
 
 // ---- The register tiles ----
 
-// Taps as (input offset, index of the weight): none, one, a row, out of order with an input read twice, and negative.
-const std::vector<std::vector<Tap>> tap_tables = {
-    {}, {{0, 0}}, {{0, 0}, {1, 1}, {2, 2}}, {{7, 2}, {0, 0}, {3, 1}, {3, 3}}, {{-5, 1}, {4, 0}}};
+// Taps as (input offset, index of the weight): none, one, a row, out of order with an input read twice, and negative; a
+// turn of three and what is left, and two of them.
+const std::vector<std::vector<Tap>> tap_tables = {{},
+                                                  {{0, 0}},
+                                                  {{0, 0}, {1, 1}, {2, 2}},
+                                                  {{7, 2}, {0, 0}, {3, 1}, {3, 3}},
+                                                  {{-5, 1}, {4, 0}},
+                                                  {{2, 3}, {1, 0}, {0, 1}, {-5, 2}, {7, 3}},
+                                                  {{0, 0}, {1, 1}, {2, 2}, {-4, 3}, {4, 0}, {7, 1}, {3, 2}}};
 // The vectors of a row of pixel lanes, one behind the other.
 std::vector<std::ptrdiff_t> adjacent_vectors(int lanes) {
   std::vector<std::ptrdiff_t> places;
@@ -79,8 +85,8 @@ std::vector<std::ptrdiff_t> adjacent_vectors(int lanes) {
   return places;
 }
 
-// Steps around one and two turns of a loop that takes four.
-constexpr int most_steps = 9, weights_per_step = 4, lowest_tap = -5, highest_tap = 7, gap = 3;
+// Steps around one and two turns of a loop that takes four, and of one around it that takes eight turns.
+constexpr int most_steps = 37, weights_per_step = 4, lowest_tap = -5, highest_tap = 7, gap = 3;
 
 // The operands of one tile. The input ends where reading is allowed to end, and is not aligned to a vector.
 template <class T>
@@ -174,7 +180,7 @@ TYPED_TEST(Kernels, TilesComputeTheFormula) {
               << (to_partial ? "partial out" : "");
     };
     for (const auto& table : tap_tables)
-      for (const int steps : {0, 1, 2, 3, 4, 7, most_steps})
+      for (const int steps : {0, 1, 2, 3, 4, 7, 9, 32, 33, most_steps})
         for (const bool with_bias : {false, true})
           for (const bool with_partial : {false, true})
             for (const bool to_partial : {false, true}) {

@@ -129,7 +129,7 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
           << "row " << i << " of the table";
       rows = kernel.rows, vectors = kernel.vectors;
       const std::ptrdiff_t columns = vectors * set.lanes, room = columns + 3;
-      for (const std::int64_t steps : {1, 2, 3, 4, 7, 17})
+      for (const std::int64_t steps : {1, 2, 3, 4, 7, 17, 32, 37})
         for (const int pieces : {0, 1, 3})  // 0: the kernel of a single one
           for (const auto& [accumulate, adjacent_rows] :
                {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
