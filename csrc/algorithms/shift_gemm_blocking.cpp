@@ -135,7 +135,8 @@ class Model {
     // for.
     constexpr std::int64_t most_pages = 48;
     const std::int64_t chunk = even_part(map_.in_channels, pixel_chunk(b));
-    const bool paged = b.in_place && chunk * std::min(plane_bytes(), l1_way) > most_pages * l1_way;
+    const bool paged = b.in_place && map_.adjacent_kernels() && map_.block_h * map_.block_w == 1 &&
+                       chunk * std::min(plane_bytes(), l1_way) > most_pages * l1_way;
     const double paging = paged ? 0.7 / static_cast<double>(std::max<std::int64_t>(1, map_.taps())) : 0;
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;

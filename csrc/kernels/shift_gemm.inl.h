@@ -47,6 +47,7 @@ TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T
   if (a.tap_count == 1)
     return for_steps(a.steps, X<T>(input + a.taps->input, a.input_step), W<T>(weights + a.taps->weight, a.weight_step),
                      fetch, step);
+  if (a.tap_count == 0) return;
   const Tap* const end = a.taps + a.tap_count;
   for (std::int64_t s = a.steps; s > 0; --s) {
     if (short_steps) fetch(a.tap_count);
