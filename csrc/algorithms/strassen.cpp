@@ -236,11 +236,11 @@ double StrassenPlan<T>::estimate(bool packed_before) const {
       blocks * pixel_vectors * static_cast<double>(half_vectors_) * set_.lanes * output_cycles * passes;
   // Seven blocks of weights come where the running sum needs four; between short steps there is no time for them.
   const auto groups = static_cast<double>(map_.groups);
-  const double streamed = weight_cycles(groups * static_cast<double>(panels_ * panel_size() * element), true) / groups;
+  const double bytes = groups * static_cast<double>(panels_ * panel_size() * element);
+  const double streamed = weight_cycles(bytes, set_.short_steps) / groups;
   const double weights = set_.short_steps ? streamed * 3 / products : 0;
   const double packed = packed_before ? 0 : 6 * products * panels * in * vectors;
-  return static_cast<double>(map_.groups) *
-         (tiles * (products * panels * runs * call + staged + outputs + weights + 500) + packed);
+  return groups * (tiles * (products * panels * runs * call + staged + outputs + weights + 500) + packed);
 }
 
 // For each panel, seven factors: A11, A12, A22, S1, S2, S3, S4, an in channel after the other. A21 waits in the place
