@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from operator import attrgetter
 
 import numpy as np
@@ -62,3 +63,20 @@ def test_shift_gemm_supports_everything(isa: str) -> None:
     """The general algorithm refuses nothing, so that `auto` never falls back to plain loops for want of a kernel."""
     for case in CASES:
         assert is_exact(plan(case, "shift_gemm")), case
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("stride", "padding"), [((1, 1), (0, 0, 0, 0)), ((2, 1), (0, 0, 0, 0)), ((1, 2), (1, 2, 2, 1))]
+)
+def test_pointwise_layers_of_many_channels(
+    stride: tuple[int, int], padding: tuple[int, int, int, int], dtype: str, isa: str
+) -> None:
+    """Sums so long that the pixels of a register tile are packed for it; images around the widths of the tiles."""
+    sizes = [(1, 1), (2, 3), (3, 3), (4, 5), (7, 7), (6, 13), (9, 11), (14, 14), (5, 31)]
+    for (height, width), ins in product(sizes, (330, 1100)):
+        case = Case("many", ins, height, width, 132, (1, 1), stride, padding, groups=2, dtype=dtype, batch=2)
+        x, w, b = case.integers(ins + height * width)
+        expected = reference.conv2d(x, w, b, **case.options)
+        for label, found, run in runs(case, w, b, ["shift_gemm"]):
+            assert_exact(run(x, np.full(expected.shape, np.nan, x.dtype)), expected, f"{label}, {found.kernel}")

@@ -30,11 +30,15 @@ def test_halves_of_channels(dtype: str, isa: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_halves_of_pixels(dtype: str, isa: str) -> None:
-    """Tiles of every count of pixels up to two vectors and more; of several rows, of a part of one."""
+    """Tiles of every count of pixels up to two vectors and more; of several rows, of a part of one.
+
+    Of a few out channels, and of so many that the pixels are packed.
+    """
     sizes = [*product((2, 3), range(1, 20)), (5, 7), (14, 14), (7, 7), (15, 16), (9, 56), (3, 225), (2, 500), (33, 13)]
     for height, width in sizes:
-        case = Case("pixels", 6, height, width, 70, (1, 1), groups=2, bias=True, batch=2, dtype=dtype)
-        assert_every_run(case, ["strassen"], (height, width), height * width)
+        for outs in (70, 1000):
+            case = Case("pixels", 6, height, width, outs, (1, 1), groups=2, bias=True, batch=2, dtype=dtype)
+            assert_every_run(case, ["strassen"], (height, width), height * width)
 
 
 @pytest.mark.parametrize("mode", MODES)

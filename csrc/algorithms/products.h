@@ -7,6 +7,7 @@
 #include "../cpu.h"
 #include "../plan.h"
 #include "../shift_map.h"
+#include "packed_pixels.h"
 
 namespace tileconv {
 
@@ -46,30 +47,30 @@ const ProductKernel<T>& best_product(const KernelSet<T>& set, std::int64_t vecto
   return *chosen;
 }
 
-// Pixels by out channels, a matrix product: of in channel c, `pixels` lie at input + c * input_row, and the out
-// channels of a panel of `vectors` at weights + c * columns. Row x of out is pixel x, `columns` elements from the next.
+// Pixels by out channels, a matrix product: of in channels from `input` on; the out channels of a panel of `vectors`
+// lie at weights + c * columns for in channel c. Row x of out is pixel x, `columns` elements from the next.
 template <class T>
 struct PixelProduct {
+  PixelRuns runs;
   const T* input;
-  std::ptrdiff_t input_row;
-  std::int64_t pixels, in_channels;
+  std::int64_t in_channels;
   const T* weights;
   std::int64_t columns, vectors;
   T* out;
 };
 constexpr std::int64_t product_steps = 128;  // summed by themselves: errors grow with the chunk
 
-// Pixels are the rows of the register tile, `rows` at the most, and are broadcast; out channels are its vectors. While
-// a chunk of the weights serves all pixels, an equal part of what follows it is fetched with each register tile.
+// Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the
+// weights serves all pixels, an equal part of what follows it is fetched with each register tile.
 template <class T>
-void multiply_pixels(const KernelSet<T>& set, int rows, const PixelProduct<T>& p) {
+void multiply_pixels(const KernelSet<T>& set, const PixelProduct<T>& p) {
   const ProductKernel<T>* const kernels = find_products(set, static_cast<int>(p.vectors));
-  const std::int64_t runs = ceil_div(p.pixels, rows), chunks = ceil_div(p.in_channels, product_steps);
+  const std::int64_t runs = p.runs.count(), chunks = ceil_div(p.in_channels, product_steps);
   constexpr std::int64_t two_lines = 2 * 64 / sizeof(T);
   const std::int64_t fetched = runs > 0 ? ceil_div(p.columns, runs) : 0;
   ProductArgs<T> a{};
   a.row = 1;
-  a.row_step = p.input_row;
+  a.row_step = p.runs.step();
   a.column_step = a.out_row = p.columns;
   a.prefetch_step = fetched <= two_lines ? fetched : 0;
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
@@ -79,8 +80,8 @@ void multiply_pixels(const KernelSet<T>& set, int rows, const PixelProduct<T>& p
     a.prefetch = a.prefetch_step > 0 ? a.columns + a.steps * p.columns : a.columns;
     a.accumulate = chunk > 0;
     for (std::int64_t run = 0; run < runs; ++run) {
-      const std::int64_t begin = split_at(p.pixels, runs, run), end = split_at(p.pixels, runs, run + 1);
-      a.rows = p.input + c * p.input_row + begin;
+      const std::int64_t begin = p.runs.begin(run), end = p.runs.begin(run + 1);
+      a.rows = p.input + p.runs.at(run) + c * p.runs.step();
       a.out = p.out + begin * p.columns;
       kernels[end - begin - 1].run(a);
       a.prefetch += a.steps * a.prefetch_step;

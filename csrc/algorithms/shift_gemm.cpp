@@ -34,6 +34,7 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
     channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
   else if (channel_stride_ * element_ % l1_way < 256)
     channel_stride_ += 256 / element_;
+  if (block_.packed) packed_run_ = packed_run_size(block_.chunk, block_.rows, set_.lanes);
   make_panels();
   make_columns();
   make_taps();
@@ -47,7 +48,9 @@ PlanReport ShiftGemmPlan<T>::report() const {
                              (block_.row_vectors ? ", rows of whole vectors run on"
                               : block_.flat      ? ", rows run on"
                                                  : "") +
-                             (block_.in_place ? ", input in place" : "") +
+                             (block_.packed     ? ", pixels packed"
+                              : block_.in_place ? ", input in place"
+                                                : "") +
                              (map_.collapsed ? ", image as one row" : "") +
                              (map_.patch_elements() > 1 ? ", kernel elements as channels" : "");
   return {kernel,
@@ -133,9 +136,11 @@ void ShiftGemmPlan<T>::make_columns() {
         std::size_t table = 0;
         while (table < column_ranges_.size() && column_ranges_[table] != range) ++table;
         if (table == column_ranges_.size()) column_ranges_.push_back(range);
-        runs.push_back({from, to - from, static_cast<std::int64_t>(table), range.second - range.first});
+        const std::int64_t input = block_.packed ? static_cast<std::int64_t>(runs.size()) * packed_run_ : from - x0;
+        runs.push_back({from, to - from, static_cast<std::int64_t>(table), range.second - range.first, input});
       }
     }
+    packed_row_ = std::max(packed_row_, static_cast<std::int64_t>(runs.size()) * packed_run_);
     runs_.push_back(std::move(runs));
   }
   skips_ = skips_ || column_ranges_.size() > 1;
@@ -171,7 +176,7 @@ void ShiftGemmPlan<T>::make_splits(int threads) {
     tiles_h_ = std::min(map_.h.out_size, ceil_div(tiles_h_, threads_) * threads_);
   const std::int64_t tasks = columns * tiles_h_;
   const auto balanced = [&](std::int64_t splits) {
-    return tasks * splits >= wanted || (!block_.in_place && tasks * splits % threads_ == 0);
+    return tasks * splits >= wanted || (block_.copies() && tasks * splits % threads_ == 0);
   };
   while (splits_ < panels() && !balanced(splits_)) ++splits_;
 }
@@ -185,7 +190,8 @@ void ShiftGemmPlan<T>::make_taps() {
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = begin; j < end; ++j) {
         const std::int64_t index = map_.kernel_index(i, j);
-        const std::int64_t input = block_.in_place
+        const std::int64_t input = block_.packed ? 0
+                                   : block_.in_place
                                        ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
                                        : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
                                              staged_w_.tap_position[static_cast<std::size_t>(j)];

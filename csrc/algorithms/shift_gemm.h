@@ -13,6 +13,7 @@
 #include "../cpu.h"
 #include "../plan.h"
 #include "../shift_map.h"
+#include "packed_pixels.h"
 #include "weight_panels.h"
 
 namespace tileconv {
@@ -23,13 +24,16 @@ struct Blocking {
   bool in_place = false;                           // the input is read where it is, nothing is staged
   int rows = 1, vectors = 1;                       // largest register tile
   std::int64_t tile_h = 1, tile_w = 1, chunk = 1;  // of the output; of input channels
-  bool paired = false;                             // channel lanes: a register tile takes the pixels of two narrow rows
+  bool packed = false;        // channel lanes, a single tap: the pixels of each register tile are packed for it
+  bool paired = false;        // channel lanes: a register tile takes the pixels of two narrow rows
   bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
   bool row_vectors = false;   // flat: staged rows are whole vectors, so that none belongs to two rows
   bool panels_outer = false;  // all pixels (of some lines: pixel lanes) with a panel of weights, then the next panel
   std::int64_t lines = 1;     // pixel lanes, panels outer: how many
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
+
+  bool copies() const { return packed || !in_place; }
 
   // Pixel lanes: the register tiles of a line of so many vectors, cut evenly. Nothing behind a line that is read in
   // place may be read: what is `left` of it for the last vector is computed by a last tile that is moved back over
@@ -46,6 +50,7 @@ Blocking choose_blocking(const ShiftMap& map, const PlanRequest& request);
 // taps[table ..] whose column is not wholly in the padding, `columns` for each kernel row.
 struct Run {
   std::int64_t x, pixels, table, columns;
+  std::int64_t input;  // where its input lies in a row of the tile, in elements
 };
 
 template <class T>
@@ -82,7 +87,8 @@ class ShiftGemmPlan final : public Plan {
     return static_cast<double>(map_.groups) * (sums + rows + packed + 300);
   }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + partial_size() + spill_size() + gathered_size() + (blocks() > 1 ? map_.out_channels : 0)) *
+    return (staged_size() + packed_size() + partial_size() + spill_size() + gathered_size() +
+            (blocks() > 1 ? map_.out_channels : 0)) *
            element_;
   }
 
@@ -103,7 +109,7 @@ class ShiftGemmPlan final : public Plan {
     std::int64_t chunk_begin, chunk_channels;
     const T* input;                           // what tap offset 0 of the tile's first output reads
     std::ptrdiff_t input_row, input_channel;  // to the next output row; to the next channel
-    T *staged, *partial, *spill, *gathered;
+    T *staged, *packed, *partial, *spill, *gathered;
     const T *weights, *bias;  // of the group; packed for channel lanes
     bool skip;                // taps in zero padding may be left out: all weights are finite
     std::int64_t height() const { return y1 - y0; }
@@ -117,8 +123,10 @@ class ShiftGemmPlan final : public Plan {
   // Of the caller's weights.
   std::int64_t group_weights() const { return map_.out_channels * map_.in_channels * map_.kernel_elements; }
   std::int64_t staged_size() const {
-    return block_.in_place ? 0 : ceil_div(block_.chunk * channel_stride_, set_.lanes) * set_.lanes + set_.lanes;
+    const std::int64_t channels = block_.packed ? std::min(packed_together, block_.chunk) : block_.chunk;
+    return block_.in_place ? 0 : ceil_div(channels * channel_stride_, set_.lanes) * set_.lanes + set_.lanes;
   }
+  std::int64_t packed_size() const { return block_.packed ? block_.tile_h * packed_row_ : 0; }
   // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
   std::int64_t line_size() const {
     const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
@@ -161,7 +169,9 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t whole_rows() const;
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
-  void stage(const ConvViews& v, const Tile& tile) const;
+  const T* in_place(const ConvViews& v, const Tile& tile, std::int64_t channel) const;
+  void stage(const ConvViews& v, const Tile& tile, std::int64_t first, std::int64_t channels) const;
+  void pack_pixels(const ConvViews& v, const Tile& tile) const;
   void gather_weights(const Tile& tile) const;
   void sweep_channel_lanes(const ConvViews& v, const Tile& tile) const;
   void sweep_pixel_lanes(const ConvViews& v, const Tile& tile) const;
@@ -197,6 +207,7 @@ class ShiftGemmPlan final : public Plan {
   bool fetches_out_;              // the output does not stay in L2 from one call to the next
   std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
+  std::int64_t packed_run_ = 0, packed_row_ = 0;  // elements of packed pixels: of a run, of the most runs of a row
   std::vector<std::int64_t> panel_begin_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
   std::vector<std::vector<Run>> runs_;           // of each tile column

@@ -40,7 +40,9 @@ class Model {
       if (best.cycles == 0 || b.cycles < best.cycles) best = b;
     };
     for (int i = 0; i < set_.channel_lanes_count; ++i)
-      if (is_tallest(set_.channel_lanes, set_.channel_lanes_count, i)) consider(channel_lanes(set_.channel_lanes[i]));
+      if (is_tallest(set_.channel_lanes, set_.channel_lanes_count, i))
+        for (const bool packed : {false, true})
+          if (!packed || map_.taps() == 1) consider(channel_lanes(set_.channel_lanes[i], packed));
     const bool whole = map_.w.out_size % set_.lanes == 0;
     const bool rows_fill_vectors = whole_vectors(staged_w_) - map_.w.out_size < set_.lanes;
     for (int i = 0; i < set_.pixel_lanes_count; ++i) {
@@ -80,38 +82,47 @@ class Model {
     return in_place ? 0.0 : channels * (6.0 * staged / set_.lanes + (patches ? 60 : 0));
   }
 
-  Blocking channel_lanes(const GemmKernel<T>& kernel) const {
+  Blocking channel_lanes(const GemmKernel<T>& kernel, bool packed) const {
     Blocking b;
     const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
     b.channel_lanes = true;
     // A few pixels of every channel are read at a time: from beyond L2, each of them would be waited for, where staging
     // reads long rows.
-    b.in_place = in_place_ && !beyond_l2_ && !fetched_between(plane_bytes());
+    b.packed = packed;
+    b.in_place = in_place_ && !beyond_l2_ && (packed || !fetched_between(plane_bytes()));
     b.rows = kernel.rows;
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
     // Two narrow rows in one register tile halve the loads of weights for each of their pixels.
-    b.paired = 2 * map_.w.out_size <= kernel.rows && map_.h.out_size > 1;
+    b.paired = !packed && 2 * map_.w.out_size <= kernel.rows && map_.h.out_size > 1;
     // The pixels of a step are part of a cache line that later runs read on. Beside its panel L1 does not keep the
     // lines of a long chunk until then; cores that take a vector in halves have the time to fetch them again.
     const std::int64_t chunk = even_part(map_.in_channels, channel_chunk(b)), l1 = core_traits().l1d * 3 / 4;
     constexpr double from_l2 = 0.8;  // cycles that are not hidden, on Zen 3
-    const bool lost = passes_ == 1 && chunk * (step_bytes(b) + 64) > l1;
-    const double lines = lost ? from_l2 / static_cast<double>(std::max<std::int64_t>(1, map_.w.count)) : 0;
+    const std::int64_t line = std::min<std::int64_t>(64, plane_bytes());
+    const bool lost = !packed && passes_ == 1 && chunk * (step_bytes(b) + line) > l1;
+    const double lines =
+        lost ? from_l2 * static_cast<double>(line) / 64 / static_cast<double>(std::max<std::int64_t>(1, map_.w.count))
+             : 0;
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
-      return sum_parts(width, ceil_div(width, kernel.rows), [&](std::int64_t pixels) {
-        return sum_parts(columns, ceil_div(columns, b.vectors), [&](std::int64_t vectors) {
-          const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
-          const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
-          // A panel that L1 does not hold comes from L2 for every tile.
-          const double streamed =
-              steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
-          // With a single vector every multiply-add has a load of its own.
-          const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 + 5.0 * set_.lanes * transposed;
-        });
-      });
+      return sum_parts(width, ceil_div(width, kernel.rows),
+                       [&](std::int64_t pixels) {
+                         return sum_parts(columns, ceil_div(columns, b.vectors), [&](std::int64_t vectors) {
+                           const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
+                           const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
+                           // A panel that L1 does not hold comes from L2 for every tile.
+                           const double streamed =
+                               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2
+                                   ? 0.25 * v
+                                   : 0;
+                           // With a single vector every multiply-add has a load of its own.
+                           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
+                           return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 +
+                                  5.0 * set_.lanes * transposed;
+                         });
+                       }) +
+             (packed ? pack_cycles * static_cast<double>(map_.in_channels * ceil_div(width, kernel.rows)) : 0);
     };
     const std::int64_t pairs = b.paired ? map_.h.out_size / 2 : 0, singles = map_.h.out_size - 2 * pairs;
     b.cycles = stage_cycles(b.in_place) + group_cycles;
@@ -175,7 +186,7 @@ class Model {
   std::int64_t tile_bytes(const Blocking& b) const { return b.vectors * set_.lanes * element; }
   // What a tile of h x w outputs reads of a chunk.
   std::int64_t read_bytes(const Blocking& b, std::int64_t h, std::int64_t w) const {
-    return b.chunk * element * (b.in_place ? h * w : map_.h.staged_length(h) * staged_row(b, w));
+    return b.chunk * element * (b.in_place || b.packed ? h * w : map_.h.staged_length(h) * staged_row(b, w));
   }
 
   // Bytes of a panel that all register tiles of an image read: it stays in L1. Where multiply-adds take several passes,
@@ -242,7 +253,7 @@ class Model {
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
   std::int64_t most_kept(const Blocking& b) const {
     const std::int64_t l2 = core_traits().l2;
-    return b.in_place ? l2 / 2 : std::min<std::int64_t>(l2 * 3 / 8, 384 << 10);
+    return !b.copies() ? l2 / 2 : std::min<std::int64_t>(l2 * 3 / 8, 384 << 10);
   }
   // Of what a tile reads. A single tap with pixel lanes is staged to be read from L1, where few pages are better, if L2
   // gives the weights again for every tile.

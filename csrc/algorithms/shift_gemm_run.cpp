@@ -29,7 +29,8 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   t.x1 = tile_column(t.column_tile + 1);
 
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  t.partial = t.staged + staged_size();
+  t.packed = t.staged + staged_size();
+  t.partial = t.packed + packed_size();
   t.spill = t.partial + partial_size();
   t.gathered = t.spill + spill_size();
   if (block_.channel_lanes) {
@@ -50,14 +51,17 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
     t.chunk_begin = split_at(map_.in_channels, chunks_, chunk);
     t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
-    if (block_.in_place) {
-      const std::ptrdiff_t row = map_.w.map.size;
-      t.input = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin)) +
-                t.y0 * map_.h.step * row + t.x0;
-      t.input_row = map_.h.step * row;
+    if (block_.packed) {
+      pack_pixels(v, t);
+      t.input = t.packed;
+      t.input_row = packed_row_;
+      t.input_channel = block_.rows;
+    } else if (block_.in_place) {
+      t.input = in_place(v, t, 0);
+      t.input_row = map_.h.step * map_.w.map.size;
       t.input_channel = v.input_stride[1] / element_;
     } else {
-      stage(v, t);
+      stage(v, t, 0, t.chunk_channels);
       t.input = t.staged;
       t.input_row = staged_w_.length;
       t.input_channel = channel_stride_;
@@ -67,13 +71,41 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   }
 }
 
+// What tap offset 0 of the tile's first output reads of a channel of the chunk.
 template <class T>
-void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t) const {
+const T* ShiftGemmPlan<T>::in_place(const ConvViews& v, const Tile& t, std::int64_t channel) const {
+  return reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin + channel)) +
+         t.y0 * map_.h.step * map_.w.map.size + t.x0;
+}
+
+template <class T>
+void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t, std::int64_t first, std::int64_t channels) const {
   const bool zero_rows = !t.skip || block_.paired;  // of a pair, one row may have a tap in the padding
-  stage_channels<T>(set_, map_, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)], v, t.n, t.group,
-                    t.chunk_begin,
-                    {t.staged, channel_stride_, staged_w_.length, nullptr, 0, 0, 0, t.chunk_channels, t.y0, t.y1,
-                     block_.tile_h, zero_rows});
+  stage_channels<T>(
+      set_, map_, staged_h_, pieces_[static_cast<std::size_t>(t.column_tile)], v, t.n, t.group, t.chunk_begin + first,
+      {t.staged, channel_stride_, staged_w_.length, nullptr, 0, 0, 0, channels, t.y0, t.y1, block_.tile_h, zero_rows});
+}
+
+// Row by row of the tile, run by run, as they lie there or staged first.
+template <class T>
+void ShiftGemmPlan<T>::pack_pixels(const ConvViews& v, const Tile& t) const {
+  const std::int64_t row = block_.in_place ? map_.h.step * map_.w.map.size : staged_w_.length;
+  const std::int64_t tap = block_.in_place ? map_.h.tap(0) * map_.w.map.size + map_.w.tap(0) : 0;
+  const std::ptrdiff_t channel = block_.in_place ? v.input_stride[1] / element_ : channel_stride_;
+  for (std::int64_t c = 0, channels; c < t.chunk_channels; c += channels) {
+    channels = std::min(packed_together, t.chunk_channels - c);
+    if (!block_.in_place) stage(v, t, c, channels);
+    const T* const from = block_.in_place ? in_place(v, t, c) + tap : t.staged;
+    for (std::int64_t y = 0; y < t.height(); ++y)
+      for (const Run& run : runs_[static_cast<std::size_t>(t.column_tile)])
+        set_.sum_pixels({{from + y * row + (run.x - t.x0)},
+                         1,
+                         channel,
+                         t.packed + y * packed_row_ + run.input + c * block_.rows,
+                         block_.rows,
+                         channels,
+                         run.pixels});
+  }
 }
 
 template <class T>
@@ -158,7 +190,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
       const std::int64_t tap_columns = t.skip ? run.columns : map_.w.count;
       a.taps = taps_.data() + table_begin_[static_cast<std::size_t>(table)] + tap_begin * tap_columns;
       a.tap_count = (tap_end - tap_begin) * tap_columns;
-      a.input = t.input + (y - t.y0) * t.input_row + (run.x - t.x0);
+      a.input = t.input + (y - t.y0) * t.input_row + run.input;
       a.input_gap = lines > 1 ? t.input_row - run.pixels : 0;
       for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) run_panel(y, lines, run, panel);
     }

@@ -13,6 +13,7 @@
 // Outputs that come out not finite are computed again by the direct sum, a vector of channels of a tile at a time: what
 // is not finite, or overflows within the sums, reaches other pixels of its tile, but must show only where it is read.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -80,6 +81,7 @@ class StrassenPlan final : public Plan {
     // the caches.
     staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
+    packs_pixels_ = pays_to_pack();
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
@@ -91,7 +93,8 @@ class StrassenPlan final : public Plan {
 
   double cycles() const noexcept override { return cycles_ + least_gain; }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + sums_size() + products_size() + outputs_size() + (one_tile_ ? panel_size() : 0)) * element;
+    return (staged_size() + factors_size() + products_size() + outputs_size() + (one_tile_ ? panel_size() : 0)) *
+           element;
   }
   std::int64_t packed_bytes() const noexcept override { return map_.groups * panels_ * panel_size() * element; }
   std::string packing_key() const override {
@@ -130,13 +133,13 @@ class StrassenPlan final : public Plan {
   struct Tile : Rectangle {
     std::int64_t n, group, column, panel_begin, panel_end;
     std::int64_t pixels, half;  // in all; in the first half, the larger one
-    T *staged, *sums, *products, *outputs, *panel;
+    T *staged, *factors, *products, *outputs, *panel;
   };
-  // A factor of the products, the pixels of in channels `row` apart.
   struct Factor {
-    const T* at;
-    std::ptrdiff_t row;
+    PixelRuns runs;
+    T* at;
   };
+  using Factors = std::array<Factor, products>;
 
   void cut_tiles() {
     // Of many channels fewer pixels, as staged and as sums.
@@ -169,7 +172,13 @@ class StrassenPlan final : public Plan {
   std::int64_t factor_size() const { return half_in_ * columns(); }
   std::int64_t panel_size() const { return products * factor_size(); }
   std::int64_t staged_size() const { return 2 * half_in_ * staged_row_ + set_.lanes; }
-  std::int64_t sums_size() const { return blocks * half_in_ * sum_row_; }
+  // Packed, all factors; else the sums of blocks alone.
+  PixelRuns packed_runs(std::int64_t half) const {
+    return PixelRuns::packed(half, product_->rows, half_in_, set_.lanes);
+  }
+  std::int64_t factors_size() const {
+    return packs_pixels_ ? products * packed_runs(half_pixels()).size() + set_.lanes : blocks * half_in_ * sum_row_;
+  }
   std::int64_t product_size() const { return half_pixels() * columns(); }
   std::int64_t products_size() const { return products * product_size(); }
   std::int64_t output_row() const { return ceil_div(most_pixels(), set_.lanes) * set_.lanes; }
@@ -190,11 +199,18 @@ class StrassenPlan final : public Plan {
                                 t.x0 * v.out_stride[3]);
   }
 
+  // From rows a step of the products takes a little longer, measured on Zen 3: the more cache lines, and where channels
+  // are as close as a few lines. Cores that take a vector in halves have the time for it.
+  bool pays_to_pack() const {
+    const double lost = sum_row_ * element < 256 ? 0.4 : 0.03 * element;
+    return vector_passes(set_) == 1 && lost * static_cast<double>(products * panels_) > pack_cycles * blocks;
+  }
   double estimate(bool packed_before) const;
   void pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const;
   void run_tile(const ConvViews& v, const T* packed, std::int64_t task) const;
+  Factors factors(const Tile& t) const;
   void stage(const ConvViews& v, const Tile& t) const;
-  void multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const;
+  void multiply(const Factors& factors, const Tile& t, const T* packed_panel, std::int64_t vectors) const;
   void finish(const ConvViews& v, const Tile& t, std::int64_t panel) const;
   void sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel, std::int64_t channels) const;
 
@@ -210,6 +226,7 @@ class StrassenPlan final : public Plan {
   StagedAxis staged_h_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column of a map that is not collapsed
   std::int64_t staged_row_ = 0, sum_row_ = 0;
+  bool packs_pixels_ = false;
   // Weights that one tile alone uses are packed a panel at a time, where they are used: they never leave L2.
   bool one_tile_ = false, packs_when_used_ = false;
   double cycles_ = 0;
@@ -276,14 +293,14 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   t.pixels = (t.y1 - t.y0) * t.width();
   t.half = ceil_div(t.pixels, 2);
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  t.sums = t.staged + staged_size();
-  t.products = t.sums + sums_size();
+  t.factors = t.staged + staged_size();
+  t.products = t.factors + factors_size();
   t.outputs = t.products + products_size();
   t.panel = t.outputs + outputs_size();
   stage(v, t);
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
     if (packs_when_used_) pack_panel(v, t.group, panel, t.panel);
-    multiply(t, packs_when_used_ ? t.panel : packed + (t.group * panels_ + panel) * panel_size(),
+    multiply(factors(t), t, packs_when_used_ ? t.panel : packed + (t.group * panels_ + panel) * panel_size(),
              panel_begin(panel + 1) - panel_begin(panel));
     finish(v, t, panel);
   }
@@ -300,28 +317,50 @@ void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
   const std::int64_t channels = 2 * half_in_;
   if (map_.in_channels < channels) std::fill_n(t.staged + map_.in_channels * staged_row_, staged_row_, T(0));
   for (std::int64_t c = 0; t.pixels < 2 * t.half && c < channels; ++c) t.staged[c * staged_row_ + t.pixels] = T(0);
-  const T* const lower = t.staged + half_in_ * staged_row_;
-  set_.strassen_input({{t.staged, t.staged + t.half, lower, lower + t.half},
-                       staged_row_,
-                       t.sums,
-                       half_in_ * sum_row_,
-                       sum_row_,
-                       half_in_,
-                       t.half});
+  // Of the blocks B11, B12, B21, B22. Packed, B12 waits in the place of T3.
+  constexpr std::int64_t place[blocks] = {0, 5, 1, 6};
+  const Factors to = factors(t);
+  if (packs_pixels_) {
+    for (std::int64_t block = 0; block < blocks; ++block)
+      pack_pixels(set_, to[0].runs, t.staged + block / 2 * half_in_ * staged_row_ + block % 2 * t.half, staged_row_,
+                  half_in_, to[place[block]].at);
+    const std::int64_t size = to[0].runs.size();
+    set_.strassen_input({{to[0].at, to[5].at, to[1].at, to[6].at}, 0, to[2].at, size, 0, 1, size});
+  } else {
+    set_.strassen_input({{to[0].at, to[0].at + t.half, to[1].at, to[6].at},
+                         staged_row_,
+                         to[2].at,
+                         half_in_ * sum_row_,
+                         sum_row_,
+                         half_in_,
+                         t.half});
+  }
+}
+
+// B11, B21, T4, T1, T2, T3, B22.
+template <class T>
+typename StrassenPlan<T>::Factors StrassenPlan<T>::factors(const Tile& t) const {
+  if (packs_pixels_) {
+    const PixelRuns runs = packed_runs(t.half);
+    const auto factor = [&](std::int64_t p) { return Factor{runs, t.factors + p * runs.size()}; };
+    return {factor(0), factor(1), factor(2), factor(3), factor(4), factor(5), factor(6)};
+  }
+  const PixelRuns staged = PixelRuns::in_rows(t.half, product_->rows, staged_row_),
+                  sums = PixelRuns::in_rows(t.half, product_->rows, sum_row_);
+  T* const lower = t.staged + half_in_ * staged_row_;
+  const auto sum = [&](std::int64_t k) { return Factor{sums, t.factors + k * half_in_ * sum_row_}; };
+  return {Factor{staged, t.staged},      Factor{staged, lower}, sum(0), sum(1), sum(2), sum(3),
+          Factor{staged, lower + t.half}};
 }
 
 template <class T>
-void StrassenPlan<T>::multiply(const Tile& t, const T* packed_panel, std::int64_t vectors) const {
-  const T* const lower = t.staged + half_in_ * staged_row_;
-  const std::int64_t sum = half_in_ * sum_row_;
-  const Factor factors[products] = {{t.staged, staged_row_},      {lower, staged_row_},
-                                    {t.sums, sum_row_},           {t.sums + sum, sum_row_},
-                                    {t.sums + 2 * sum, sum_row_}, {t.sums + 3 * sum, sum_row_},
-                                    {lower + t.half, staged_row_}};
-  for (std::int64_t p = 0; p < products; ++p)
-    multiply_pixels<T>(set_, product_->rows,
-                       {factors[p].at, factors[p].row, t.half, half_in_, packed_panel + p * factor_size(), columns(),
-                        vectors, t.products + p * product_size()});
+void StrassenPlan<T>::multiply(const Factors& factors, const Tile& t, const T* packed_panel,
+                               std::int64_t vectors) const {
+  for (std::int64_t p = 0; p < products; ++p) {
+    const Factor& factor = factors[static_cast<std::size_t>(p)];
+    multiply_pixels<T>(set_, {factor.runs, factor.at, half_in_, packed_panel + p * factor_size(), columns(), vectors,
+                              t.products + p * product_size()});
+  }
 }
 
 // The outputs of a panel, in both halves of the channels and of the pixels.

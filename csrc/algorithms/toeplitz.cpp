@@ -104,7 +104,7 @@ class ToeplitzPlan final : public Plan {
   double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
     const std::int64_t own = factor_size() + products_size() + staged_size() + outputs_size();
-    return std::max(own, packed_together * panels_.channel_size()) * element;
+    return std::max(own, packed_kernels * panels_.channel_size()) * element;
   }
   // Whether all weights are finite; for each panel and position, an in channel after the other.
   std::int64_t packed_bytes() const noexcept override {
@@ -124,8 +124,8 @@ class ToeplitzPlan final : public Plan {
 
  private:
   static constexpr std::int64_t element = sizeof(T);
-  static constexpr int most_vectors = 3;              // a chunk of a panel stays in L1
-  static constexpr std::int64_t packed_together = 8;  // in channels
+  static constexpr int most_vectors = 3;             // a chunk of a panel stays in L1
+  static constexpr std::int64_t packed_kernels = 8;  // in channels
   static constexpr std::int64_t header_bytes = 64;
 
   struct Tile {
@@ -219,8 +219,8 @@ void ToeplitzPlan<T>::pack(const ConvViews& v, void* packed) const {
   parallel_for(map_.groups * panels_.panels(), threads_, [&](std::int64_t task) {
     T* const kernels = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
     const std::int64_t panel = task % panels_.panels();
-    for (std::int64_t c = 0; c < map_.in_channels; c += packed_together) {
-      const std::int64_t channels = std::min(packed_together, map_.in_channels - c);
+    for (std::int64_t c = 0; c < map_.in_channels; c += packed_kernels) {
+      const std::int64_t channels = std::min(packed_kernels, map_.in_channels - c);
       for (std::int64_t i = 0; i < channels; ++i)
         panels_.pack_columns(map_, weight, task / panels_.panels(), panel, c + i, map_.kernel_elements,
                              kernels + i * panels_.channel_size());
@@ -346,11 +346,11 @@ void ToeplitzPlan<T>::sum_inputs(const ConvViews& v, const Tile& t, std::int64_t
 template <class T>
 void ToeplitzPlan<T>::multiply(const Tile& t, const T* packed, std::int64_t position) const {
   const std::int64_t pixels = h_.count(rows_of(position), t.h0, t.h1) * w_.count(columns_of(position), t.w0, t.w1);
+  const PixelRuns runs = PixelRuns::in_rows(pixels, product_.rows, factor_row());
   for (std::int64_t panel = 0; panel < panels_.panels(); ++panel)
-    multiply_pixels<T>(set_, product_.rows,
-                       {t.factor, factor_row(), pixels, map_.in_channels, packed + panel * panel_size(), columns(),
-                        panels_.begin(panel + 1) - panels_.begin(panel),
-                        t.products + position * product_size() + panel * tile_h_ * tile_w_ * columns()});
+    multiply_pixels<T>(set_, {runs, t.factor, map_.in_channels, packed + panel * panel_size(), columns(),
+                              panels_.begin(panel + 1) - panels_.begin(panel),
+                              t.products + position * product_size() + panel * tile_h_ * tile_w_ * columns()});
 }
 
 // The outputs of the phases, row by row: those of the first pixels, then of the second.

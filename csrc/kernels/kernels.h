@@ -327,7 +327,8 @@ struct StrassenSumArgs {
 };
 
 // Pixels of some channels: out[c * out_channel + i] = sum over k < count of source[k][c * source_channel + i], for c <
-// channels, i < pixels. Whole vectors are written, nothing else than the pixels is read.
+// channels, i < pixels > 0. Nothing else than the pixels is read; whole vectors are written, in an order in which the
+// channels may be as close as `pixels` in the output.
 template <class T>
 struct PixelSumArgs {
   const T* source[4];

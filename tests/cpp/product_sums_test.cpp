@@ -21,7 +21,7 @@ TYPED_TEST(ProductSums, OfPixelsReadNothingElse) {
     const std::int64_t channels = 3;
     for (const int count : {1, 2, 4})
       for (std::int64_t pixels = 1; pixels <= 2 * set.lanes + 1; ++pixels) {
-        const std::int64_t row = pixels + 2, out_row = pixels + set.lanes;
+        const std::int64_t row = pixels + 2, out_row = pixels;
         Random random(static_cast<std::uint32_t>(pixels));
         std::vector<std::unique_ptr<Guarded<T>>> sources;
         PixelSumArgs<T> a{};
@@ -31,7 +31,7 @@ TYPED_TEST(ProductSums, OfPixelsReadNothingElse) {
           fill_normals(*sources.back(), random);
           a.source[k] = sources.back()->data();
         }
-        std::vector<T> out(static_cast<std::size_t>(channels * out_row), nan<T>);
+        std::vector<T> out(static_cast<std::size_t>(channels * out_row + set.lanes), nan<T>);
         a.count = count;
         a.source_channel = row;
         a.out = out.data();
