@@ -151,13 +151,18 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
     }
     const Rows<T, rows> weight_rows(a.weight_row);
     const auto fetch_nothing = [](std::int64_t) TILECONV_INLINE_LAMBDA {};
-    for_each_step<Indexed, Stepped>(a, input, weights, fetch_nothing, [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
-      const T* first = w.address();
-      TILECONV_OPAQUE(first);
+    const auto step = [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
+      const T* first = w.first_row();
       add_outer_product(
-          sum, [&](auto m) TILECONV_INLINE_LAMBDA { return weight_rows.template at<m.value>(first).value(); },
+          sum,
+          [&](auto m) TILECONV_INLINE_LAMBDA { return weight_rows.template at<m.value, w.row_offset>(first).value(); },
           [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes>(); });
-    });
+    };
+    if (short_steps && a.tap_count == 1 && a.weight_step == 1)
+      for_steps(a.steps, Indexed<T>(input + a.taps->input, a.input_step), Adjacent<T>(weights + a.taps->weight),
+                fetch_nothing, step);
+    else
+      for_each_step<Indexed, Stepped>(a, input, weights, fetch_nothing, step);
 
     if (a.partial_out) {
       TILECONV_UNROLL

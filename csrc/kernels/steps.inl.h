@@ -12,27 +12,35 @@ TILECONV_INLINE const T* bytes_behind(const T* p, std::ptrdiff_t bytes) {
   return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
 }
 
-// scale * index bytes behind base; scale is 0, 1, 2, 4 or 8.
-template <class T, int scale>
+// `offset` elements and scale * index bytes behind base; scale is 0, 1, 2, 4 or 8.
+template <class T, int scale, int offset = 0>
 struct At {
   const T* base;
   std::ptrdiff_t index;
 
-  TILECONV_INLINE const T* address() const { return bytes_behind(base, scale * index); }
-  // The vector, or a value in all lanes, from `offset` elements further on.
-  template <int offset>
+  TILECONV_INLINE const T* address() const { return bytes_behind(base + offset, scale * index); }
+  // Rows of which it is the first are found by a register, and lie row_offset elements further on.
+  static constexpr int row_offset = says_addresses && scale == 0 ? offset : 0;
+  TILECONV_INLINE const T* first_row() const {
+    if constexpr (says_addresses && scale == 0) return base;
+    const T* first = address();
+    TILECONV_OPAQUE(first);
+    return first;
+  }
+  // The vector, or a value in all lanes, from `further` elements on.
+  template <int further>
   TILECONV_INLINE Vec<T> vector() const {
     if constexpr (says_addresses)
-      return Vec<T>::template load_at<offset* static_cast<int>(sizeof(T)), scale>(base, index);
+      return Vec<T>::template load_at<(offset + further) * static_cast<int>(sizeof(T)), scale>(base, index);
     else
-      return Vec<T>::load(address() + offset);
+      return Vec<T>::load(address() + further);
   }
-  template <int offset = 0>
+  template <int further = 0>
   TILECONV_INLINE Vec<T> value() const {
     if constexpr (says_addresses)
-      return Vec<T>::template broadcast_at<offset* static_cast<int>(sizeof(T)), scale>(base, index);
+      return Vec<T>::template broadcast_at<(offset + further) * static_cast<int>(sizeof(T)), scale>(base, index);
     else
-      return Vec<T>::broadcast(address()[offset]);
+      return Vec<T>::broadcast(address()[further]);
   }
 };
 
@@ -63,7 +71,7 @@ class Rows {
   }
   // Called for row 0, 1, .. in this order: `first`, row 0 in the beginning, moves on to the first of each eight or
   // four.
-  template <int row>
+  template <int row, int offset = 0>
   TILECONV_INLINE auto at(const T*& first) const {
     if (row > 0 && row % together == 0) {
       first = bytes_behind(first, together * one_);
@@ -71,9 +79,9 @@ class Rows {
     }
     constexpr int i = row % together;
     if constexpr (i % 2 == 0)
-      return At<T, i == 6 ? 2 : i>{first, i == 6 ? three_ : one_};
+      return At<T, i == 6 ? 2 : i, offset>{first, i == 6 ? three_ : one_};
     else
-      return At<T, 1>{first, i == 1 ? one_ : i == 3 ? three_ : i == 5 ? five_ : seven_};
+      return At<T, 1, offset>{first, i == 1 ? one_ : i == 3 ? three_ : i == 5 ? five_ : seven_};
   }
 
  private:
@@ -82,7 +90,8 @@ class Rows {
 };
 
 // The operand of single steps, `step` elements apart. A turn takes at<0>() and moves on by next<0>(), then at<1>() ..
-// Stepped: one address, for operands that need the index for their rows. Indexed: the address moves once a turn.
+// Stepped: one address, for operands that need the index for their rows. Adjacent: the same for steps of one element,
+// which are offsets. Indexed: the address moves once a turn.
 template <class T>
 class Stepped {
  public:
@@ -101,6 +110,26 @@ class Stepped {
  private:
   const T* at_;
   std::ptrdiff_t step_;
+};
+
+template <class T>
+class Adjacent {
+ public:
+  TILECONV_INLINE explicit Adjacent(const T* from) : at_(from) {}
+  template <int i>
+  TILECONV_INLINE At<T, 0, i> at() const {
+    return {at_, 0};
+  }
+  template <int i>
+  TILECONV_INLINE void next() {
+    if (i < steps_a_turn - 1) return;
+    at_ += steps_a_turn;
+    TILECONV_OPAQUE(at_);
+  }
+  TILECONV_INLINE void step_on() { ++at_; }
+
+ private:
+  const T* at_;
 };
 
 template <class T>
