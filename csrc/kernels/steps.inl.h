@@ -155,10 +155,11 @@ class Indexed {
   Rows<T, steps_a_turn> steps_;
 };
 
-// step(x, w) for every step, fetch(count) before so many of them.
+// step(x, w) for every step, fetch(count) before so many of them: of short steps before two turns, so that the inner
+// loop is free of it. Before more, the lines that it asks for keep those of the sums waiting.
 template <class X, class W, class Fetch, class Step>
 TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step step) {
-  constexpr std::int64_t most_turns = short_steps ? 8 : 1;  // fetches stay out of the inner loop
+  constexpr std::int64_t most_turns = short_steps ? 2 : 1;
   for (std::int64_t turns; steps >= steps_a_turn; steps -= steps_a_turn * turns) {
     turns = steps / steps_a_turn < most_turns ? steps / steps_a_turn : most_turns;
     fetch(steps_a_turn * turns);
