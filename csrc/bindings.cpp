@@ -213,7 +213,7 @@ struct Call {
     views.grad_output = view(grad_output, views.grad_output_stride);
     if (given.is_none() || !writable_in_place(out, problem.pass)) {
       target = out;
-      out = new_array(problem, problem.pass == Pass::input_gradient ? views.grad_output : views.input);
+      out = new_array(problem, views.input);
     }
     std::ptrdiff_t contiguous_stride[4];
     views.weight = view(weight, contiguous_stride);

@@ -267,3 +267,21 @@ def test_the_stride_of_a_single_column_means_nothing(isa: str) -> None:
         outs = [np.full((2, 33, 1, 50), np.nan, np.float32).transpose(0, 1, 3, 2), None]
         for algorithm, view, out in product(("auto", "shift_gemm", "strassen"), views, outs):
             assert_accurate(tc.conv2d(view, w, out=out, algorithm=algorithm), expected, f"{algorithm} {view.strides}")
+
+
+def test_large_results_begin_half_a_page_from_what_is_read() -> None:
+    """And at a cache line, in every pass: where they met, loads would wait for stores."""
+    w = np.ones((4, 4, 3, 3), np.float32)
+    layer = tc.Conv2d(4, 4, 3, padding=1).freeze()
+    room = np.zeros(4 * 100 * 100 + 1024, np.float32)
+    for offset in (0, 4, 33, 512, 1023):
+        x = room[offset : offset + 4 * 100 * 100].reshape(1, 4, 100, 100)
+        results = {
+            "frozen layer": layer(x),
+            "convolution": tc.conv2d(x, w, padding=1),
+            "input gradient": tc.grad.conv2d_input(x.shape, w, x, padding=1),
+            "transposed convolution": tc.conv_transpose2d(x, w, padding=1),
+        }
+        for name, y in results.items():
+            assert y.ctypes.data % 64 == 0, name
+            assert (y.ctypes.data - x.ctypes.data // 64 * 64) % 4096 == 2048, name

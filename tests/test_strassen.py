@@ -35,10 +35,10 @@ def test_halves_of_pixels(dtype: str, isa: str) -> None:
     Of a few out channels, and of so many that the pixels are packed.
     """
     sizes = [*product((2, 3), range(1, 20)), (5, 7), (14, 14), (7, 7), (15, 16), (9, 56), (3, 225), (2, 500), (33, 13)]
-    for height, width in sizes:
-        for outs in (70, 1000):
-            case = Case("pixels", 6, height, width, outs, (1, 1), groups=2, bias=True, batch=2, dtype=dtype)
-            assert_every_run(case, ["strassen"], (height, width), height * width)
+    several = [(31, 8), (127, 2), (2, 253), (9, 56)]  # tiles of unequal heights
+    for outs, (height, width) in [*product((70, 1000), sizes), *product((4000,), several)]:
+        case = Case("pixels", 6, height, width, outs, (1, 1), groups=2, bias=True, batch=2, dtype=dtype)
+        assert_every_run(case, ["strassen"], (height, width), height * width)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -64,10 +64,11 @@ def test_inputs_of_every_layout(layout: str, isa: str) -> None:
         assert_layout_means_nothing(case, x, w, None, "strassen", layout)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_bits_do_not_depend_on_batch_or_threads(threads: int, isa: str) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("outs", [250, 2000])
+def test_bits_do_not_depend_on_batch_or_threads(outs: int, threads: int, isa: str) -> None:
     """Beside values that are not finite too: what is computed again is told by the values alone."""
-    case = Case("bits", 70, 23, 70, 250, (1, 1), batch=3)
+    case = Case("bits", 70, 23, 70, outs, (1, 1), batch=3)
     x, w, _ = case.normals()
     x[1, 11, 9, 33], x[2, 0, 22, 0], x[0, 5, 21, 69] = np.nan, np.inf, np.nan
     w[20, 3] = 3e38

@@ -9,59 +9,57 @@
 
 namespace tileconv {
 
-// Elements of a run of pixels, `width` for each channel: behind the last a vector may be written, and a line keeps runs
-// from falling into the same sets of the caches.
+// Elements from a packed run of pixels, `width` for each channel, to the next: the last one's vector may reach beyond
+// it, and what is between keeps runs from falling into the same sets of the caches.
 inline std::int64_t packed_run_size(std::int64_t channels, std::int64_t width, std::int64_t lanes) noexcept {
   return (ceil_div(channels * width, lanes) + 2) * lanes;
 }
 
 // Channels of which pixels are packed together: L1 holds their rows meanwhile.
 constexpr std::int64_t packed_together = 32;
-constexpr double pack_cycles = 4;  // of a channel of a run
+constexpr double pack_cycles = 4;  // of a channel of a run, measured on Zen 3
 
-// How a register tile after the other finds its pixels: cut evenly in runs of `rows` at the most, each of them read
-// channel by channel.
+// Packs a run: `pixels` of each channel, of rows that are from_row apart, `width` apart.
+template <class T>
+void pack_run(const KernelSet<T>& set, const T* from, std::ptrdiff_t from_row, std::int64_t channels,
+              std::int64_t pixels, T* to, std::int64_t width) {
+  set.sum_pixels({{from}, 1, from_row, to, width, channels, pixels});
+}
+
+// The pixels of register tiles, one tile after the other: cut evenly in runs of `rows` at the most. The first channel's
+// are found at(run), the next one's a step() further.
 class PixelRuns {
  public:
-  // From rows of pixels, one of each channel.
+  // In rows of pixels, one of each channel.
   static PixelRuns in_rows(std::int64_t pixels, std::int64_t rows, std::ptrdiff_t row_step) noexcept {
-    PixelRuns runs(pixels, rows);
-    runs.step_ = row_step;
-    return runs;
+    return {pixels, rows, row_step, 0};
   }
   // One run behind the other; of each, its pixels of one channel behind those of the other. A step reads on where the
   // one before it ended. From rows it takes a part of a cache line of every channel, and if these are more than L1
-  // keeps until the next run's turn, takes them again.
+  // keeps until the next run's turn, takes them again. More pixels take no less room.
   static PixelRuns packed(std::int64_t pixels, std::int64_t rows, std::int64_t channels, std::int64_t lanes) noexcept {
-    PixelRuns runs(pixels, rows);
-    runs.step_ = ceil_div(pixels, std::max<std::int64_t>(1, runs.count_));
-    runs.size_ = packed_run_size(channels, runs.step_, lanes);
-    return runs;
+    return {pixels, rows, rows, packed_run_size(channels, rows, lanes)};
   }
   std::int64_t count() const noexcept { return count_; }
   std::int64_t begin(std::int64_t run) const noexcept { return split_at(pixels_, count_, run); }
-  std::ptrdiff_t at(std::int64_t run) const noexcept { return size_ > 0 ? run * size_ : begin(run); }
-  std::ptrdiff_t step() const noexcept { return step_; }         // from a channel to the next
-  std::int64_t size() const noexcept { return size_ * count_; }  // packed: elements of all
+  std::ptrdiff_t at(std::int64_t run) const noexcept { return run_size_ > 0 ? run * run_size_ : begin(run); }
+  std::ptrdiff_t step() const noexcept { return step_; }
+  std::int64_t size() const noexcept { return count_ * run_size_; }  // packed: elements
 
  private:
-  PixelRuns(std::int64_t pixels, std::int64_t rows) noexcept : pixels_(pixels), count_(ceil_div(pixels, rows)) {}
-  std::int64_t pixels_, count_, step_ = 0, size_ = 0;
+  PixelRuns(std::int64_t pixels, std::int64_t rows, std::ptrdiff_t step, std::int64_t run_size) noexcept
+      : pixels_(pixels), count_(ceil_div(pixels, rows)), step_(step), run_size_(run_size) {}
+  std::int64_t pixels_, count_, step_, run_size_;  // run_size_: 0 in rows
 };
 
-// Packs the pixels of rows that are from_row apart, to runs.size() elements behind which a vector more may be written.
+// Packs the pixels of rows that are from_row apart to runs.size() elements.
 template <class T>
 void pack_pixels(const KernelSet<T>& set, const PixelRuns& runs, const T* from, std::ptrdiff_t from_row,
                  std::int64_t channels, T* to) {
   for (std::int64_t c = 0; c < channels; c += packed_together)
     for (std::int64_t run = 0; run < runs.count(); ++run)
-      set.sum_pixels({{from + c * from_row + runs.begin(run)},
-                      1,
-                      from_row,
-                      to + runs.at(run) + c * runs.step(),
-                      runs.step(),
-                      std::min(packed_together, channels - c),
-                      runs.begin(run + 1) - runs.begin(run)});
+      pack_run(set, from + c * from_row + runs.begin(run), from_row, std::min(packed_together, channels - c),
+               runs.begin(run + 1) - runs.begin(run), to + runs.at(run) + c * runs.step(), runs.step());
 }
 
 }  // namespace tileconv

@@ -47,8 +47,9 @@ const ProductKernel<T>& best_product(const KernelSet<T>& set, std::int64_t vecto
   return *chosen;
 }
 
-// Pixels by out channels, a matrix product: of in channels from `input` on; the out channels of a panel of `vectors`
-// lie at weights + c * columns for in channel c. Row x of out is pixel x, `columns` elements from the next.
+// Pixels by out channels, a matrix product. Of in channel c, the pixels of a run lie at input + runs.at(run) + c *
+// runs.step(), the out channels of a panel of `vectors` at weights + c * columns. Row x of out is pixel x, `columns`
+// elements from the next.
 template <class T>
 struct PixelProduct {
   PixelRuns runs;

@@ -34,9 +34,9 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
     channel_stride_ = (ceil_div(channel_stride_, set_.lanes) | 1) * set_.lanes;
   else if (channel_stride_ * element_ % l1_way < 256)
     channel_stride_ += 256 / element_;
-  if (block_.packed) packed_run_ = packed_run_size(block_.chunk, block_.rows, set_.lanes);
   make_panels();
   make_columns();
+  if (block_.packs_pixels) place_runs();
   make_taps();
   make_splits(request.threads);
 }
@@ -48,9 +48,9 @@ PlanReport ShiftGemmPlan<T>::report() const {
                              (block_.row_vectors ? ", rows of whole vectors run on"
                               : block_.flat      ? ", rows run on"
                                                  : "") +
-                             (block_.packed     ? ", pixels packed"
-                              : block_.in_place ? ", input in place"
-                                                : "") +
+                             (block_.packs_pixels ? ", pixels packed"
+                              : block_.in_place   ? ", input in place"
+                                                  : "") +
                              (map_.collapsed ? ", image as one row" : "") +
                              (map_.patch_elements() > 1 ? ", kernel elements as channels" : "");
   return {kernel,
@@ -136,14 +136,26 @@ void ShiftGemmPlan<T>::make_columns() {
         std::size_t table = 0;
         while (table < column_ranges_.size() && column_ranges_[table] != range) ++table;
         if (table == column_ranges_.size()) column_ranges_.push_back(range);
-        const std::int64_t input = block_.packed ? static_cast<std::int64_t>(runs.size()) * packed_run_ : from - x0;
-        runs.push_back({from, to - from, static_cast<std::int64_t>(table), range.second - range.first, input});
+        runs.push_back({from, to - from, static_cast<std::int64_t>(table), range.second - range.first, from - x0});
       }
     }
-    packed_row_ = std::max(packed_row_, static_cast<std::int64_t>(runs.size()) * packed_run_);
     runs_.push_back(std::move(runs));
   }
   skips_ = skips_ || column_ranges_.size() > 1;
+}
+
+// Packed, one run behind the other.
+template <class T>
+void ShiftGemmPlan<T>::place_runs() {
+  std::int64_t most_runs = 0;
+  for (const auto& runs : runs_) {
+    most_runs = std::max(most_runs, static_cast<std::int64_t>(runs.size()));
+    for (const Run& run : runs) run_width_ = std::max(run_width_, run.pixels);
+  }
+  pixel_run_ = packed_run_size(block_.chunk, run_width_, set_.lanes);
+  pixel_row_ = most_runs * pixel_run_;
+  for (auto& runs : runs_)
+    for (std::size_t i = 0; i < runs.size(); ++i) runs[i].input = static_cast<std::int64_t>(i) * pixel_run_;
 }
 
 // How many rows of a single tap that run on end with a whole vector; 1 if the tiles are not cut so.
@@ -190,7 +202,7 @@ void ShiftGemmPlan<T>::make_taps() {
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = begin; j < end; ++j) {
         const std::int64_t index = map_.kernel_index(i, j);
-        const std::int64_t input = block_.packed ? 0
+        const std::int64_t input = block_.packs_pixels ? 0
                                    : block_.in_place
                                        ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
                                        : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +

@@ -24,7 +24,7 @@ struct Blocking {
   bool in_place = false;                           // the input is read where it is, nothing is staged
   int rows = 1, vectors = 1;                       // largest register tile
   std::int64_t tile_h = 1, tile_w = 1, chunk = 1;  // of the output; of input channels
-  bool packed = false;        // channel lanes, a single tap: the pixels of each register tile are packed for it
+  bool packs_pixels = false;  // channel lanes, a single tap: the pixels of each register tile are packed for it
   bool paired = false;        // channel lanes: a register tile takes the pixels of two narrow rows
   bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
   bool row_vectors = false;   // flat: staged rows are whole vectors, so that none belongs to two rows
@@ -33,7 +33,7 @@ struct Blocking {
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
 
-  bool copies() const { return packed || !in_place; }
+  bool copies() const { return packs_pixels || !in_place; }
 
   // Pixel lanes: the register tiles of a line of so many vectors, cut evenly. Nothing behind a line that is read in
   // place may be read: what is `left` of it for the last vector is computed by a last tile that is moved back over
@@ -87,7 +87,7 @@ class ShiftGemmPlan final : public Plan {
     return static_cast<double>(map_.groups) * (sums + rows + packed + 300);
   }
   std::int64_t workspace_bytes() const noexcept override {
-    return (staged_size() + packed_size() + partial_size() + spill_size() + gathered_size() +
+    return (staged_size() + pixels_size() + partial_size() + spill_size() + gathered_size() +
             (blocks() > 1 ? map_.out_channels : 0)) *
            element_;
   }
@@ -109,7 +109,7 @@ class ShiftGemmPlan final : public Plan {
     std::int64_t chunk_begin, chunk_channels;
     const T* input;                           // what tap offset 0 of the tile's first output reads
     std::ptrdiff_t input_row, input_channel;  // to the next output row; to the next channel
-    T *staged, *packed, *partial, *spill, *gathered;
+    T *staged, *pixels, *partial, *spill, *gathered;
     const T *weights, *bias;  // of the group; packed for channel lanes
     bool skip;                // taps in zero padding may be left out: all weights are finite
     std::int64_t height() const { return y1 - y0; }
@@ -123,10 +123,10 @@ class ShiftGemmPlan final : public Plan {
   // Of the caller's weights.
   std::int64_t group_weights() const { return map_.out_channels * map_.in_channels * map_.kernel_elements; }
   std::int64_t staged_size() const {
-    const std::int64_t channels = block_.packed ? std::min(packed_together, block_.chunk) : block_.chunk;
+    const std::int64_t channels = block_.packs_pixels ? std::min(packed_together, block_.chunk) : block_.chunk;
     return block_.in_place ? 0 : ceil_div(channels * channel_stride_, set_.lanes) * set_.lanes + set_.lanes;
   }
-  std::int64_t packed_size() const { return block_.packed ? block_.tile_h * packed_row_ : 0; }
+  std::int64_t pixels_size() const { return block_.tile_h * pixel_row_; }
   // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
   std::int64_t line_size() const {
     const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
@@ -166,12 +166,13 @@ class ShiftGemmPlan final : public Plan {
   std::vector<std::int64_t> cut_runs(std::int64_t x0, std::int64_t x1) const;
   void make_panels();
   void make_columns();
+  void place_runs();
   std::int64_t whole_rows() const;
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
   const T* in_place(const ConvViews& v, const Tile& tile, std::int64_t channel) const;
   void stage(const ConvViews& v, const Tile& tile, std::int64_t first, std::int64_t channels) const;
-  void pack_pixels(const ConvViews& v, const Tile& tile) const;
+  void pack_tile(const ConvViews& v, const Tile& tile) const;
   void gather_weights(const Tile& tile) const;
   void sweep_channel_lanes(const ConvViews& v, const Tile& tile) const;
   void sweep_pixel_lanes(const ConvViews& v, const Tile& tile) const;
@@ -207,7 +208,8 @@ class ShiftGemmPlan final : public Plan {
   bool fetches_out_;              // the output does not stay in L2 from one call to the next
   std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
-  std::int64_t packed_run_ = 0, packed_row_ = 0;  // elements of packed pixels: of a run, of the most runs of a row
+  // Of packed pixels: those of the widest run, elements of a run, of the most runs of a row.
+  std::int64_t run_width_ = 0, pixel_run_ = 0, pixel_row_ = 0;
   std::vector<std::int64_t> panel_begin_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
   std::vector<std::vector<Run>> runs_;           // of each tile column

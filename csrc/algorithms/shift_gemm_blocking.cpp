@@ -88,7 +88,7 @@ class Model {
     b.channel_lanes = true;
     // A few pixels of every channel are read at a time: from beyond L2, each of them would be waited for, where staging
     // reads long rows.
-    b.packed = packed;
+    b.packs_pixels = packed;
     b.in_place = in_place_ && !beyond_l2_ && (packed || !fetched_between(plane_bytes()));
     b.rows = kernel.rows;
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
@@ -186,7 +186,7 @@ class Model {
   std::int64_t tile_bytes(const Blocking& b) const { return b.vectors * set_.lanes * element; }
   // What a tile of h x w outputs reads of a chunk.
   std::int64_t read_bytes(const Blocking& b, std::int64_t h, std::int64_t w) const {
-    return b.chunk * element * (b.in_place || b.packed ? h * w : map_.h.staged_length(h) * staged_row(b, w));
+    return b.chunk * element * (b.in_place || b.packs_pixels ? h * w : map_.h.staged_length(h) * staged_row(b, w));
   }
 
   // Bytes of a panel that all register tiles of an image read: it stays in L1. Where multiply-adds take several passes,

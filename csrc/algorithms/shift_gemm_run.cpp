@@ -29,8 +29,8 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   t.x1 = tile_column(t.column_tile + 1);
 
   t.staged = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  t.packed = t.staged + staged_size();
-  t.partial = t.packed + packed_size();
+  t.pixels = t.staged + staged_size();
+  t.partial = t.pixels + pixels_size();
   t.spill = t.partial + partial_size();
   t.gathered = t.spill + spill_size();
   if (block_.channel_lanes) {
@@ -51,11 +51,11 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
     t.chunk_begin = split_at(map_.in_channels, chunks_, chunk);
     t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
-    if (block_.packed) {
-      pack_pixels(v, t);
-      t.input = t.packed;
-      t.input_row = packed_row_;
-      t.input_channel = block_.rows;
+    if (block_.packs_pixels) {
+      pack_tile(v, t);
+      t.input = t.pixels;
+      t.input_row = pixel_row_;
+      t.input_channel = run_width_;
     } else if (block_.in_place) {
       t.input = in_place(v, t, 0);
       t.input_row = map_.h.step * map_.w.map.size;
@@ -88,7 +88,7 @@ void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t, std::int64_t fir
 
 // Row by row of the tile, run by run, as they lie there or staged first.
 template <class T>
-void ShiftGemmPlan<T>::pack_pixels(const ConvViews& v, const Tile& t) const {
+void ShiftGemmPlan<T>::pack_tile(const ConvViews& v, const Tile& t) const {
   const std::int64_t row = block_.in_place ? map_.h.step * map_.w.map.size : staged_w_.length;
   const std::int64_t tap = block_.in_place ? map_.h.tap(0) * map_.w.map.size + map_.w.tap(0) : 0;
   const std::ptrdiff_t channel = block_.in_place ? v.input_stride[1] / element_ : channel_stride_;
@@ -98,13 +98,8 @@ void ShiftGemmPlan<T>::pack_pixels(const ConvViews& v, const Tile& t) const {
     const T* const from = block_.in_place ? in_place(v, t, c) + tap : t.staged;
     for (std::int64_t y = 0; y < t.height(); ++y)
       for (const Run& run : runs_[static_cast<std::size_t>(t.column_tile)])
-        set_.sum_pixels({{from + y * row + (run.x - t.x0)},
-                         1,
-                         channel,
-                         t.packed + y * packed_row_ + run.input + c * block_.rows,
-                         block_.rows,
-                         channels,
-                         run.pixels});
+        pack_run(set_, from + y * row + (run.x - t.x0), channel, channels, run.pixels,
+                 t.pixels + y * pixel_row_ + run.input + c * run_width_, run_width_);
   }
 }
 

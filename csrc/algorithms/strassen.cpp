@@ -5,7 +5,7 @@
 // A matrix product of the weights, out x in channels, and the input, in channels x pixels. Both are cut in halves along
 // each side: the out channels of a group by whole vectors, its in channels, and the pixels of a tile, whole rows of the
 // image one after the other. One task is a tile, or a part of its out channels:
-//   stage the tile, add its blocks up                                       -> seven factors [in channel][pixel]
+//   stage the tile, add its blocks up                                       -> seven factors, in rows or packed
 //   for each panel of out channels, of either half: seven matrix products   -> products[7][pixel][out channel]
 //   add these up, transpose them into rows of the output
 // Tiles are fixed by the problem alone: which pixels are added to each other shows in the last bits.
@@ -81,11 +81,11 @@ class StrassenPlan final : public Plan {
     // the caches.
     staged_row_ = odd_vectors(most_pixels() + set_.lanes);
     sum_row_ = odd_vectors(half_pixels());
-    packs_pixels_ = pays_to_pack();
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
     even_panels();
+    packs_pixels_ = pays_to_pack();
     one_tile_ =
         !request.frozen && tiles_h_ * tiles_w_ == 1 && workspace_bytes() + panel_size() * element <= most_workspace;
     packs_when_used_ = one_tile_ && map_.batch == 1;
@@ -142,7 +142,7 @@ class StrassenPlan final : public Plan {
   using Factors = std::array<Factor, products>;
 
   void cut_tiles() {
-    // Of many channels fewer pixels, as staged and as sums.
+    // Of many channels fewer pixels, as staged and as sums; packed they take up to half as much again.
     constexpr std::int64_t most_bytes = std::int64_t{2} << 20, least_pixels = 32;
     const std::int64_t most = std::clamp(most_bytes / (4 * element * half_in_), least_pixels, tile_pixels);
     tiles_w_ = std::max<std::int64_t>(1, ceil_div(width_, most));
@@ -172,12 +172,14 @@ class StrassenPlan final : public Plan {
   std::int64_t factor_size() const { return half_in_ * columns(); }
   std::int64_t panel_size() const { return products * factor_size(); }
   std::int64_t staged_size() const { return 2 * half_in_ * staged_row_ + set_.lanes; }
-  // Packed, all factors; else the sums of blocks alone.
+  // Of any tile's pixels no wider than those of the largest tile, which are even.
   PixelRuns packed_runs(std::int64_t half) const {
-    return PixelRuns::packed(half, product_->rows, half_in_, set_.lanes);
+    const std::int64_t most = half_pixels(), count = std::max<std::int64_t>(1, ceil_div(most, product_->rows));
+    return PixelRuns::packed(half, std::max<std::int64_t>(1, ceil_div(most, count)), half_in_, set_.lanes);
   }
+  // Packed, all of them; else the sums of blocks alone.
   std::int64_t factors_size() const {
-    return packs_pixels_ ? products * packed_runs(half_pixels()).size() + set_.lanes : blocks * half_in_ * sum_row_;
+    return packs_pixels_ ? products * packed_runs(half_pixels()).size() : blocks * half_in_ * sum_row_;
   }
   std::int64_t product_size() const { return half_pixels() * columns(); }
   std::int64_t products_size() const { return products * product_size(); }
@@ -199,17 +201,19 @@ class StrassenPlan final : public Plan {
                                 t.x0 * v.out_stride[3]);
   }
 
-  // From rows a step of the products takes a little longer, measured on Zen 3: the more cache lines, and where channels
-  // are as close as a few lines. Cores that take a vector in halves have the time for it.
+  // Each part of a tile packs its pixels, and saves what a step of the products takes longer from rows, in cycles
+  // measured on Zen 3: more where channels lie within a few cache lines, else by the lines that a step touches. Cores
+  // that take a vector in halves have the time for it.
   bool pays_to_pack() const {
-    const double lost = sum_row_ * element < 256 ? 0.4 : 0.03 * element;
-    return vector_passes(set_) == 1 && lost * static_cast<double>(products * panels_) > pack_cycles * blocks;
+    constexpr std::int64_t close = 256;
+    const double saved = sum_row_ * element < close ? 0.4 : 0.03 * element;
+    return vector_passes(set_) == 1 && saved * static_cast<double>(products * panels_ / splits_) > pack_cycles * blocks;
   }
   double estimate(bool packed_before) const;
   void pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const;
   void run_tile(const ConvViews& v, const T* packed, std::int64_t task) const;
   Factors factors(const Tile& t) const;
-  void stage(const ConvViews& v, const Tile& t) const;
+  void stage(const ConvViews& v, const Tile& t, const Factors& to) const;
   void multiply(const Factors& factors, const Tile& t, const T* packed_panel, std::int64_t vectors) const;
   void finish(const ConvViews& v, const Tile& t, std::int64_t panel) const;
   void sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel, std::int64_t channels) const;
@@ -297,10 +301,11 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   t.products = t.factors + factors_size();
   t.outputs = t.products + products_size();
   t.panel = t.outputs + outputs_size();
-  stage(v, t);
+  const Factors to = factors(t);
+  stage(v, t, to);
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
     if (packs_when_used_) pack_panel(v, t.group, panel, t.panel);
-    multiply(factors(t), t, packs_when_used_ ? t.panel : packed + (t.group * panels_ + panel) * panel_size(),
+    multiply(to, t, packs_when_used_ ? t.panel : packed + (t.group * panels_ + panel) * panel_size(),
              panel_begin(panel + 1) - panel_begin(panel));
     finish(v, t, panel);
   }
@@ -308,7 +313,7 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
 
 // The tile's pixels of every channel, one row after the other, and the sums of their blocks. What a half lacks is zero.
 template <class T>
-void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
+void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t, const Factors& to) const {
   const StagePiece adjacent{0, t.pixels, 0, t.pixels, t.x0, 1};
   const Pieces pieces = map_.collapsed ? Pieces(adjacent) : Pieces(pieces_[static_cast<std::size_t>(t.column)]);
   stage_channels<T>(set_, map_, staged_h_, pieces, v, t.n, t.group, 0,
@@ -319,7 +324,6 @@ void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t) const {
   for (std::int64_t c = 0; t.pixels < 2 * t.half && c < channels; ++c) t.staged[c * staged_row_ + t.pixels] = T(0);
   // Of the blocks B11, B12, B21, B22. Packed, B12 waits in the place of T3.
   constexpr std::int64_t place[blocks] = {0, 5, 1, 6};
-  const Factors to = factors(t);
   if (packs_pixels_) {
     for (std::int64_t block = 0; block < blocks; ++block)
       pack_pixels(set_, to[0].runs, t.staged + block / 2 * half_in_ * staged_row_ + block % 2 * t.half, staged_row_,

@@ -104,7 +104,7 @@ class ToeplitzPlan final : public Plan {
   double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
     const std::int64_t own = factor_size() + products_size() + staged_size() + outputs_size();
-    return std::max(own, packed_kernels * panels_.channel_size()) * element;
+    return std::max(own, channels_together * panels_.channel_size()) * element;
   }
   // Whether all weights are finite; for each panel and position, an in channel after the other.
   std::int64_t packed_bytes() const noexcept override {
@@ -124,8 +124,8 @@ class ToeplitzPlan final : public Plan {
 
  private:
   static constexpr std::int64_t element = sizeof(T);
-  static constexpr int most_vectors = 3;             // a chunk of a panel stays in L1
-  static constexpr std::int64_t packed_kernels = 8;  // in channels
+  static constexpr int most_vectors = 3;                // a chunk of a panel stays in L1
+  static constexpr std::int64_t channels_together = 8;  // in channels
   static constexpr std::int64_t header_bytes = 64;
 
   struct Tile {
@@ -219,8 +219,8 @@ void ToeplitzPlan<T>::pack(const ConvViews& v, void* packed) const {
   parallel_for(map_.groups * panels_.panels(), threads_, [&](std::int64_t task) {
     T* const kernels = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
     const std::int64_t panel = task % panels_.panels();
-    for (std::int64_t c = 0; c < map_.in_channels; c += packed_kernels) {
-      const std::int64_t channels = std::min(packed_kernels, map_.in_channels - c);
+    for (std::int64_t c = 0; c < map_.in_channels; c += channels_together) {
+      const std::int64_t channels = std::min(channels_together, map_.in_channels - c);
       for (std::int64_t i = 0; i < channels; ++i)
         panels_.pack_columns(map_, weight, task / panels_.panels(), panel, c + i, map_.kernel_elements,
                              kernels + i * panels_.channel_size());

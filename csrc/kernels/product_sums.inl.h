@@ -5,6 +5,7 @@
 template <class T, int count>
 TILECONV_INLINE void sum_pixels_of(const PixelSumArgs<T>& a) {
   using V = Vec<T>;
+  // Ascending channels, descending pixels: what a vector writes too much is written again.
   for (std::int64_t i = (a.pixels - 1) / V::lanes * V::lanes; i >= 0; i -= V::lanes) {
     const auto mask = V::mask_between(0, lane<T>(a.pixels - i));
     const T* source[count];

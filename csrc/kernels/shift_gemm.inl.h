@@ -155,7 +155,9 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       const T* first = w.first_row();
       add_outer_product(
           sum,
-          [&](auto m) TILECONV_INLINE_LAMBDA { return weight_rows.template at<m.value, w.row_offset>(first).value(); },
+          [&](auto m) TILECONV_INLINE_LAMBDA {
+            return weight_rows.template at<m.value, decltype(w)::row_offset>(first).value();
+          },
           [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes>(); });
     };
     if (short_steps && a.tap_count == 1 && a.weight_step == 1)

@@ -19,7 +19,8 @@ struct At {
   std::ptrdiff_t index;
 
   TILECONV_INLINE const T* address() const { return bytes_behind(base + offset, scale * index); }
-  // Rows of which it is the first are found by a register, and lie row_offset elements further on.
+  // For rows of which it is the first, found by a register: where they are counted from, and `offset` where that is
+  // left to their loads.
   static constexpr int row_offset = says_addresses && scale == 0 ? offset : 0;
   TILECONV_INLINE const T* first_row() const {
     if constexpr (says_addresses && scale == 0) return base;

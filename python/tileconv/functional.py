@@ -75,7 +75,7 @@ def conv2d(
     -------
     ndarray, shape (N, C_out, H_out, W_out) or (C_out, H_out, W_out)
         C-contiguous and of the dtype of `input`, or `out`. Large results begin at a cache line, as views of memory that
-        is a line longer. The height is, and the width likewise::
+        is a page longer. The height is, and the width likewise::
 
             H_out = floor((H + pad_top + pad_bottom - dilation_h * (kH - 1) - 1) / stride_h + 1)
 

@@ -66,6 +66,22 @@ TEST(Choose, NoPlanIsBelowTheBoundOfItsAlgorithm) {
   });
 }
 
+// Whether a core takes a vector at once decides if there is time to take the pixels from rows.
+TEST(ShiftGemm, PacksThePixelsOfLongSums) {
+  const CoreTraits own = core_traits();
+  for (const KernelTable* table : built_kernels())
+    for (const bool whole : {true, false}) {
+      const std::int64_t vector_bytes = table->f32.lanes * static_cast<std::int64_t>(sizeof(float));
+      set_core_traits({32 << 10, 512 << 10, 32 << 20, whole ? vector_bytes : vector_bytes / 2});
+      for (const char* problem : {"ic1100 ih7 oc1200 kh1 g2 f32", "ic1100 ih9 oc1200 kh1 g2 f64"}) {
+        const auto plan = shift_gemm_algorithm.prepare({make_problem(problem), table, 1, true, {}});
+        EXPECT_EQ(plan->report().kernel.find("pixels packed") != std::string::npos, whole)
+            << problem << " on " << table->isa << ": " << plan->report().kernel;
+      }
+    }
+  set_core_traits(own);
+}
+
 std::map<std::string, std::map<std::string, std::string>> read_table(const char* path) {
   std::ifstream file(path);
   std::map<std::string, std::map<std::string, std::string>> table;

@@ -85,7 +85,7 @@ std::vector<std::ptrdiff_t> adjacent_vectors(int lanes) {
   return places;
 }
 
-// Steps around one and two turns of a loop that takes four, and of one around it that takes eight turns.
+// Steps around some turns of a loop that takes four, in another that takes two of these.
 constexpr int most_steps = 37, weights_per_step = 4, lowest_tap = -5, highest_tap = 7, gap = 3;
 
 // The operands of one tile. The input ends where reading is allowed to end, and is not aligned to a vector.
@@ -126,7 +126,7 @@ struct Operands {
     a.tap_count = static_cast<std::int64_t>(taps.size());
     a.steps = steps;
     a.input_step = input_step;
-    a.weight_step = weights_per_step * weight_unit;
+    a.weight_step = (table.size() == 1 && with_bias ? 1 : weights_per_step) * weight_unit;
     a.weight_row = weight_row;
     a.bias = with_bias ? bias.data() : nullptr;
     a.partial_in = with_partial ? partial.data() : nullptr;

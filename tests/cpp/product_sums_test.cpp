@@ -20,32 +20,34 @@ TYPED_TEST(ProductSums, OfPixelsReadNothingElse) {
   for_each_set<T>([](const KernelSet<T>& set) {
     const std::int64_t channels = 3;
     for (const int count : {1, 2, 4})
-      for (std::int64_t pixels = 1; pixels <= 2 * set.lanes + 1; ++pixels) {
-        const std::int64_t row = pixels + 2, out_row = pixels;
-        Random random(static_cast<std::uint32_t>(pixels));
-        std::vector<std::unique_ptr<Guarded<T>>> sources;
-        PixelSumArgs<T> a{};
-        for (int k = 0; k < count; ++k) {
-          sources.push_back(
-              std::make_unique<Guarded<T>>(static_cast<std::size_t>((channels - 1) * row + pixels), Edge::end));
-          fill_normals(*sources.back(), random);
-          a.source[k] = sources.back()->data();
-        }
-        std::vector<T> out(static_cast<std::size_t>(channels * out_row + set.lanes), nan<T>);
-        a.count = count;
-        a.source_channel = row;
-        a.out = out.data();
-        a.out_channel = out_row;
-        a.channels = channels;
-        a.pixels = pixels;
-        set.sum_pixels(a);
-        for (std::int64_t c = 0; c < channels; ++c)
-          for (std::int64_t i = 0; i < pixels; ++i) {
-            T sum = a.source[0][c * row + i];
-            for (int k = 1; k < count; ++k) sum += a.source[k][c * row + i];
-            ASSERT_EQ(out[static_cast<std::size_t>(c * out_row + i)], sum) << count << " of " << pixels;
+      for (std::int64_t pixels = 1; pixels <= 2 * set.lanes + 1; ++pixels)
+        for (const std::int64_t room : {std::int64_t{0}, std::int64_t{1}, std::int64_t{set.lanes}}) {
+          const std::int64_t row = pixels + 2, out_row = pixels + room;
+          Random random(static_cast<std::uint32_t>(pixels));
+          std::vector<std::unique_ptr<Guarded<T>>> sources;
+          PixelSumArgs<T> a{};
+          for (int k = 0; k < count; ++k) {
+            sources.push_back(
+                std::make_unique<Guarded<T>>(static_cast<std::size_t>((channels - 1) * row + pixels), Edge::end));
+            fill_normals(*sources.back(), random);
+            a.source[k] = sources.back()->data();
           }
-      }
+          const std::int64_t last = (channels - 1) * out_row + (pixels + set.lanes - 1) / set.lanes * set.lanes;
+          Guarded<T> out(static_cast<std::size_t>(last), Edge::end);
+          a.count = count;
+          a.source_channel = row;
+          a.out = out.data();
+          a.out_channel = out_row;
+          a.channels = channels;
+          a.pixels = pixels;
+          set.sum_pixels(a);
+          for (std::int64_t c = 0; c < channels; ++c)
+            for (std::int64_t i = 0; i < pixels; ++i) {
+              T sum = a.source[0][c * row + i];
+              for (int k = 1; k < count; ++k) sum += a.source[k][c * row + i];
+              ASSERT_EQ(out[c * out_row + i], sum) << count << " of " << pixels;
+            }
+        }
   });
 }
 
