@@ -84,8 +84,8 @@ class StrassenPlan final : public Plan {
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
+    packs_pixels_ = pays_to_pack(balanced_splits(map_.groups * tiles_h_ * tiles_w_, panels_, request.threads));
     even_panels();
-    packs_pixels_ = pays_to_pack();
     one_tile_ =
         !request.frozen && tiles_h_ * tiles_w_ == 1 && workspace_bytes() + panel_size() * element <= most_workspace;
     packs_when_used_ = one_tile_ && map_.batch == 1;
@@ -201,13 +201,13 @@ class StrassenPlan final : public Plan {
                                 t.x0 * v.out_stride[3]);
   }
 
-  // Each part of a tile packs its pixels, and saves what a step of the products takes longer from rows, in cycles
-  // measured on Zen 3: more where channels lie within a few cache lines, else by the lines that a step touches. Cores
-  // that take a vector in halves have the time for it.
-  bool pays_to_pack() const {
+  // Each part of a tile, of which a single image has `splits`, packs its pixels, and saves what a step of the products
+  // takes longer from rows, in cycles measured on Zen 3: more where channels lie within a few cache lines, else by the
+  // lines that a step touches. Cores that take a vector in halves have the time for it.
+  bool pays_to_pack(std::int64_t splits) const {
     constexpr std::int64_t close = 256;
     const double saved = sum_row_ * element < close ? 0.4 : 0.03 * element;
-    return vector_passes(set_) == 1 && saved * static_cast<double>(products * panels_ / splits_) > pack_cycles * blocks;
+    return vector_passes(set_) == 1 && saved * static_cast<double>(products * panels_ / splits) > pack_cycles * blocks;
   }
   double estimate(bool packed_before) const;
   void pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const;
