@@ -152,10 +152,10 @@ void ShiftGemmPlan<T>::place_runs() {
     most_runs = std::max(most_runs, static_cast<std::int64_t>(runs.size()));
     for (const Run& run : runs) run_width_ = std::max(run_width_, run.pixels);
   }
-  pixel_run_ = packed_run_size(block_.chunk, run_width_, set_.lanes);
-  pixel_row_ = most_runs * pixel_run_;
+  const std::int64_t run_size = packed_run_size(block_.chunk, run_width_, set_.lanes);
+  pixel_row_ = most_runs * run_size;
   for (auto& runs : runs_)
-    for (std::size_t i = 0; i < runs.size(); ++i) runs[i].input = static_cast<std::int64_t>(i) * pixel_run_;
+    for (std::size_t i = 0; i < runs.size(); ++i) runs[i].input = static_cast<std::int64_t>(i) * run_size;
 }
 
 // How many rows of a single tap that run on end with a whole vector; 1 if the tiles are not cut so.
@@ -193,6 +193,14 @@ void ShiftGemmPlan<T>::make_splits(int threads) {
   while (splits_ < panels() && !balanced(splits_)) ++splits_;
 }
 
+// Offset of a tap in what a tile reads, in place or staged.
+template <class T>
+std::ptrdiff_t ShiftGemmPlan<T>::tap_input(std::int64_t i, std::int64_t j) const {
+  if (block_.in_place) return map_.h.tap(i) * map_.w.map.size + map_.w.tap(j);
+  return staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
+         staged_w_.tap_position[static_cast<std::size_t>(j)];
+}
+
 // Offsets of the taps from a tile's first output, one table for each range of kernel columns. Weight offsets are in a
 // packed panel for channel lanes, in the caller's contiguous array for pixel lanes.
 template <class T>
@@ -202,15 +210,10 @@ void ShiftGemmPlan<T>::make_taps() {
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = begin; j < end; ++j) {
         const std::int64_t index = map_.kernel_index(i, j);
-        const std::int64_t input = block_.packs_pixels ? 0
-                                   : block_.in_place
-                                       ? map_.h.tap(i) * map_.w.map.size + map_.w.tap(j)
-                                       : staged_h_.tap_position[static_cast<std::size_t>(i)] * staged_w_.length +
-                                             staged_w_.tap_position[static_cast<std::size_t>(j)];
         const std::int64_t order = i * map_.w.count + j;
-        taps_.push_back({input, block_.channel_lanes ? index * panel_columns()
-                                : gathers()          ? order * block_.rows
-                                                     : index});
+        taps_.push_back({block_.packs_pixels ? 0 : tap_input(i, j), block_.channel_lanes ? index * panel_columns()
+                                                                    : gathers()          ? order * block_.rows
+                                                                                         : index});
       }
   }
   const auto* table = block_.channel_lanes ? set_.channel_lanes : set_.pixel_lanes;

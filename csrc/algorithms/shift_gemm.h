@@ -170,9 +170,10 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t whole_rows() const;
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;
-  const T* in_place(const ConvViews& v, const Tile& tile, std::int64_t channel) const;
+  std::ptrdiff_t tap_input(std::int64_t i, std::int64_t j) const;
+  void bring_pixels(const ConvViews& v, Tile& tile, std::int64_t first, std::int64_t channels) const;
   void stage(const ConvViews& v, const Tile& tile, std::int64_t first, std::int64_t channels) const;
-  void pack_tile(const ConvViews& v, const Tile& tile) const;
+  void pack_chunk(const ConvViews& v, Tile& tile) const;
   void gather_weights(const Tile& tile) const;
   void sweep_channel_lanes(const ConvViews& v, const Tile& tile) const;
   void sweep_pixel_lanes(const ConvViews& v, const Tile& tile) const;
@@ -208,8 +209,7 @@ class ShiftGemmPlan final : public Plan {
   bool fetches_out_;              // the output does not stay in L2 from one call to the next
   std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
-  // Of packed pixels: those of the widest run, elements of a run, of the most runs of a row.
-  std::int64_t run_width_ = 0, pixel_run_ = 0, pixel_row_ = 0;
+  std::int64_t run_width_ = 0, pixel_row_ = 0;  // packed: pixels of the widest run, elements of the most runs of a row
   std::vector<std::int64_t> panel_begin_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
   std::vector<std::vector<Run>> runs_;           // of each tile column

@@ -86,9 +86,9 @@ class Model {
     Blocking b;
     const std::int64_t columns = ceil_div(map_.out_channels, set_.lanes);
     b.channel_lanes = true;
+    b.packs_pixels = packed;
     // A few pixels of every channel are read at a time: from beyond L2, each of them would be waited for, where staging
     // reads long rows.
-    b.packs_pixels = packed;
     b.in_place = in_place_ && !beyond_l2_ && (packed || !fetched_between(plane_bytes()));
     b.rows = kernel.rows;
     b.vectors = static_cast<int>(ceil_div(columns, ceil_div(columns, kernel.vectors)));
@@ -106,26 +106,25 @@ class Model {
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
-      return sum_parts(width, ceil_div(width, kernel.rows),
-                       [&](std::int64_t pixels) {
-                         return sum_parts(columns, ceil_div(columns, b.vectors), [&](std::int64_t vectors) {
-                           const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
-                           const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
-                           // A panel that L1 does not hold comes from L2 for every tile.
-                           const double streamed =
-                               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2
-                                   ? 0.25 * v
-                                   : 0;
-                           // With a single vector every multiply-add has a load of its own.
-                           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-                           return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 +
-                                  5.0 * set_.lanes * transposed;
-                         });
-                       }) +
-             (packed ? pack_cycles * static_cast<double>(map_.in_channels * ceil_div(width, kernel.rows)) : 0);
+      return sum_parts(width, ceil_div(width, kernel.rows), [&](std::int64_t pixels) {
+        return sum_parts(columns, ceil_div(columns, b.vectors), [&](std::int64_t vectors) {
+          const auto p = static_cast<double>(pixels), v = static_cast<double>(vectors);
+          const double transposed = v * static_cast<double>(ceil_div(pixels, set_.lanes));
+          // A panel that L1 does not hold comes from L2 for every tile.
+          const double streamed =
+              steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
+          // With a single vector every multiply-add has a load of its own.
+          const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
+          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 + 5.0 * set_.lanes * transposed;
+        });
+      });
     };
     const std::int64_t pairs = b.paired ? map_.h.out_size / 2 : 0, singles = map_.h.out_size - 2 * pairs;
     b.cycles = stage_cycles(b.in_place) + group_cycles;
+    if (packed) {
+      const std::int64_t runs = map_.h.out_size * ceil_div(map_.w.out_size, kernel.rows);
+      b.cycles += pack_cycles * static_cast<double>(map_.in_channels * runs);
+    }
     if (pairs > 0) b.cycles += static_cast<double>(pairs) * row(2 * map_.w.out_size);
     if (singles > 0) b.cycles += static_cast<double>(singles) * row(map_.w.out_size);
     // Packing reads and writes every weight, mostly beyond L2.

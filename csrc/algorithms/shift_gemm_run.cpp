@@ -51,31 +51,26 @@ void ShiftGemmPlan<T>::run_tile(const ConvViews& v, const void* packed, std::int
   for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
     t.chunk_begin = split_at(map_.in_channels, chunks_, chunk);
     t.chunk_channels = split_at(map_.in_channels, chunks_, chunk + 1) - t.chunk_begin;
-    if (block_.packs_pixels) {
-      pack_tile(v, t);
-      t.input = t.pixels;
-      t.input_row = pixel_row_;
-      t.input_channel = run_width_;
-    } else if (block_.in_place) {
-      t.input = in_place(v, t, 0);
-      t.input_row = map_.h.step * map_.w.map.size;
-      t.input_channel = v.input_stride[1] / element_;
-    } else {
-      stage(v, t, 0, t.chunk_channels);
-      t.input = t.staged;
-      t.input_row = staged_w_.length;
-      t.input_channel = channel_stride_;
-    }
+    block_.packs_pixels ? pack_chunk(v, t) : bring_pixels(v, t, 0, t.chunk_channels);
     if (gathers()) gather_weights(t);
     block_.channel_lanes ? sweep_channel_lanes(v, t) : sweep_pixel_lanes(v, t);
   }
 }
 
-// What tap offset 0 of the tile's first output reads of a channel of the chunk.
+// The tile's input is some channels of the chunk, from `first` on: where they are, or staged.
 template <class T>
-const T* ShiftGemmPlan<T>::in_place(const ConvViews& v, const Tile& t, std::int64_t channel) const {
-  return reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin + channel)) +
-         t.y0 * map_.h.step * map_.w.map.size + t.x0;
+void ShiftGemmPlan<T>::bring_pixels(const ConvViews& v, Tile& t, std::int64_t first, std::int64_t channels) const {
+  if (block_.in_place) {
+    t.input_row = map_.h.step * map_.w.map.size;
+    t.input_channel = v.input_stride[1] / element_;
+    t.input = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, t.chunk_begin + first)) +
+              t.y0 * t.input_row + t.x0;
+  } else {
+    stage(v, t, first, channels);
+    t.input = t.staged;
+    t.input_row = staged_w_.length;
+    t.input_channel = channel_stride_;
+  }
 }
 
 template <class T>
@@ -86,21 +81,21 @@ void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t, std::int64_t fir
       {t.staged, channel_stride_, staged_w_.length, nullptr, 0, 0, 0, channels, t.y0, t.y1, block_.tile_h, zero_rows});
 }
 
-// Row by row of the tile, run by run, as they lie there or staged first.
+// The tile's input is the chunk, packed row by row of the tile, run by run.
 template <class T>
-void ShiftGemmPlan<T>::pack_tile(const ConvViews& v, const Tile& t) const {
-  const std::int64_t row = block_.in_place ? map_.h.step * map_.w.map.size : staged_w_.length;
-  const std::int64_t tap = block_.in_place ? map_.h.tap(0) * map_.w.map.size + map_.w.tap(0) : 0;
-  const std::ptrdiff_t channel = block_.in_place ? v.input_stride[1] / element_ : channel_stride_;
+void ShiftGemmPlan<T>::pack_chunk(const ConvViews& v, Tile& t) const {
   for (std::int64_t c = 0, channels; c < t.chunk_channels; c += channels) {
     channels = std::min(packed_together, t.chunk_channels - c);
-    if (!block_.in_place) stage(v, t, c, channels);
-    const T* const from = block_.in_place ? in_place(v, t, c) + tap : t.staged;
+    bring_pixels(v, t, c, channels);
+    const T* const from = t.input + tap_input(0, 0);
     for (std::int64_t y = 0; y < t.height(); ++y)
       for (const Run& run : runs_[static_cast<std::size_t>(t.column_tile)])
-        pack_run(set_, from + y * row + (run.x - t.x0), channel, channels, run.pixels,
+        pack_run(set_, from + y * t.input_row + (run.x - t.x0), t.input_channel, channels, run.pixels,
                  t.pixels + y * pixel_row_ + run.input + c * run_width_, run_width_);
   }
+  t.input = t.pixels;
+  t.input_row = pixel_row_;
+  t.input_channel = run_width_;
 }
 
 template <class T>

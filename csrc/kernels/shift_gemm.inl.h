@@ -160,6 +160,7 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
           },
           [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes>(); });
     };
+    // The adjacent weights of a single tap are offsets of their loads: no address is moved on between short steps.
     if (short_steps && a.tap_count == 1 && a.weight_step == 1)
       for_steps(a.steps, Indexed<T>(input + a.taps->input, a.input_step), Adjacent<T>(weights + a.taps->weight),
                 fetch_nothing, step);

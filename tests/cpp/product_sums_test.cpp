@@ -34,6 +34,7 @@ TYPED_TEST(ProductSums, OfPixelsReadNothingElse) {
           }
           const std::int64_t last = (channels - 1) * out_row + (pixels + set.lanes - 1) / set.lanes * set.lanes;
           Guarded<T> out(static_cast<std::size_t>(last), Edge::end);
+          std::fill(out.begin(), out.end(), nan<T>);
           a.count = count;
           a.source_channel = row;
           a.out = out.data();
