@@ -150,7 +150,7 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       }
     }
     const Rows<T, rows> weight_rows(a.weight_row);
-    const auto fetch_nothing = [](std::int64_t) TILECONV_INLINE_LAMBDA {};
+    const FetchNothing fetch_nothing;
     const auto step = [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
       const T* first = w.first_row();
       add_outer_product(

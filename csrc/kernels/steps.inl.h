@@ -156,13 +156,11 @@ class Indexed {
   Rows<T, steps_a_turn> steps_;
 };
 
-// step(x, w) for every step, fetch(count) before so many of them: of short steps before two turns, so that the inner
-// loop is free of it. Before more, the lines that it asks for keep those of the sums waiting.
+// step(x, w) for every step, fetch(count) before so many of them, Fetch::most_turns turns at the most.
 template <class X, class W, class Fetch, class Step>
 TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step step) {
-  constexpr std::int64_t most_turns = short_steps ? 2 : 1;
   for (std::int64_t turns; steps >= steps_a_turn; steps -= steps_a_turn * turns) {
-    turns = steps / steps_a_turn < most_turns ? steps / steps_a_turn : most_turns;
+    turns = steps / steps_a_turn < Fetch::most_turns ? steps / steps_a_turn : Fetch::most_turns;
     fetch(steps_a_turn * turns);
     for (std::int64_t turn = turns; turn > 0; --turn) {
       for_constants<steps_a_turn>([&](auto i) TILECONV_INLINE_LAMBDA {
@@ -192,11 +190,19 @@ TILECONV_INLINE void add_outer_product(V (&sum)[rows][vectors], Value value, Vec
   });
 }
 
+struct FetchNothing {
+  static constexpr std::int64_t most_turns = short_steps ? INT64_MAX : 1;
+  TILECONV_INLINE void operator()(std::int64_t) const {}
+};
+
 // Fetches what follows into L2, `step` elements for each step of the sums: of a long step `lines` cache lines, in equal
 // parts of it; of short ones the lines that are due, since each fetch takes the place of a multiply-add.
 template <class T, int lines>
 class FetchAhead {
  public:
+  // Of short steps two, so that the inner loop is free of it. Before more, the lines that it asks for keep those of the
+  // sums waiting.
+  static constexpr std::int64_t most_turns = short_steps ? 2 : 1;
   TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step) : next_(from), end_(from), step_(step) {}
   TILECONV_INLINE void operator()(std::int64_t steps) {
     end_ += steps * step_;
