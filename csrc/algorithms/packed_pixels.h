@@ -1,4 +1,4 @@
-// Pixels packed for register tiles that broadcast them.
+// Pixels packed for register tiles: in runs for those that broadcast them, in blocks for those that load vectors.
 #pragma once
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 
 namespace tileconv {
 
-// Elements from a packed run of pixels, `width` for each channel, to the next: the last one's vector may reach beyond
-// it, and what is between keeps runs from falling into the same sets of the caches.
+// Elements from a packed run or block of pixels, `width` for each channel, to the next: the last one's vector may reach
+// beyond it, and what is between keeps runs from falling into the same sets of the caches.
 inline std::int64_t packed_run_size(std::int64_t channels, std::int64_t width, std::int64_t lanes) noexcept {
   return (ceil_div(channels * width, lanes) + 2) * lanes;
 }
@@ -60,6 +60,21 @@ void pack_pixels(const KernelSet<T>& set, const PixelRuns& runs, const T* from, 
     for (std::int64_t run = 0; run < runs.count(); ++run)
       pack_run(set, from + c * from_row + runs.begin(run), from_row, std::min(packed_together, channels - c),
                runs.begin(run + 1) - runs.begin(run), to + runs.at(run) + c * runs.step(), runs.step());
+}
+
+// A line of pixels in `blocks` blocks of whole vectors, as even as they can be, block_size apart. Packs some channels,
+// those from `first` on, found in rows that are from_row apart.
+template <class T>
+void pack_line(const KernelSet<T>& set, const T* from, std::ptrdiff_t from_row, std::int64_t first,
+               std::int64_t channels, std::int64_t pixels, std::int64_t blocks, T* to, std::ptrdiff_t block_size) {
+  const std::int64_t vectors = ceil_div(pixels, set.lanes), width = vectors / blocks, wider = vectors % blocks;
+  const auto pack = [&](std::int64_t block, std::int64_t block_width, std::int64_t begin, std::int64_t end) {
+    set.pack_blocks({from + begin, from_row, to + block * block_size + first * block_width * set.lanes, block_size,
+                     channels, end - begin, block_width});
+  };
+  const std::int64_t begin = wider * (width + 1) * set.lanes;
+  if (wider > 0) pack(0, width + 1, 0, begin);
+  pack(wider, width, begin, pixels);
 }
 
 }  // namespace tileconv

@@ -144,9 +144,14 @@ void ShiftGemmPlan<T>::make_columns() {
   skips_ = skips_ || column_ranges_.size() > 1;
 }
 
-// Packed, one run behind the other.
+// Packed, one run behind the other, or blocks.
 template <class T>
 void ShiftGemmPlan<T>::place_runs() {
+  if (!block_.channel_lanes) {
+    block_size_ = packed_run_size(block_.chunk, block_.vectors * set_.lanes, set_.lanes);
+    pixel_row_ = block_.line_blocks(ceil_div(block_.tile_w, set_.lanes), false) * block_size_;
+    return;
+  }
   std::int64_t most_runs = 0;
   for (const auto& runs : runs_) {
     most_runs = std::max(most_runs, static_cast<std::int64_t>(runs.size()));

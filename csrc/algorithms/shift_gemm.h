@@ -24,8 +24,8 @@ struct Blocking {
   bool in_place = false;                           // the input is read where it is, nothing is staged
   int rows = 1, vectors = 1;                       // largest register tile
   std::int64_t tile_h = 1, tile_w = 1, chunk = 1;  // of the output; of input channels
-  bool packs_pixels = false;  // channel lanes, a single tap: the pixels of each register tile are packed for it
-  bool paired = false;        // channel lanes: a register tile takes the pixels of two narrow rows
+  bool packs_pixels = false;                       // a single tap: the pixels of each register tile are packed for it
+  bool paired = false;                             // channel lanes: a register tile takes the pixels of two narrow rows
   bool flat = false;          // pixel lanes: vectors run on across the rows of a tile, over the halo between them
   bool row_vectors = false;   // flat: staged rows are whole vectors, so that none belongs to two rows
   bool panels_outer = false;  // all pixels (of some lines: pixel lanes) with a panel of weights, then the next panel
@@ -33,7 +33,7 @@ struct Blocking {
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
 
-  bool copies() const { return packs_pixels || !in_place; }
+  bool copies() const { return packs_pixels || !in_place; }  // else register tiles read the input itself
 
   // Pixel lanes: the register tiles of a line of so many vectors, cut evenly. Nothing behind a line that is read in
   // place may be read: what is `left` of it for the last vector is computed by a last tile that is moved back over
@@ -126,7 +126,7 @@ class ShiftGemmPlan final : public Plan {
     const std::int64_t channels = block_.packs_pixels ? std::min(packed_together, block_.chunk) : block_.chunk;
     return block_.in_place ? 0 : ceil_div(channels * channel_stride_, set_.lanes) * set_.lanes + set_.lanes;
   }
-  std::int64_t pixels_size() const { return block_.tile_h * pixel_row_; }
+  std::int64_t pixels_size() const { return block_.packs_pixels ? block_.tile_h * pixel_row_ : 0; }
   // Pixels of a full tile in whole vectors, as pixel lanes keep their partial sums.
   std::int64_t line_size() const {
     const auto whole = [&](std::int64_t n) { return ceil_div(n, set_.lanes) * set_.lanes; };
@@ -154,7 +154,7 @@ class ShiftGemmPlan final : public Plan {
     const std::int64_t width = map_.w.out_size, unit = block_.channel_lanes ? 1 : block_.vectors * set_.lanes;
     if (t == tiles_w_) return width;
     const std::int64_t begin = split_at(ceil_div(width, unit), tiles_w_, t) * unit;
-    const bool rest = block_.in_place && !block_.channel_lanes && width % set_.lanes != 0;
+    const bool rest = !block_.copies() && !block_.channel_lanes && width % set_.lanes != 0;
     return std::min(begin, rest ? (width / set_.lanes - 1) * set_.lanes : width);
   }
   // Taps of the columns [from, to) that are not all in zero padding.
@@ -209,7 +209,8 @@ class ShiftGemmPlan final : public Plan {
   bool fetches_out_;              // the output does not stay in L2 from one call to the next
   std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
-  std::int64_t run_width_ = 0, pixel_row_ = 0;  // packed: pixels of the widest run, elements of the most runs of a row
+  // Packed pixels, in elements: a row of the tile; the widest run (channel lanes); from block to block (pixel lanes).
+  std::int64_t pixel_row_ = 0, run_width_ = 0, block_size_ = 0;
   std::vector<std::int64_t> panel_begin_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
   std::vector<std::vector<Run>> runs_;           // of each tile column

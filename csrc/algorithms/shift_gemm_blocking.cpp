@@ -54,7 +54,9 @@ class Model {
       b.in_place = true;
       // What does not fill a vector is computed with pixels before it.
       if (in_place_ && (whole || (b.vectors > 1 && map_.w.out_size > set_.lanes))) consider(pixel_lanes(b));
-      b.in_place = false;
+      b.packs_pixels = true;
+      if (in_place_ && map_.taps() == 1) consider(pixel_lanes(b));
+      b.in_place = b.packs_pixels = false;
       b.flat = true;
       if (map_.taps() > 0) consider(pixel_lanes(b));
       b.row_vectors = true;
@@ -66,6 +68,7 @@ class Model {
 
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
+  static constexpr double from_same_set = 4;  // for a vector of pixels, measured on Zen 3 with planes of 4 KiB and more
 
   // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and its part of a turn of
   // the loop.
@@ -99,10 +102,12 @@ class Model {
     const std::int64_t chunk = even_part(map_.in_channels, channel_chunk(b)), l1 = core_traits().l1d * 3 / 4;
     constexpr double from_l2 = 0.8;  // cycles that are not hidden, on Zen 3
     const std::int64_t line = std::min<std::int64_t>(64, plane_bytes());
+    const bool collide = b.in_place && !packed && same_sets(64) && chunk * std::gcd(plane_bytes(), l1_way) > l1;
     const bool lost = !packed && passes_ == 1 && chunk * (step_bytes(b) + line) > l1;
-    const double lines =
-        lost ? from_l2 * static_cast<double>(line) / 64 / static_cast<double>(std::max<std::int64_t>(1, map_.w.count))
-             : 0;
+    const double lines = (collide ? from_same_set
+                          : lost  ? from_l2 * static_cast<double>(line) / 64
+                                  : 0) /
+                         static_cast<double>(std::max<std::int64_t>(1, map_.w.count));
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
     const auto row = [&](std::int64_t width) {
@@ -139,29 +144,36 @@ class Model {
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
     const bool runs_over = dense_ ? b.flat && !b.row_vectors && pitch != width : b.flat || width % set_.lanes != 0;
-    const bool spills = !out_rows_ || (!b.in_place && runs_over);
+    const bool spills = !out_rows_ || (b.copies() && runs_over);
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
     // Planes that lie in more pages, as large as a way of L1, than the first page table knows at once: each is waited
     // for.
     constexpr std::int64_t most_pages = 48;
     const std::int64_t chunk = even_part(map_.in_channels, pixel_chunk(b));
-    const bool paged = b.in_place && map_.adjacent_kernels() && map_.block_h * map_.block_w == 1 &&
+    const bool paged = !b.copies() && map_.adjacent_kernels() && map_.block_h * map_.block_w == 1 &&
                        chunk * std::min(plane_bytes(), l1_way) > most_pages * l1_way;
     const double paging = paged ? 0.7 / static_cast<double>(std::max<std::int64_t>(1, map_.taps())) : 0;
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
-    const double brought = stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
+    const double brought =
+        reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
+    const bool collide = !b.copies() && same_sets(tile_bytes(b) + 64) && !stays_in_l1(b);
+    // Stored here and there, a vector waits for its line to come from beyond L2.
+    const std::int64_t written = map_.out_channels * map_.h.out_size * map_.w.out_size * element;
+    const double scattered = !b.copies() && map_.taps() == 1 && written > core_traits().l2 ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
-    const std::int64_t blocks = b.line_blocks(line_vectors, b.in_place && pixels % set_.lanes != 0);
+    const std::int64_t blocks = b.line_blocks(line_vectors, !b.copies() && pixels % set_.lanes != 0);
     const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
-        const bool aligned = map_.taps() == 1 && !b.in_place;
-        const double fresh = map_.taps() > 1 || !b.in_place ? 0.1 * v : (beyond_l2_ ? 1 : 0.4) * v * brought;
+        const bool aligned = map_.taps() == 1 && b.copies();
+        const double fresh = map_.taps() > 1 || b.copies() ? 0.1 * v
+                             : collide                     ? from_same_set * v
+                                                           : (beyond_l2_ ? 1 : 0.4) * v * brought;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
         return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) +
-               80 + (spills ? 8 : 0.75) * m * v + more_chunks * (50 + 1.5 * m * v);
+               80 + ((spills ? 8 : 0.75) + scattered) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
@@ -171,7 +183,11 @@ class Model {
       const std::int64_t tiles = ceil_div(chunk * staged_h_ * staged_w_ * element, most_staged(b));
       gathered = 3 * static_cast<double>(tiles * map_.out_channels) * steps_;
     }
-    b.cycles = (line * lines + stage_cycles(b.in_place) + gathered + group_cycles) * static_cast<double>(map_.groups);
+    const double packed = b.packs_pixels ? static_cast<double>(map_.in_channels) * lines *
+                                               ((beyond_l2_ ? 3 : 2) * static_cast<double>(line_vectors) + 15)
+                                         : 0;
+    b.cycles =
+        (line * lines + stage_cycles(b.in_place) + packed + gathered + group_cycles) * static_cast<double>(map_.groups);
     return b;
   }
 
@@ -225,8 +241,11 @@ class Model {
   // multiple of 1/n of a page apart share n places in it, each as long as that part.
   bool stays_in_l1(const Blocking& b) const {
     const std::int64_t apart = std::max(std::gcd(plane_bytes(), l1_way), tile_bytes(b) + 64);
-    return reused(b) && even_part(map_.in_channels, pixel_chunk(b)) * apart <= core_traits().l1d * 3 / 4;
+    return even_part(map_.in_channels, pixel_chunk(b)) * apart <= core_traits().l1d * 3 / 4;
   }
+
+  // Whether the same pixels of all channels, so many bytes, crowd into a part of L1's sets.
+  bool same_sets(std::int64_t bytes) const { return std::gcd(plane_bytes(), l1_way) > bytes; }
 
   void cut_pixel_lanes(Blocking& b) const {
     set_chunk(b, pixel_chunk(b));
@@ -237,7 +256,8 @@ class Model {
     const auto read = [&](std::int64_t lines) {
       return b.chunk * map_.h.staged_length(lines) * staged_row(b, b.tile_w) * element;
     };
-    b.panels_outer = !b.flat && read(1) <= in_l1;
+    b.panels_outer = b.packs_pixels || (!b.flat && read(1) <= in_l1);
+    if (b.packs_pixels) b.lines = b.tile_h;
     while (b.panels_outer && b.lines < b.tile_h && read(2 * b.lines) <= in_l1) b.lines *= 2;
   }
 
@@ -258,7 +278,7 @@ class Model {
   // gives the weights again for every tile.
   std::int64_t most_staged(const Blocking& b) const {
     const bool light = weight_bytes() <= core_traits().l2 / 4;
-    const bool from_l1 = !b.channel_lanes && !b.in_place && map_.taps() == 1 && light && map_.adjacent_kernels();
+    const bool from_l1 = !b.channel_lanes && b.copies() && map_.taps() == 1 && light && map_.adjacent_kernels();
     return from_l1 ? 2 * core_traits().l1d : most_kept(b);
   }
 

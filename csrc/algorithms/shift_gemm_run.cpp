@@ -81,17 +81,23 @@ void ShiftGemmPlan<T>::stage(const ConvViews& v, const Tile& t, std::int64_t fir
       {t.staged, channel_stride_, staged_w_.length, nullptr, 0, 0, 0, channels, t.y0, t.y1, block_.tile_h, zero_rows});
 }
 
-// The tile's input is the chunk, packed row by row of the tile, run by run.
+// The tile's input is the chunk, packed row by row of the tile, in runs or in blocks.
 template <class T>
 void ShiftGemmPlan<T>::pack_chunk(const ConvViews& v, Tile& t) const {
   for (std::int64_t c = 0, channels; c < t.chunk_channels; c += channels) {
     channels = std::min(packed_together, t.chunk_channels - c);
     bring_pixels(v, t, c, channels);
-    const T* const from = t.input + tap_input(0, 0);
-    for (std::int64_t y = 0; y < t.height(); ++y)
-      for (const Run& run : runs_[static_cast<std::size_t>(t.column_tile)])
-        pack_run(set_, from + y * t.input_row + (run.x - t.x0), t.input_channel, channels, run.pixels,
-                 t.pixels + y * pixel_row_ + run.input + c * run_width_, run_width_);
+    for (std::int64_t y = 0; y < t.height(); ++y) {
+      const T* const from = t.input + tap_input(0, 0) + y * t.input_row;
+      T* const to = t.pixels + y * pixel_row_;
+      if (block_.channel_lanes)
+        for (const Run& run : runs_[static_cast<std::size_t>(t.column_tile)])
+          pack_run(set_, from + (run.x - t.x0), t.input_channel, channels, run.pixels, to + run.input + c * run_width_,
+                   run_width_);
+      else
+        pack_line(set_, from, t.input_channel, c, channels, t.width(),
+                  block_.line_blocks(ceil_div(t.width(), set_.lanes), false), to, block_size_);
+    }
   }
   t.input = t.pixels;
   t.input_row = pixel_row_;
@@ -206,7 +212,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const std::int64_t vectors = ceil_div(pixels, set_.lanes);
   // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
   // computed again later.
-  const std::int64_t beyond = block_.in_place ? vectors * set_.lanes - pixels : 0;
+  const std::int64_t beyond = block_.copies() ? 0 : vectors * set_.lanes - pixels;
   const std::int64_t blocks = block_.line_blocks(vectors, beyond > 0);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
@@ -222,6 +228,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     std::int64_t begin, width;  // vectors of the line
     std::int64_t back;          // pixels by which it is moved back
     std::int64_t y, x;          // of the tile
+    std::int64_t index;         // in the line
     std::int64_t count;         // of a single panel: such blocks side by side, none of which spills
   };
   // Fills `places`, where its vectors lie from the first of them on.
@@ -243,7 +250,8 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     const bool spill = in_rows  ? !lies_in_rows(b)
                        : run_on ? from + size > pixels
                                 : !one_row || b.x + size > row_end(b.y);
-    a.input = t.input + line * t.input_row + from;
+    a.input = t.input + line * t.input_row + (block_.packs_pixels ? b.index * block_size_ : from);
+    if (block_.packs_pixels) a.input_step = size;
     a.out_vectors = in_rows && !spill ? places : adjacent;
     a.out_channel_stride = spill ? size : out_channel;
     a.partial_row = size;
@@ -260,7 +268,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       const std::int64_t k = panel_at(panel), channels = panel_at(panel + 1) - k;
       panels = equal_panels(panel, channels);
       a.further = std::max(b.count, panels) - 1;
-      a.next.input = b.count > 1 ? size : 0;
+      a.next.input = b.count == 1 ? 0 : block_.packs_pixels ? block_size_ : size;
       a.next.weights = b.count > 1 ? 0 : gathers() ? gathered_panel() : channels * map_.weight_out;
       a.next.bias = b.count > 1 ? 0 : channels;
       a.next.out = b.count > 1 ? size : channels * out_channel;
@@ -283,8 +291,9 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   };
   const std::int64_t small = vectors / blocks, larger = vectors % blocks;
   const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
-    Block b{0, 0, 0, line, 0, 1};
-    for (std::int64_t i = 0; i < blocks; i += b.count) {
+    Block b{0, 0, 0, line, 0, 0, 1};
+    for (; b.index < blocks; b.index += b.count) {
+      const std::int64_t i = b.index;
       b.width = small + (i < larger ? 1 : 0);
       if (i == blocks - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;

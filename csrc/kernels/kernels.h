@@ -378,6 +378,20 @@ struct FftProductArgs {
   std::int64_t count;
 };
 
+// Rows of pixels in blocks of so many vectors, each with its pixels of one channel behind those of the other. With
+// size = width * lanes, for c < channels, i < pixels
+//   out[i / size * out_block + c * size + i % size] = source[c * source_channel + i]
+// Nothing else than the pixels is read; zeros fill the last vector.
+template <class T>
+struct PixelBlockArgs {
+  const T* source;
+  std::ptrdiff_t source_channel;
+  T* out;
+  std::ptrdiff_t out_block;
+  std::int64_t channels, pixels;
+  std::int64_t width;  // at most most_pixel_vectors
+};
+
 // to[r * to_row + i * to_element] = from[r * from_row + i] for r < rows, i < count; what lies between is not touched.
 template <class T>
 struct SpreadArgs {
@@ -403,6 +417,7 @@ struct KernelSet {
   int plane_rows;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
+  void (*pack_blocks)(const PixelBlockArgs<T>&) noexcept;
   void (*spread)(const SpreadArgs<T>&) noexcept;
   // Whether `count` adjacent values are finite: what decides if products with zero padding may be left out. Whole
   // vectors are aligned to elements, fewer values than that to nothing.

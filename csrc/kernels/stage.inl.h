@@ -46,6 +46,32 @@ TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& p
   for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
 }
 
+// A row is read while the one before it is, since no hardware prefetcher follows from plane to plane.
+template <class T, int width>
+void pack_blocks_of(const PixelBlockArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes, size = width * lanes;
+  const T* row = a.source;
+  T* to = a.out;
+  for (std::int64_t c = 0; c < a.channels; ++c, row += a.source_channel, to += size) {
+    T* block = to;
+    std::int64_t i = 0;
+    for (; i + size <= a.pixels; i += size, block += a.out_block)
+      for_constants<width>([&](auto v) TILECONV_INLINE_LAMBDA {
+        constexpr int at = v.value * lanes;
+        if constexpr (at * sizeof(T) % 64 == 0) TILECONV_PREFETCH(row + i + at + a.source_channel);
+        Vec<T>::load(row + i + at).store(block + at);
+      });
+    for (; i < a.pixels; i += lanes, block += lanes)
+      Vec<T>::load_masked(row + i, Vec<T>::mask_between(0, lane<T>(a.pixels - i))).store(block);
+  }
+}
+template <class T>
+void pack_blocks(const PixelBlockArgs<T>& a) noexcept {
+  for_constants<most_pixel_vectors>([&](auto v) TILECONV_INLINE_LAMBDA {
+    if (a.width == v.value + 1) pack_blocks_of<T, v.value + 1>(a);
+  });
+}
+
 template <class T>
 TILECONV_INLINE Vec<T> load_upto(const T* p, std::int64_t n) {
   return n >= Vec<T>::lanes ? Vec<T>::load(p) : Vec<T>::load_first(p, n > 0 ? n : 0);
