@@ -80,3 +80,21 @@ def test_pointwise_layers_of_many_channels(
         expected = reference.conv2d(x, w, b, **case.options)
         for label, found, run in runs(case, w, b, ["shift_gemm"]):
             assert_exact(run(x, np.full(expected.shape, np.nan, x.dtype)), expected, f"{label}, {found.kernel}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pointwise_layers_of_planes_pages_apart(dtype: str, isa: str) -> None:
+    """Pixels packed in blocks: lines of many tiles and of every remainder, rows that are adjacent in the output or not,
+    out channels around the register tiles."""
+    packed = 0
+    for height, width, ins, outs in product((1, 16), (256, 1024, 1031, 1050), (5, 64), (7, 26)):
+        case = Case("pages", ins, height, width, outs, (1, 1), dtype=dtype)
+        x, w, b = case.integers(width + ins)
+        expected = reference.conv2d(x, w, b, **case.options)
+        rows = np.full((*expected.shape[:3], width + 3), np.nan, x.dtype)
+        for label, found, run in runs(case, w, b, ["shift_gemm"]):
+            packed += "pixel_lanes" in found.kernel and "packed" in found.kernel
+            for out in (np.full(expected.shape, np.nan, x.dtype), rows[..., :width]):
+                assert_exact(run(x, out), expected, f"{label}, {found.kernel}")
+        assert np.isnan(rows[..., width:]).all()
+    assert packed > 0

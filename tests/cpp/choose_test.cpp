@@ -82,6 +82,20 @@ TEST(ShiftGemm, PacksThePixelsOfLongSums) {
   set_core_traits(own);
 }
 
+// In place, the same pixels of all channels would fall into one set of L1.
+TEST(ShiftGemm, PacksThePixelsOfPlanesPagesApart) {
+  const CoreTraits own = core_traits();
+  for (const KernelTable* table : built_kernels()) {
+    set_core_traits({32 << 10, 512 << 10, 32 << 20, table->f32.lanes * static_cast<std::int64_t>(sizeof(float))});
+    for (const char* problem : {"ic64 ih32 oc64 kh1 f32", "ic64 ih32 oc64 kh1 f64", "ic24 ih64 oc30 kh1 f32"}) {
+      const auto plan = shift_gemm_algorithm.prepare({make_problem(problem), table, 1, true, {}});
+      EXPECT_NE(plan->report().kernel.find("pixels packed"), std::string::npos)
+          << problem << " on " << table->isa << ": " << plan->report().kernel;
+    }
+  }
+  set_core_traits(own);
+}
+
 std::map<std::string, std::map<std::string, std::string>> read_table(const char* path) {
   std::ifstream file(path);
   std::map<std::string, std::map<std::string, std::string>> table;

@@ -208,5 +208,33 @@ TYPED_TEST(DataMovement, PackingTransposesAndPadsWithZeros) {
   });
 }
 
+TYPED_TEST(DataMovement, PackingBlocksCopiesEveryPixel) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Random random(6);
+    for (std::int64_t width = 1; width <= most_pixel_vectors; ++width) {
+      const std::int64_t n = set.lanes, size = width * n;
+      for (const std::int64_t pixels :
+           {std::int64_t{1}, n - 1, n, n + 1, size - 1, size, size + 1, 3 * size, 4 * size - 1})
+        for (const std::int64_t channels : {1, 2, 5})
+          for (const Edge edge : {Edge::begin, Edge::end}) {
+            if (pixels == 0) continue;
+            const std::int64_t plane = pixels + 3, block = (channels + 1) * size;
+            const std::int64_t whole = (pixels + n - 1) / n * n, blocks = (whole + size - 1) / size;
+            Guarded<T> source(static_cast<std::size_t>((channels - 1) * plane + pixels), edge);
+            fill_normals(source, random);
+            std::vector<T> packed(static_cast<std::size_t>(blocks * block), nan<T>), expected = packed;
+            for (std::int64_t c = 0; c < channels; ++c)
+              for (std::int64_t i = 0; i < whole; ++i)
+                expected[static_cast<std::size_t>(i / size * block + c * size + i % size)] =
+                    i < pixels ? source[static_cast<std::size_t>(c * plane + i)] : T(0);
+            set.pack_blocks({source.data(), plane, packed.data(), block, channels, pixels, width});
+            ASSERT_TRUE(std::equal(packed.begin(), packed.end(), expected.begin(), same_value<T>))
+                << channels << " channels of " << pixels << " pixels, blocks of " << width << " vectors";
+          }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tileconv::test
