@@ -110,6 +110,8 @@ class Model {
                          static_cast<double>(std::max<std::int64_t>(1, map_.w.count));
     // Kernel rows in zero padding are left out, row by row.
     const double used_steps = steps_ * map_.h.used_share();
+    // A few pixels of every channel are stored at a time, a plane apart.
+    const double stored = written_bytes() > 4 * core_traits().l2 ? 27 : 12;
     const auto row = [&](std::int64_t width) {
       return sum_parts(width, ceil_div(width, kernel.rows), [&](std::int64_t pixels) {
         return sum_parts(columns, ceil_div(columns, b.vectors), [&](std::int64_t vectors) {
@@ -120,7 +122,8 @@ class Model {
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
           const double loads = (vectors == 1 ? 1.25 : 1) * p + v + 1;
-          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 + 5.0 * set_.lanes * transposed;
+          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 +
+                 5.0 * set_.lanes * transposed + stored * v * set_.lanes;
         });
       });
     };
@@ -156,10 +159,10 @@ class Model {
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
-    const bool collide = !b.copies() && same_sets(tile_bytes(b) + 64) && !stays_in_l1(b);
-    // Stored here and there, a vector waits for its line to come from beyond L2.
-    const std::int64_t written = map_.out_channels * map_.h.out_size * map_.w.out_size * element;
-    const double scattered = !b.copies() && map_.taps() == 1 && written > core_traits().l2 ? 4 : 0;
+    const bool collide = !b.copies() && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b);
+    // Where panel after panel is stored, each here and there, a vector waits for its line to come from beyond L2.
+    const bool panels = map_.out_channels > b.rows;
+    const double scattered = !b.copies() && panels && map_.taps() == 1 && written_bytes() > core_traits().l2 ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
     const std::int64_t blocks = b.line_blocks(line_vectors, !b.copies() && pixels % set_.lanes != 0);
     const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
@@ -268,6 +271,7 @@ class Model {
   void set_chunk(Blocking& b, std::int64_t limit) const { b.chunk = even_part(map_.in_channels, limit); }
 
   std::int64_t plane_bytes() const { return map_.h.map.size * map_.w.map.size * element; }  // of the input
+  std::int64_t written_bytes() const { return map_.out_channels * map_.h.out_size * map_.w.out_size * element; }
   std::int64_t weight_bytes() const { return map_.out_channels * map_.in_channels * map_.taps() * element; }
   // Of the partial sums of a tile. More gains nothing, and is slower where L2 takes longer to answer.
   std::int64_t most_kept(const Blocking& b) const {
