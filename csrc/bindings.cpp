@@ -19,14 +19,21 @@ namespace {
 
 constexpr int array_aligned = 0x0100, array_contiguous = 0x0001;  // NumPy's flags
 
+// NumPy writes the machine's own order as '=', or as what it is: after a swap to it, for instance.
+bool is_native(const py::dtype& dtype) {
+  const std::uint16_t one = 1;
+  const char own = *reinterpret_cast<const unsigned char*>(&one) == 1 ? '<' : '>';
+  return dtype.byteorder() == '=' || dtype.byteorder() == own;
+}
+
 std::string dtype_text(const py::dtype& dtype) {
-  if (dtype.byteorder() == '>' || dtype.byteorder() == '<') return py::str(dtype.attr("str"));
-  return py::str(static_cast<const py::object&>(dtype));
+  const bool swapped = dtype.byteorder() != '|' && !is_native(dtype);
+  return swapped ? py::str(dtype.attr("str")) : py::str(static_cast<const py::object&>(dtype));
 }
 
 std::string dtype_of(const py::array& array) {
   const py::dtype dtype = array.dtype();
-  if (dtype.byteorder() == '=') {
+  if (is_native(dtype)) {
     if (dtype.num() == 11) return "float32";
     if (dtype.num() == 12) return "float64";
   }
@@ -140,7 +147,8 @@ bool overlaps_itself(const py::array& array) {
 py::array check_out(const py::object& object, const ConvProblem& p) {
   py::array out = as_array(object, "out");
   if (dtype_of(out) != dtype_name(p.dtype))
-    throw TypeError("out must have the input's dtype " + std::string(dtype_name(p.dtype)) + ", got " + dtype_of(out));
+    throw TypeError("out must have the other arrays' dtype " + std::string(dtype_name(p.dtype)) + ", got " +
+                    dtype_of(out));
   if (shape_of(out) != p.result_shape())
     throw ValueError("out must have the result's shape " + format_shape(p.result_shape()) + ", got " +
                      format_shape(shape_of(out)));
@@ -193,17 +201,15 @@ struct Call {
   py::array out, target;  // target: what out is copied to in the end, where it cannot be written itself
   ConvViews views;
 
-  // input, weight, bias, grad_output as ConvViews has them for the pass; None for those it does not have.
+  // input, weight, bias, grad_output as ConvViews has them for the pass; None for those it does not have. The caller
+  // calls the first `input_name`.
   Call(const ConvProblem& p, py::object input_array, const py::object& weight_array, const py::object& bias_array,
-       py::object grad_array, const py::object& given)
+       py::object grad_array, const py::object& given, const char* input_name = "input")
       : problem(p), input(std::move(input_array)), grad_output(std::move(grad_array)) {
     if (!given.is_none()) {
       out = check_out(given, problem);
       const std::pair<const char*, const py::object*> arrays[] = {
-          {p.pass == Pass::input_gradient ? "grad_output" : "input", &input},
-          {"weight", &weight_array},
-          {"bias", &bias_array},
-          {"grad_output", &grad_output}};
+          {input_name, &input}, {"weight", &weight_array}, {"bias", &bias_array}, {"grad_output", &grad_output}};
       for (const auto& [name, array] : arrays)
         if (!array->is_none()) refuse_overlap(out, py::reinterpret_borrow<py::array>(*array), name);
     }
@@ -266,7 +272,8 @@ py::array conv2d_input(const py::object& input_size, const py::object& weight, c
   a.weight_dtype = dtype_of(weight_array);
   a.grad_output_shape = shape_of(grad_array);
   a.grad_output_dtype = dtype_of(grad_array);
-  return run(Call(ConvProblem::make(a), grad_array, weight_array, py::none(), py::none(), out), algorithm, out);
+  return run(Call(ConvProblem::make(a), grad_array, weight_array, py::none(), py::none(), out, "grad_output"),
+             algorithm, out);
 }
 
 py::array conv2d_weight(const py::object& input, const py::object& weight_size, const py::object& grad_output,
@@ -456,9 +463,9 @@ double fma_peak(const py::dtype& dtype, double seconds) {
 }
 
 void checked_set_num_threads(std::int64_t n) {
-  constexpr std::int64_t most = 1024;
-  if (n < 1 || n > most)
-    throw ValueError("n must be a number of threads from 1 to " + std::to_string(most) + ", got " + std::to_string(n));
+  if (n < 1 || n > most_threads)
+    throw ValueError("n must be a number of threads from 1 to " + std::to_string(most_threads) + ", got " +
+                     std::to_string(n));
   set_num_threads(static_cast<int>(n));
 }
 

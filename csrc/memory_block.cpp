@@ -6,6 +6,7 @@
 
 #ifdef __linux__
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace tileconv {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::align_val_t alignment{64};
 
 #ifdef MADV_HUGEPAGE
-constexpr std::size_t large_page = std::size_t{2} << 20, least_large = 2 * large_page, small_page = 4096;
+constexpr std::size_t large_page = std::size_t{2} << 20, least_large = 2 * large_page;
 
 // Pages from a multiple of large_page on; nullptr: there are none. Not from the heap, where the advice would outlast
 // the block, and what lies before an aligned one would keep its place from being used again.
@@ -36,6 +37,7 @@ MemoryBlock::MemoryBlock(std::size_t bytes) : data_(nullptr) {
 #ifdef MADV_HUGEPAGE
   if (bytes >= least_large) {
     if (bytes > SIZE_MAX - 2 * large_page) throw std::bad_alloc();
+    const auto small_page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     mapped_ = (bytes + small_page - 1) / small_page * small_page;
     data_ = map_pages(mapped_);
     if (!data_) throw std::bad_alloc();

@@ -1,6 +1,7 @@
 // A pool of sleeping workers around one list of open jobs; see parallel.h.
 #include "parallel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -181,9 +182,9 @@ int initial_threads() {
   for (const char* name : {"TILECONV_NUM_THREADS", "OMP_NUM_THREADS"}) {
     const char* text = std::getenv(name);
     const int n = text ? std::atoi(text) : 0;
-    if (n > 0) return n;
+    if (n > 0) return std::min(n, most_threads);
   }
-  return available_cores();
+  return std::min(available_cores(), most_threads);
 }
 
 std::atomic<int>& thread_count() {

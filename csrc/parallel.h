@@ -10,7 +10,8 @@ namespace tileconv {
 // Threads of one call, the caller included. At start: TILECONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores this
 // process may run on.
 int num_threads();
-void set_num_threads(int n);  // n >= 1, checked by the caller
+constexpr int most_threads = 1024;
+void set_num_threads(int n);  // from 1 to most_threads, checked by the caller
 
 // A borrowed callable: no allocation, no ownership; it must outlive the call it is passed to.
 class TaskRef {

@@ -71,8 +71,13 @@ void resolve_named_padding(Axis& a, const std::string& name) {
   a.after = total - a.before;
 }
 
+// What the arguments are called in the call of this pass.
+std::string input_name(const ConvArguments& a) { return a.pass == Pass::input_gradient ? "input_size" : "input"; }
+std::string weight_name(const ConvArguments& a) { return a.pass == Pass::weight_gradient ? "weight_size" : "weight"; }
+
 // out = floor((size + before + after - dilation * (kernel - 1) - 1) / stride + 1)
-void resolve_output(Axis& a, PaddingMode mode) {
+void resolve_output(Axis& a, PaddingMode mode, const ConvArguments& arguments) {
+  const std::string input = input_name(arguments);
   const AxisMap map{mode, a.size};
   const char* edge = a.before > map.largest_padding() ? "before" : a.after > map.largest_padding() ? "after" : nullptr;
   if (edge) {
@@ -86,21 +91,17 @@ void resolve_output(Axis& a, PaddingMode mode) {
                      " axis is out of range");
   const std::int64_t padded = a.size + a.before + a.after, span = kernel_span(a);
   if (padded <= 0)
-    throw ValueError(std::string("input has ") + a.name + " " + to_string(a.size) +
+    throw ValueError(input + " has " + a.name + " " + to_string(a.size) +
                      " and no padding on that axis: expected a padded size of at least 1");
   if (a.size == 0 && mode != PaddingMode::zeros)
-    throw ValueError(std::string("input has ") + a.name + " 0: padding_mode='" + padding_mode_name(mode) +
+    throw ValueError(input + " has " + a.name + " 0: padding_mode='" + padding_mode_name(mode) +
                      "' has nothing to pad with, expected at least 1");
   if (span > padded)
-    throw ValueError(std::string("weight's kernel spans ") + to_string(span) + " elements of " + a.name + " (size " +
-                     to_string(a.kernel) + ", dilation " + to_string(a.dilation) +
+    throw ValueError(weight_name(arguments) + "'s kernel spans " + to_string(span) + " elements of " + a.name +
+                     " (size " + to_string(a.kernel) + ", dilation " + to_string(a.dilation) +
                      "), expected at most the padded input's " + to_string(padded));
   a.out = (padded - span) / a.stride + 1;
 }
-
-// What the arguments are called in the call of this pass.
-std::string input_name(const ConvArguments& a) { return a.pass == Pass::input_gradient ? "input_size" : "input"; }
-std::string weight_name(const ConvArguments& a) { return a.pass == Pass::weight_gradient ? "weight_size" : "weight"; }
 
 void check_shapes(const ConvArguments& a, const char* weight_axes) {
   if (a.input_shape.size() != 3 && a.input_shape.size() != 4)
@@ -184,19 +185,21 @@ DType check_dtypes(const ConvArguments& a) {
     if (!first) first = &array;
     if (*dtype != *first->second)
       throw TypeError(std::string(name) + " must have the dtype of " + first->first + ", " + *first->second + ", got " +
-                      *dtype);
+                      *dtype + "; convert one, e.g. with " + first->first + ".astype(numpy." + *dtype + ")");
   }
   return parse_dtype(*first->second, first->first);
 }
 
-void set_geometry(ConvProblem& p, const ConvArguments& a, const Axis& h, const Axis& w) {
+// `input`, `output`: what the caller calls them.
+void set_geometry(ConvProblem& p, const ConvArguments& a, const Axis& h, const Axis& w, const std::string& input,
+                  const std::string& output) {
   p.stride_h = h.stride, p.stride_w = w.stride;
   p.dilation_h = h.dilation, p.dilation_w = w.dilation;
   p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
   p.out_h = h.out, p.out_w = w.out;
-  check_addressable(input_name(a).c_str(), p.input_shape(), p.dtype);
+  check_addressable(input.c_str(), p.input_shape(), p.dtype);
   check_addressable(weight_name(a).c_str(), p.weight_shape(), p.dtype);
-  check_addressable("the output", p.output_shape(), p.dtype);
+  check_addressable(output.c_str(), p.output_shape(), p.dtype);
 }
 
 }  // namespace
@@ -228,9 +231,9 @@ ConvProblem ConvProblem::make(const ConvArguments& a) {
       throw ValueError(input_name(a) + " of shape " + format_shape(a.input_shape) + " is out of range on the " +
                        axis->name + " axis: expected less than 2**60");
     if (!a.padding_name.empty()) resolve_named_padding(*axis, a.padding_name);
-    resolve_output(*axis, p.padding_mode);
+    resolve_output(*axis, p.padding_mode, a);
   }
-  set_geometry(p, a, h, w);
+  set_geometry(p, a, h, w, input_name(a), "the output");
   if (p.pass != Pass::forward && a.grad_output_shape != p.output_shape())
     throw ValueError("grad_output must have the output's shape " + format_shape(p.output_shape()) + ", got " +
                      format_shape(a.grad_output_shape));
@@ -288,7 +291,7 @@ ConvProblem ConvProblem::make_transposed(const ConvArguments& a, std::array<std:
                        ", expected at least 1");
   }
   p.in_h = sizes[0], p.in_w = sizes[1];
-  set_geometry(p, a, h, w);
+  set_geometry(p, a, h, w, "the output", "input");
   return p;
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 import tileconv as tc
 from test_bad_input import (
@@ -80,6 +81,7 @@ OF_INPUT: list[Row] = [
     ({"input_size": (2, 4, 9, 9)}, ValueError, ("grad_output", r"\(2, 6, 9, 9\)", r"\(2, 6, 8, 9\)")),
     ({"input_size": (3, 4, 8, 9)}, ValueError, ("grad_output", r"\(3, 6, 8, 9\)", r"\(2, 6, 8, 9\)")),
     ({"input_size": (2, 4, 0, 9)}, ValueError, ("kernel|weight", r"\b2\b")),
+    ({"input_size": (2, 4, 0, 9), "padding": 0}, ValueError, ("input_size", "height 0")),
     ({"weight": W.astype(F64)}, TypeError, ("weight", "float64", "float32")),
     ({"weight": None}, TypeError, ("weight", "None", "array")),
     ({"weight": W[0]}, ValueError, ("weight", r"\(2, 3, 3\)", "4")),
@@ -157,6 +159,7 @@ BIAS: list[Row] = [
     ({"out": read_only(np.ones(6, F32))}, ValueError, (r"\bout\b", "read-only|writ")),
     ({"out": [0.0] * 6}, TypeError, (r"\bout\b", "list", "array")),
     ({"out": G[0, :, 0, 0]}, ValueError, (r"\bout\b", "overlap", "grad_output")),
+    ({"out": as_strided(np.zeros(1, F32), (6,), (0,))}, ValueError, (r"\bout\b", "overlap|strides")),
 ]
 
 TRANSPOSED: dict[str, Any] = {

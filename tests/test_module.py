@@ -23,6 +23,7 @@ LAYER: dict[str, Any] = {"in_channels": 4, "out_channels": 6, "kernel_size": (3,
 X = np.random.default_rng(0).standard_normal((2, 4, 8, 9)).astype(np.float32)
 CLONES = {
     "pickle": lambda layer: pickle.loads(pickle.dumps(layer)),
+    "newest pickle": lambda layer: pickle.loads(pickle.dumps(layer, protocol=pickle.HIGHEST_PROTOCOL)),
     "oldest pickle": lambda layer: pickle.loads(pickle.dumps(layer, protocol=2)),
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

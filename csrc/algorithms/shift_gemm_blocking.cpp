@@ -159,9 +159,10 @@ class Model {
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
-    const bool collide = !b.copies() && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b);
+    const bool collide = !b.copies() && map_.taps() == 1 && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b);
+    const bool panels = map_.out_channels > b.rows;  // several
+    const double collided = collide && panels ? from_same_set : 0;
     // Where panel after panel is stored, each here and there, a vector waits for its line to come from beyond L2.
-    const bool panels = map_.out_channels > b.rows;
     const double scattered = !b.copies() && panels && map_.taps() == 1 && written_bytes() > core_traits().l2 ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
     const std::int64_t blocks = b.line_blocks(line_vectors, !b.copies() && pixels % set_.lanes != 0);
@@ -170,9 +171,8 @@ class Model {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && b.copies();
-        const double fresh = map_.taps() > 1 || b.copies() ? 0.1 * v
-                             : collide                     ? from_same_set * v
-                                                           : (beyond_l2_ ? 1 : 0.4) * v * brought;
+        const double fresh =
+            map_.taps() > 1 || b.copies() ? 0.1 * v : ((beyond_l2_ ? 1 : 0.4) * brought + collided) * v;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
         return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) +

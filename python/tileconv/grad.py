@@ -280,5 +280,7 @@ def check_bias_out(out: Array, grads: Array) -> None:
         raise ValueError(f"out must have the result's shape {channels}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
+    if out.size > 1 and abs(out.strides[0]) < out.itemsize:
+        raise ValueError("out must not overlap itself in memory, got strides that do")
     if np.may_share_memory(out, grads, max_work=10_000):  # type: ignore[arg-type]
         raise ValueError("out overlaps grad_output in memory, expected an array of its own")

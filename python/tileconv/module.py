@@ -240,10 +240,15 @@ class Conv2d(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the packed weights, which hold pointers: they are packed again where the state is loaded."""
-        return {**self.__dict__, "_handle": self._handle is not None, "_locked": {}}
+        return {**self.__dict__, **self._locked, "_handle": self._handle is not None, "_locked": tuple(self._locked)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _handle=None)
+        self.__dict__.update(state, _handle=None, _locked={})
+        # Protocol 5 of pickle gives an array that was locked the memory of bytes, which nothing makes writable.
+        for name in state["_locked"]:
+            array = state[name]
+            if not (array.flags.writeable or array.flags.owndata):
+                self.__dict__[name] = array.copy()
         if state["_handle"]:
             self.freeze()
 
