@@ -185,7 +185,7 @@ DType check_dtypes(const ConvArguments& a) {
     if (!first) first = &array;
     if (*dtype != *first->second)
       throw TypeError(std::string(name) + " must have the dtype of " + first->first + ", " + *first->second + ", got " +
-                      *dtype + "; convert one, e.g. with " + first->first + ".astype(numpy." + *dtype + ")");
+                      *dtype + "; convert one, e.g. with " + name + ".astype(numpy." + *first->second + ")");
   }
   return parse_dtype(*first->second, first->first);
 }

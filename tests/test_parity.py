@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import reference
+import tileconv as tc
 from cases import CASES, DTYPES, Array, Case
 from checks import assert_accurate, assert_exact, is_exact, plan, runs
 
@@ -84,17 +85,24 @@ def test_pointwise_layers_of_many_channels(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pointwise_layers_of_planes_pages_apart(dtype: str, isa: str) -> None:
-    """Pixels packed in blocks: lines of many tiles and of every remainder, rows that are adjacent in the output or not,
-    out channels around the register tiles."""
-    packed = 0
-    for height, width, ins, outs in product((1, 16), (256, 1024, 1031, 1050), (5, 64), (7, 26)):
-        case = Case("pages", ins, height, width, outs, (1, 1), dtype=dtype)
+    """Pixels packed in blocks: lines of many tiles with and without a remainder, sums in one chunk and in several, rows
+    that are adjacent in the output or not, out channels around the register tiles, groups, gradients of the input."""
+    seen = set()
+    for height, width, ins, outs in product((1, 17), (256, 1024, 1031), (5, 33, 700), (7, 26)):
+        groups = 2 if ins == 33 else 1
+        case = Case("pages", ins * groups, height, width, outs * groups, (1, 1), groups=groups, dtype=dtype)
         x, w, b = case.integers(width + ins)
         expected = reference.conv2d(x, w, b, **case.options)
-        rows = np.full((*expected.shape[:3], width + 3), np.nan, x.dtype)
         for label, found, run in runs(case, w, b, ["shift_gemm"]):
-            packed += "pixel_lanes" in found.kernel and "packed" in found.kernel
+            if "pixel_lanes" in found.kernel and "packed" in found.kernel:
+                seen.add((height * width % 16 > 0, found.blocking["channels_per_chunk"] < ins))
+            rows = np.full((*expected.shape[:3], width + 3), np.nan, x.dtype)
             for out in (np.full(expected.shape, np.nan, x.dtype), rows[..., :width]):
                 assert_exact(run(x, out), expected, f"{label}, {found.kernel}")
-        assert np.isnan(rows[..., width:]).all()
-    assert packed > 0
+            assert np.isnan(rows[..., width:]).all()
+        if b is not None:
+            x_grad = tc.grad.conv2d_input(x.shape, w, expected, groups=groups, algorithm="shift_gemm")
+            want = reference.conv2d_input(x.shape, w, expected, **case.options)
+            assert_exact(x_grad, want, f"{case}, gradient of the input")
+    chunked = [False] if isa == "baseline" else [False, True]  # its vectors are short: a chunk has more channels
+    assert seen.issuperset(product([False, True], chunked))

@@ -36,7 +36,7 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
     channel_stride_ += 256 / element_;
   make_panels();
   make_columns();
-  if (block_.packs_pixels) place_runs();
+  if (block_.packs_pixels) place_pixels();
   make_taps();
   make_splits(request.threads);
 }
@@ -146,10 +146,10 @@ void ShiftGemmPlan<T>::make_columns() {
 
 // Packed, one run behind the other, or blocks.
 template <class T>
-void ShiftGemmPlan<T>::place_runs() {
+void ShiftGemmPlan<T>::place_pixels() {
   if (!block_.channel_lanes) {
     block_size_ = packed_run_size(block_.chunk, block_.vectors * set_.lanes, set_.lanes);
-    pixel_row_ = block_.line_blocks(ceil_div(block_.tile_w, set_.lanes), false) * block_size_;
+    pixel_row_ = block_.line_blocks(block_.tile_w, set_.lanes) * block_size_;
     return;
   }
   std::int64_t most_runs = 0;

@@ -35,11 +35,12 @@ struct Blocking {
 
   bool copies() const { return packs_pixels || !in_place; }  // else register tiles read the input itself
 
-  // Pixel lanes: the register tiles of a line of so many vectors, cut evenly. Nothing behind a line that is read in
-  // place may be read: what is `left` of it for the last vector is computed by a last tile that is moved back over
-  // pixels of the one before it, so there have to be two.
-  std::int64_t line_blocks(std::int64_t line_vectors, bool left) const {
-    return std::max<std::int64_t>(ceil_div(line_vectors, vectors), left ? 2 : 1);
+  // Pixel lanes: the register tiles of a line of so many pixels, cut evenly in whole vectors. Nothing behind a line
+  // that is read in place may be read: what is left of it for the last vector is computed by a last tile that is moved
+  // back over pixels of the one before it, so there have to be two.
+  std::int64_t line_blocks(std::int64_t pixels, std::int64_t lanes) const {
+    const bool moved_back = !copies() && pixels % lanes != 0;
+    return std::max<std::int64_t>(ceil_div(ceil_div(pixels, lanes), vectors), moved_back ? 2 : 1);
   }
 };
 
@@ -166,7 +167,7 @@ class ShiftGemmPlan final : public Plan {
   std::vector<std::int64_t> cut_runs(std::int64_t x0, std::int64_t x1) const;
   void make_panels();
   void make_columns();
-  void place_runs();
+  void place_pixels();
   std::int64_t whole_rows() const;
   void make_splits(int threads);
   void run_tile(const ConvViews& v, const void* packed, std::int64_t task) const;

@@ -146,8 +146,8 @@ class Model {
     const std::int64_t width = map_.w.out_size, pitch = staged_row(b, width);
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
-    const bool runs_over = dense_ ? b.flat && !b.row_vectors && pitch != width : b.flat || width % set_.lanes != 0;
-    const bool spills = !out_rows_ || (b.copies() && runs_over);
+    const bool all_spill = !out_rows_ || (b.copies() && b.flat && (!dense_ || (!b.row_vectors && pitch != width)));
+    const bool last_spills = b.copies() && !b.flat && !dense_ && width % set_.lanes != 0;
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
     // Planes that lie in more pages, as large as a way of L1, than the first page table knows at once: each is waited
     // for.
@@ -165,7 +165,8 @@ class Model {
     // Where panel after panel is stored, each here and there, a vector waits for its line to come from beyond L2.
     const double scattered = !b.copies() && panels && map_.taps() == 1 && written_bytes() > core_traits().l2 ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
-    const std::int64_t blocks = b.line_blocks(line_vectors, !b.copies() && pixels % set_.lanes != 0);
+    const std::int64_t blocks = b.line_blocks(pixels, set_.lanes);
+    const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(blocks) : 0;
     const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
@@ -176,7 +177,7 @@ class Model {
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
         return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) +
-               80 + ((spills ? 8 : 0.75) + scattered) * m * v + more_chunks * (50 + 1.5 * m * v);
+               80 + (0.75 + 7.25 * spilled + scattered) * m * v + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
@@ -278,8 +279,8 @@ class Model {
     const std::int64_t l2 = core_traits().l2;
     return !b.copies() ? l2 / 2 : std::min<std::int64_t>(l2 * 3 / 8, 384 << 10);
   }
-  // Of what a tile reads. A single tap with pixel lanes is staged to be read from L1, where few pages are better, if L2
-  // gives the weights again for every tile.
+  // Of what a tile reads. A single tap with pixel lanes is staged or packed to be read from L1, where few pages are
+  // better, if L2 gives the weights again for every tile.
   std::int64_t most_staged(const Blocking& b) const {
     const bool light = weight_bytes() <= core_traits().l2 / 4;
     const bool from_l1 = !b.channel_lanes && b.copies() && map_.taps() == 1 && light && map_.adjacent_kernels();

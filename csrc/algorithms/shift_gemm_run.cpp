@@ -95,8 +95,8 @@ void ShiftGemmPlan<T>::pack_chunk(const ConvViews& v, Tile& t) const {
           pack_run(set_, from + (run.x - t.x0), t.input_channel, channels, run.pixels, to + run.input + c * run_width_,
                    run_width_);
       else
-        pack_line(set_, from, t.input_channel, c, channels, t.width(),
-                  block_.line_blocks(ceil_div(t.width(), set_.lanes), false), to, block_size_);
+        pack_line(set_, from, t.input_channel, c, channels, t.width(), block_.line_blocks(t.width(), set_.lanes), to,
+                  block_size_);
     }
   }
   t.input = t.pixels;
@@ -213,7 +213,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
   // computed again later.
   const std::int64_t beyond = block_.copies() ? 0 : vectors * set_.lanes - pixels;
-  const std::int64_t blocks = block_.line_blocks(vectors, beyond > 0);
+  const std::int64_t blocks = block_.line_blocks(pixels, set_.lanes);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   // The tile's rows are adjacent in the output: what is written behind one of them is in the next.

@@ -46,7 +46,7 @@ TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& p
   for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
 }
 
-// A row is read while the one before it is, since no hardware prefetcher follows from plane to plane.
+// A row is fetched while the one before it is copied, since no hardware prefetcher follows from plane to plane.
 template <class T, int width>
 void pack_blocks_of(const PixelBlockArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes, size = width * lanes;
@@ -61,8 +61,10 @@ void pack_blocks_of(const PixelBlockArgs<T>& a) noexcept {
         if constexpr (at * sizeof(T) % 64 == 0) TILECONV_PREFETCH(row + i + at + a.source_channel);
         Vec<T>::load(row + i + at).store(block + at);
       });
-    for (; i < a.pixels; i += lanes, block += lanes)
+    for (; i < a.pixels; i += lanes, block += lanes) {
+      TILECONV_PREFETCH(row + i + a.source_channel);
       Vec<T>::load_masked(row + i, Vec<T>::mask_between(0, lane<T>(a.pixels - i))).store(block);
+    }
   }
 }
 template <class T>

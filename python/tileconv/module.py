@@ -240,17 +240,23 @@ class Conv2d(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the packed weights, which hold pointers: they are packed again where the state is loaded."""
-        return {**self.__dict__, **self._locked, "_handle": self._handle is not None, "_locked": tuple(self._locked)}
+        return {**self.__dict__, **self._locked, "_handle": self._handle is not None, "_locked": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _handle=None, _locked={})
+        self.__dict__.update(state, _handle=None)
         # Protocol 5 of pickle gives an array that was locked the memory of bytes, which nothing makes writable.
-        for name in state["_locked"]:
-            array = state[name]
-            if not (array.flags.writeable or array.flags.owndata):
-                self.__dict__[name] = array.copy()
+        self.__dict__.update(
+            (name, array.copy()) for name, array in self.state_dict().items() if isinstance(owner(array), bytes)
+        )
         if state["_handle"]:
             self.freeze()
+
+
+def owner(array: Array) -> object:
+    """What the memory of `array` belongs to, if not to an array; else None."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array.base
 
 
 def read_only(array: Array) -> Array:
