@@ -31,12 +31,11 @@ PaddingMode parse_mode(const std::string& name) {
 }
 
 // The product of sizes, refused where it, times the element size, leaves 64 bits.
-void check_addressable(const char* what, const std::vector<std::int64_t>& shape, DType dtype) {
+void check_addressable(const std::string& what, const std::vector<std::int64_t>& shape, DType dtype) {
   std::int64_t left = largest / dtype_size(dtype);
   for (const std::int64_t n : shape) {
     if (n > 0 && left / n == 0)
-      throw ValueError(std::string(what) + " of shape " + format_shape(shape) +
-                       " has more elements than 64-bit addresses can hold");
+      throw ValueError(what + " of shape " + format_shape(shape) + " has more elements than 64-bit addresses can hold");
     left = n > 0 ? left / n : left;
   }
 }
@@ -197,9 +196,9 @@ void set_geometry(ConvProblem& p, const ConvArguments& a, const Axis& h, const A
   p.dilation_h = h.dilation, p.dilation_w = w.dilation;
   p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
   p.out_h = h.out, p.out_w = w.out;
-  check_addressable(input.c_str(), p.input_shape(), p.dtype);
-  check_addressable(weight_name(a).c_str(), p.weight_shape(), p.dtype);
-  check_addressable(output.c_str(), p.output_shape(), p.dtype);
+  check_addressable(input, p.input_shape(), p.dtype);
+  check_addressable(weight_name(a), p.weight_shape(), p.dtype);
+  check_addressable(output, p.output_shape(), p.dtype);
 }
 
 }  // namespace

@@ -62,19 +62,25 @@ void pack_pixels(const KernelSet<T>& set, const PixelRuns& runs, const T* from, 
                runs.begin(run + 1) - runs.begin(run), to + runs.at(run) + c * runs.step(), runs.step());
 }
 
-// A line of pixels in `blocks` blocks of whole vectors, as even as they can be, block_size apart. Packs some channels,
-// those from `first` on, found in rows that are from_row apart.
+// A line of pixels in blocks of whole vectors, as even as they can be: the first `wider` have one more than `width`.
+struct LineBlocks {
+  std::int64_t count, width, wider;
+  LineBlocks(std::int64_t vectors, std::int64_t blocks) noexcept
+      : count(blocks), width(vectors / blocks), wider(vectors % blocks) {}
+};
+
+// Packs such a line, its blocks block_size apart: some channels, those from `first` on, found in rows that are from_row
+// apart.
 template <class T>
-void pack_line(const KernelSet<T>& set, const T* from, std::ptrdiff_t from_row, std::int64_t first,
-               std::int64_t channels, std::int64_t pixels, std::int64_t blocks, T* to, std::ptrdiff_t block_size) {
-  const std::int64_t vectors = ceil_div(pixels, set.lanes), width = vectors / blocks, wider = vectors % blocks;
-  const auto pack = [&](std::int64_t block, std::int64_t block_width, std::int64_t begin, std::int64_t end) {
-    set.pack_blocks({from + begin, from_row, to + block * block_size + first * block_width * set.lanes, block_size,
-                     channels, end - begin, block_width});
+void pack_line(const KernelSet<T>& set, const LineBlocks& blocks, const T* from, std::ptrdiff_t from_row,
+               std::int64_t first, std::int64_t channels, std::int64_t pixels, T* to, std::ptrdiff_t block_size) {
+  const auto pack = [&](std::int64_t block, std::int64_t width, std::int64_t begin, std::int64_t end) {
+    set.pixel_blocks({from + begin, from_row, to + block * block_size + first * width * set.lanes, block_size, channels,
+                      end - begin, width});
   };
-  const std::int64_t begin = wider * (width + 1) * set.lanes;
-  if (wider > 0) pack(0, width + 1, 0, begin);
-  pack(wider, width, begin, pixels);
+  const std::int64_t begin = blocks.wider * (blocks.width + 1) * set.lanes;
+  if (blocks.wider > 0) pack(0, blocks.width + 1, 0, begin);
+  pack(blocks.wider, blocks.width, begin, pixels);
 }
 
 }  // namespace tileconv

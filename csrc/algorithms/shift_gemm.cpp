@@ -149,7 +149,7 @@ template <class T>
 void ShiftGemmPlan<T>::place_pixels() {
   if (!block_.channel_lanes) {
     block_size_ = packed_run_size(block_.chunk, block_.vectors * set_.lanes, set_.lanes);
-    pixel_row_ = block_.line_blocks(block_.tile_w, set_.lanes) * block_size_;
+    pixel_row_ = block_.line_blocks(block_.tile_w, set_.lanes).count * block_size_;
     return;
   }
   std::int64_t most_runs = 0;

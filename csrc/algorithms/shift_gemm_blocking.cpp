@@ -159,13 +159,13 @@ class Model {
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
-    const bool collide = !b.copies() && map_.taps() == 1 && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b);
-    const bool panels = map_.out_channels > b.rows;  // several
-    const double collided = collide && panels ? from_same_set : 0;
-    // Where panel after panel is stored, each here and there, a vector waits for its line to come from beyond L2.
-    const double scattered = !b.copies() && panels && map_.taps() == 1 && written_bytes() > core_traits().l2 ? 4 : 0;
+    // Of a single tap in place, panel after panel reads the same pixels, and stores each a vector here and there, which
+    // waits for its line to come from beyond L2.
+    const bool panels = !b.copies() && map_.taps() == 1 && map_.out_channels > b.rows;
+    const double collided = panels && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? from_same_set : 0;
+    const double scattered = panels && written_bytes() > core_traits().l2 ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
-    const std::int64_t blocks = b.line_blocks(pixels, set_.lanes);
+    const std::int64_t blocks = b.line_blocks(pixels, set_.lanes).count;
     const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(blocks) : 0;
     const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {

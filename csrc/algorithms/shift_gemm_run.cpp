@@ -95,7 +95,7 @@ void ShiftGemmPlan<T>::pack_chunk(const ConvViews& v, Tile& t) const {
           pack_run(set_, from + (run.x - t.x0), t.input_channel, channels, run.pixels, to + run.input + c * run_width_,
                    run_width_);
       else
-        pack_line(set_, from, t.input_channel, c, channels, t.width(), block_.line_blocks(t.width(), set_.lanes), to,
+        pack_line(set_, block_.line_blocks(t.width(), set_.lanes), from, t.input_channel, c, channels, t.width(), to,
                   block_size_);
     }
   }
@@ -213,7 +213,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
   // computed again later.
   const std::int64_t beyond = block_.copies() ? 0 : vectors * set_.lanes - pixels;
-  const std::int64_t blocks = block_.line_blocks(pixels, set_.lanes);
+  const LineBlocks line_blocks = block_.line_blocks(pixels, set_.lanes);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   // The tile's rows are adjacent in the output: what is written behind one of them is in the next.
@@ -289,17 +289,16 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       }
     }
   };
-  const std::int64_t small = vectors / blocks, larger = vectors % blocks;
   const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
     Block b{0, 0, 0, line, 0, 0, 1};
-    for (; b.index < blocks; b.index += b.count) {
-      const std::int64_t i = b.index;
-      b.width = small + (i < larger ? 1 : 0);
-      if (i == blocks - 1) b.back = beyond, b.x -= beyond;
+    for (; b.index < line_blocks.count; b.index += b.count) {
+      const bool wider = b.index < line_blocks.wider;
+      b.width = line_blocks.width + (wider ? 1 : 0);
+      if (b.index == line_blocks.count - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;
       if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1)
         b.count = std::clamp<std::int64_t>((row_end(b.y) - b.x) / (b.width * set_.lanes), 1,
-                                           (i < larger ? larger : blocks) - i);
+                                           (wider ? line_blocks.wider : line_blocks.count) - b.index);
       run_block(line, b, panel_begin, panel_end);
       b.begin += b.count * b.width;
       b.x += b.count * b.width * set_.lanes;

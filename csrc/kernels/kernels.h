@@ -417,7 +417,7 @@ struct KernelSet {
   int plane_rows;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
-  void (*pack_blocks)(const PixelBlockArgs<T>&) noexcept;
+  void (*pixel_blocks)(const PixelBlockArgs<T>&) noexcept;
   void (*spread)(const SpreadArgs<T>&) noexcept;
   // Whether `count` adjacent values are finite: what decides if products with zero padding may be left out. Whole
   // vectors are aligned to elements, fewer values than that to nothing.

@@ -23,9 +23,10 @@ namespace {
 #include "channel_rows.inl.h"
 #include "dot.inl.h"
 #include "fft.inl.h"
+#include "pack.inl.h"
 #include "shift_gemm.inl.h"
 #include "stage.inl.h"
-// After stage.inl.h, whose helpers it uses.
+// After pack.inl.h and stage.inl.h, whose helpers they use.
 #include "depthwise.inl.h"
 #include "product_sums.inl.h"
 #include "strassen.inl.h"
@@ -58,7 +59,7 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      plane_rows,
      stage<float>,
      pack<float>,
-     pack_blocks<float>,
+     pixel_blocks<float>,
      spread<float>,
      finite<float>,
      channel_row_table<float>,
@@ -92,7 +93,7 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      plane_rows,
      stage<double>,
      pack<double>,
-     pack_blocks<double>,
+     pixel_blocks<double>,
      spread<double>,
      finite<double>,
      channel_row_table<double>,

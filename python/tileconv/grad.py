@@ -239,7 +239,7 @@ def conv2d_bias(grad_output: ArrayLike, *, out: Array | None = None) -> Array:
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind, dtype or shape, or an `out` that overlaps `grad_output`.
+        An argument of the wrong kind, dtype or shape, or an `out` that overlaps `grad_output` or itself.
 
     Examples
     --------

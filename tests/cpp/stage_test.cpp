@@ -228,7 +228,7 @@ TYPED_TEST(DataMovement, PackingBlocksCopiesEveryPixel) {
               for (std::int64_t i = 0; i < whole; ++i)
                 expected[static_cast<std::size_t>(i / size * block + c * size + i % size)] =
                     i < pixels ? source[static_cast<std::size_t>(c * plane + i)] : T(0);
-            set.pack_blocks({source.data(), plane, packed.data(), block, channels, pixels, width});
+            set.pixel_blocks({source.data(), plane, packed.data(), block, channels, pixels, width});
             ASSERT_TRUE(std::equal(packed.begin(), packed.end(), expected.begin(), same_value<T>))
                 << channels << " channels of " << pixels << " pixels, blocks of " << width << " vectors";
           }
