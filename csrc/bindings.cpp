@@ -316,10 +316,16 @@ class FrozenConv2d {
     Call call(problem_of(input_array), input_array, weight_, bias_, py::none(), out);
     const PlanRequest request = make_request(call.problem, Layout::of(call.problem, call.views), true);
     FrozenPlans::Entry entry;
-    const bool found = plans_.find(request, algorithm, entry);
+    if (!plans_.find(request, algorithm, entry)) {
+      const std::vector<FrozenPlans::Entry> kept = plans_.kept();
+      {
+        const py::gil_scoped_release release;
+        entry = FrozenPlans::make(request, algorithm, call.views, kept);
+      }
+      entry = plans_.keep(std::move(entry));
+    }
     {
       const py::gil_scoped_release release;
-      if (!found) entry = plans_.get(request, algorithm, call.views);
       entry.plan->run(call.views, entry.packed_data());
       release_large_arenas();
     }
@@ -369,7 +375,7 @@ ConvViews contiguous_views(const ConvProblem& p) {
 Pass parse_pass(const std::string& name) {
   for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient})
     if (name == pass_name(pass)) return pass;
-  throw ValueError("pass must be 'forward', 'input_gradient' or 'weight_gradient', got '" + name + "'");
+  throw ValueError("pass_ must be 'forward', 'input_gradient' or 'weight_gradient', got '" + name + "'");
 }
 
 py::dict explain(const std::vector<std::int64_t>& input_shape, const std::vector<std::int64_t>& weight_shape,

@@ -15,6 +15,15 @@ bool same(const PlanRequest& a, const PlanRequest& b) noexcept {
          a.threads == b.threads && a.layout == b.layout;
 }
 
+// Weights that are packed as the plan wants them; nullptr if it wants none or there are none.
+template <class Entries>
+std::shared_ptr<MemoryBlock> packed_alike(const Entries& entries, const Plan& plan) {
+  if (plan.packed_bytes() > 0)
+    for (const FrozenPlans::Entry& other : entries)
+      if (other.packed && other.plan->packing_key() == plan.packing_key()) return other.packed;
+  return nullptr;
+}
+
 }  // namespace
 
 void join_pixels(ConvProblem& p, ConvViews& v) noexcept {
@@ -54,24 +63,34 @@ const FrozenPlans::Entry* FrozenPlans::search(const PlanRequest& request, const 
 }
 
 bool FrozenPlans::find(const PlanRequest& request, const std::string& algorithm, Entry& entry) {
-  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-  const Entry* found = lock ? search(request, algorithm) : nullptr;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const Entry* found = search(request, algorithm);
   if (found) entry = *found;
   return found != nullptr;
 }
 
-FrozenPlans::Entry FrozenPlans::get(const PlanRequest& request, const std::string& algorithm, const ConvViews& views) {
+std::vector<FrozenPlans::Entry> FrozenPlans::kept() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (const Entry* found = search(request, algorithm)) return *found;
+  return {entries_.begin(), entries_.end()};
+}
+
+FrozenPlans::Entry FrozenPlans::make(const PlanRequest& request, const std::string& algorithm, const ConvViews& views,
+                                     const std::vector<Entry>& kept) {
   Entry entry{request, algorithm, choose(request, algorithm).plan, nullptr};
   if (const std::int64_t bytes = entry.plan->packed_bytes()) {
-    for (const Entry& other : entries_)
-      if (other.packed && other.plan->packing_key() == entry.plan->packing_key()) entry.packed = other.packed;
+    entry.packed = packed_alike(kept, *entry.plan);
     if (!entry.packed) {
       entry.packed = std::make_shared<MemoryBlock>(static_cast<std::size_t>(bytes));
       entry.plan->pack(views, entry.packed->data());
     }
   }
+  return entry;
+}
+
+FrozenPlans::Entry FrozenPlans::keep(Entry entry) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (const Entry* found = search(entry.request, entry.algorithm)) return *found;
+  if (const auto packed = packed_alike(entries_, *entry.plan)) entry.packed = packed;
   entries_.push_front(entry);
   if (entries_.size() > most_plans) entries_.pop_back();
   return entry;

@@ -25,7 +25,9 @@ PlanRequest make_request(const ConvProblem& problem, const Layout& layout, bool 
 void run_once(const ConvProblem& problem, const ConvViews& views, const std::string& algorithm);
 
 // Plans and packed weights of one layer, whose weights do not change. Any thread may ask; the oldest plan is dropped
-// when there are more than `most_plans`, and packed weights live as long as a plan that uses them.
+// when there are more than `most_plans`, and packed weights live as long as a plan that uses them. The lock is held for
+// moments only, never while a plan is made: called with Python's lock held, as all but make() is, the child of a fork
+// never finds it taken.
 class FrozenPlans {
  public:
   struct Entry {
@@ -37,14 +39,18 @@ class FrozenPlans {
   };
   static constexpr std::size_t most_plans = 8;
 
-  // The entry if there is one and the lock is free: never waits, so it may be called with Python's lock held.
+  // The entry, if there is one.
   bool find(const PlanRequest& request, const std::string& algorithm, Entry& entry);
-  // The entry, made if needed. It may wait for another thread's packing: not to be called with Python's lock held.
-  Entry get(const PlanRequest& request, const std::string& algorithm, const ConvViews& views);
+  std::vector<Entry> kept() const;
+  // A new entry, which shares the packed weights of one that is kept. It takes its time.
+  static Entry make(const PlanRequest& request, const std::string& algorithm, const ConvViews& views,
+                    const std::vector<Entry>& kept);
+  // Keeps it, but for what another thread was first to make.
+  Entry keep(Entry entry);
 
  private:
   const Entry* search(const PlanRequest& request, const std::string& algorithm);
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::list<Entry> entries_;  // last used first
 };
 

@@ -5,9 +5,9 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -101,6 +101,7 @@ class Pool {
   // Where the system refuses a thread, the work is done by fewer.
   void grow(int helpers) noexcept {
     try {
+      workers_.reserve(static_cast<std::size_t>(helpers));  // from here on only the start of a thread may fail
       while (static_cast<int>(workers_.size()) < helpers) {
         std::thread worker([this] { serve(); });
         workers_.push_back(worker.native_handle());
@@ -109,7 +110,7 @@ class Pool {
         placement_ = {};
 #endif
       }
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
     }
   }
 

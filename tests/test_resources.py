@@ -266,6 +266,20 @@ done.set()
 for thread in threads: thread.join()
 assert codes == [0] * 8 and not wrong and right()
 """,
+        "while another thread plans and packs": """
+done, wide = threading.Event(), tc.Conv2d(256, 256, 3, bias=False).freeze()
+def busy():
+    height = 3
+    while not done.is_set():
+        wide(np.ones((1, 256, height, 3), np.float32))
+        height = 3 + (height + 1) % 60
+thread = threading.Thread(target=busy)
+thread.start()
+codes = [child(lambda: wide(np.ones((1, 256, 5, 5), np.float32)).shape[1] == 256) for _ in range(40)]
+done.set()
+thread.join()
+assert codes == [0] * 40
+""",
     }.items(),
     ids=lambda item: item[0],
 )
