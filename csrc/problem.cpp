@@ -189,11 +189,18 @@ DType check_dtypes(const ConvArguments& a) {
   return parse_dtype(*first->second, first->first);
 }
 
+// A stride that leads to no second output and a dilation of a single tap mean nothing, whatever they are: here they are
+// small, so that no product of them leaves 64 bits, no table is as long as they are.
+void set_axis(const Axis& a, std::int64_t size, std::int64_t& stride, std::int64_t& dilation) {
+  stride = a.out == 1 ? std::min(a.stride, size + a.before + a.after) : a.stride;
+  dilation = a.kernel == 1 ? 1 : a.dilation;
+}
+
 // `input`, `output`: what the caller calls them.
 void set_geometry(ConvProblem& p, const ConvArguments& a, const Axis& h, const Axis& w, const std::string& input,
                   const std::string& output) {
-  p.stride_h = h.stride, p.stride_w = w.stride;
-  p.dilation_h = h.dilation, p.dilation_w = w.dilation;
+  set_axis(h, p.in_h, p.stride_h, p.dilation_h);
+  set_axis(w, p.in_w, p.stride_w, p.dilation_w);
   p.pad_top = h.before, p.pad_bottom = h.after, p.pad_left = w.before, p.pad_right = w.after;
   p.out_h = h.out, p.out_w = w.out;
   check_addressable(input, p.input_shape(), p.dtype);
@@ -282,6 +289,8 @@ ConvProblem ConvProblem::make_transposed(const ConvArguments& a, std::array<std:
     if (axis.before > largest / 8 || axis.after > largest / 8)
       throw ValueError("padding of (" + to_string(axis.before) + ", " + to_string(axis.after) + ") on the " +
                        axis.name + " axis is out of range");
+    if (extra > largest / 8)
+      throw ValueError("output_padding of " + to_string(extra) + " on the " + axis.name + " axis is out of range");
     if (axis.size - 1 > largest / 8 / axis.stride)
       throw ValueError("stride " + to_string(axis.stride) + " on the " + axis.name + " axis is out of range");
     sizes[d] = (axis.size - 1) * axis.stride - axis.before - axis.after + kernel_span(axis) + extra;

@@ -20,24 +20,34 @@ void collapse(ShiftMap& map, const Layout& layout) {
   map.h.out_size = map.h.map.size = 1;
 }
 
-// The coordinates of the range that leave the same residue by the stride as its first one. Tap i of the kernel meets
-// the output's gradient at (begin + pad - i * dilation) / stride, where that is whole: i runs through one residue, in
-// steps of stride / gcd(stride, dilation).
-MapAxis gradient_axis(GradientRange range, std::int64_t out_size, std::int64_t stride, std::int64_t dilation,
-                      std::int64_t pad, std::int64_t kernel) {
+// For each residue by the stride, the coordinates of the range that leave it. Tap i of the kernel meets coordinate y at
+// the output's gradient (y + pad - i * dilation) / stride, where that is whole: the taps of a residue lie stride /
+// gcd(stride, dilation) apart. There may be none.
+std::vector<MapAxis> gradient_axes(GradientRange range, std::int64_t out_size, std::int64_t stride,
+                                   std::int64_t dilation, std::int64_t pad, std::int64_t kernel) {
   const std::int64_t common = std::gcd(stride, dilation), period = stride / common;
-  MapAxis axis;
-  axis.out_size = ceil_div(range.end - range.begin, stride);
-  axis.step = 1;
-  axis.map = {PaddingMode::zeros, out_size};
-  std::int64_t i = 0;
-  while (i < std::min(period, kernel) && (range.begin + pad - i * dilation) % stride != 0) ++i;
-  axis.count = i < std::min(period, kernel) ? ceil_div(kernel - i, period) : 0;
-  axis.first = (range.begin + pad - i * dilation) / stride;
-  axis.difference = -dilation / common;
-  axis.kernel_first = i;
-  axis.kernel_difference = period;
-  return axis;
+  std::vector<MapAxis> axes(
+      static_cast<std::size_t>(std::min(stride, std::max<std::int64_t>(0, range.end - range.begin))));
+  const auto residues = static_cast<std::int64_t>(axes.size());
+  for (std::int64_t residue = 0; residue < residues; ++residue) {
+    MapAxis& axis = axes[static_cast<std::size_t>(residue)];
+    axis.out_size = ceil_div(range.end - range.begin - residue, stride);
+    axis.step = 1;
+    axis.map = {PaddingMode::zeros, out_size};
+    axis.first = axis.count = 0;
+    axis.difference = -dilation / common;
+    axis.kernel_difference = period;
+  }
+  for (std::int64_t i = 0; i < std::min(period, kernel); ++i) {
+    const std::int64_t reached = i * dilation - pad - range.begin;  // the coordinate of the range that meets gradient 0
+    const std::int64_t residue = (reached % stride + stride) % stride;
+    if (residue >= residues) continue;
+    MapAxis& axis = axes[static_cast<std::size_t>(residue)];
+    axis.count = ceil_div(kernel - i, period);
+    axis.first = (residue - reached) / stride;
+    axis.kernel_first = i;
+  }
+  return axes;
 }
 
 }  // namespace
@@ -72,11 +82,8 @@ ShiftMap patch_map(const ConvProblem& p) {
 }
 
 InterleavedMap input_gradient_maps(const ConvProblem& p, GradientRange rows, GradientRange columns) {
-  std::vector<MapAxis> h, w;
-  for (std::int64_t i = rows.begin; i < std::min(rows.end, rows.begin + p.stride_h); ++i)
-    h.push_back(gradient_axis({i, rows.end}, p.out_h, p.stride_h, p.dilation_h, p.pad_top, p.kernel_h));
-  for (std::int64_t j = columns.begin; j < std::min(columns.end, columns.begin + p.stride_w); ++j)
-    w.push_back(gradient_axis({j, columns.end}, p.out_w, p.stride_w, p.dilation_w, p.pad_left, p.kernel_w));
+  std::vector<MapAxis> h = gradient_axes(rows, p.out_h, p.stride_h, p.dilation_h, p.pad_top, p.kernel_h),
+                       w = gradient_axes(columns, p.out_w, p.stride_w, p.dilation_w, p.pad_left, p.kernel_w);
   ShiftMap map{p.batch, p.groups, p.group_out_channels(), p.group_in_channels(), {}, {}, p.kernel_w, p.taps(), 0, 0};
   map.weight_out = p.taps();
   map.weight_in = p.group_in_channels() * p.taps();

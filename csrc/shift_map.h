@@ -86,7 +86,7 @@ ShiftMap residue_map(const InterleavedMap& maps, std::size_t row, std::size_t co
 bool is_block_gradient(const ConvProblem& problem) noexcept;
 ShiftMap block_gradient_map(const ConvProblem& problem);
 
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return a / b + (a % b > 0); }
 
 // Part i of `parts` even parts of `total` is [split_at(total, parts, i), split_at(total, parts, i + 1)).
 inline std::int64_t split_at(std::int64_t total, std::int64_t parts, std::int64_t i) noexcept {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,11 +204,28 @@ def test_image_of_padding_alone() -> None:
     assert_exact(y, np.broadcast_to(b[:, None, None], (2, 4, 2, 7)), "bias alone")
 
 
-@pytest.mark.parametrize("stride", [10**6, 2**62, 2**63 - 1])
-def test_stride_beyond_the_image(stride: int) -> None:
+@pytest.mark.parametrize("stride", [10**6, 2**33, 2**60, 2**62, 2**63 - 1])
+@pytest.mark.parametrize("groups", [1, 3], ids=["dense", "depthwise"])
+def test_stride_beyond_the_image(groups: int, stride: int) -> None:
+    """Nothing is as long as a stride that leads nowhere: neither a table nor the way to the result."""
     x, w, _ = BY_NAME["stride.past_end"].integers()
-    y = tc.conv2d(x, w, stride=stride)
-    assert_exact(y, reference.conv2d(x, w)[:, :, :1, :1], f"stride {stride}")
+    w = w[:3, : 3 // groups]
+    g = np.ones((1, 3, 1, 1), np.float32)
+    options: dict[str, Any] = {"groups": groups, "stride": stride}
+    for algorithm in supporting(x, w, **options):
+        y = tc.conv2d(x, w, **options, algorithm=algorithm)
+        assert_exact(y, reference.conv2d(x, w, groups=groups)[:, :, :1, :1], f"stride {stride} by {algorithm}")
+        assert tc.explain(x.shape, w.shape, **options, algorithm=algorithm).workspace_bytes < 2**16, algorithm
+    for algorithm in supporting(x, w, **options, pass_="input_gradient"):
+        back = tc.grad.conv2d_input(x.shape, w, g, **options, algorithm=algorithm)
+        expected = reference.conv2d_input(x.shape, w, g, stride=6, groups=groups)
+        assert_exact(back, expected, f"gradient of stride {stride} by {algorithm}")
+
+
+def supporting(x: Array, w: Array, **problem: Any) -> list[str]:
+    """The algorithms that 'auto' had to choose among."""
+    rejected = tc.explain(x.shape, w.shape, **problem, dtype=x.dtype).rejected
+    return [a for a in ALGORITHMS if rejected.get(a, "estimated slower").startswith("estimated slower")]
 
 
 @pytest.mark.parametrize("dilation", [2**62, 2**63 - 2, 2**63 - 1])
@@ -216,10 +234,9 @@ def test_dilation_of_a_single_tap(channels: int, dilation: int) -> None:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 16, 9, 9)), rng.standard_normal((64 if channels > 1 else 16, channels, 1, 1))
     problem = {"padding": 2, "groups": 16 // channels}
-    rejected = tc.explain(x.shape, w.shape, **problem, dtype=x.dtype).rejected
-    supporting = [a for a in ALGORITHMS if rejected.get(a, "estimated slower").startswith("estimated slower")]
-    assert len(supporting) >= 3
-    for algorithm in supporting:
+    algorithms = supporting(x, w, **problem)
+    assert len(algorithms) >= 3
+    for algorithm in algorithms:
         near = tc.conv2d(x, w, **problem, algorithm=algorithm)
         assert_same_bits(tc.conv2d(x, w, **problem, dilation=dilation, algorithm=algorithm), near, algorithm)
 

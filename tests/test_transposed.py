@@ -141,6 +141,28 @@ def test_gradients(problem: Any, batched: bool) -> None:
         assert_exact(grads.bias, g.sum(axis=tuple({0, g.ndim - 2, g.ndim - 1} - {g.ndim - 3})), what)
 
 
+def test_gradients_of_output_padding_alone() -> None:
+    """A dilation of a single tap allows an output padding that leaves the input's last rows in the padding."""
+    layer = tc.ConvTranspose2d(1, 1, 1, padding=3, output_padding=9, dilation=10, rng=0)
+    x = np.ones((1, 1, 2, 2), np.float32)
+    grads = layer.backward(x, np.ones_like(layer(x)))
+    assert_exact(grads.input, np.zeros((1, 1, 2, 2)), "input")
+    assert_exact(grads.weight, np.zeros((1, 1, 1, 1)), "weight")
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_kernels_far_apart(channels: int) -> None:
+    """Of the residues by the stride only those that a kernel element meets are maps: the others are the bias."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-4, 5, (2, channels, 3, 4)).astype(np.float32)
+    w = rng.integers(-4, 5, (channels, 2, 3, 2)).astype(np.float32)
+    options = {"stride": (100, 7), "padding": (1, 0), "output_padding": (40, 3)}
+    expected = reference.conv_transpose2d(x, w, np.array([1, -2], np.float32), **options)
+    assert_exact(tc.conv_transpose2d(x, w, np.array([1, -2], np.float32), **options), expected, "transposed")
+    choice = tc.explain((2, 2, 239, 26), w.shape, pass_="input_gradient", stride=(100, 7), padding=(1, 0))
+    assert dict(choice.blocking)["maps"] == 3 * 2
+
+
 def test_it_is_the_adjoint_of_the_convolution() -> None:
     """<conv2d(x), y> = <x, conv_transpose2d(y)> with one and the same weight."""
     rng = np.random.default_rng(0)

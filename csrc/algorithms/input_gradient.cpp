@@ -92,6 +92,7 @@ class InputGradientPlan final : public Plan {
     GradientRange rows, columns;
     bool folded;
     std::vector<Part> parts;
+    bool has_gaps = false;  // residues that no kernel element meets: the bias alone, or zeros
   };
   struct Packing {
     std::string key;
@@ -125,8 +126,11 @@ class InputGradientPlan final : public Plan {
     const InterleavedMap maps = map_region(rows, columns, folded);
     for (std::size_t i = 0; i < maps.rows.size(); ++i)
       for (std::size_t j = 0; j < maps.columns.size(); ++j)
-        add_part(region, rows.begin + static_cast<std::int64_t>(i), columns.begin + static_cast<std::int64_t>(j),
-                 plans_.of_map(residue_map(maps, i, j, part_request.layout), part_request));
+        if (maps.rows[i].count == 0 || maps.columns[j].count == 0)
+          region.has_gaps = true;
+        else
+          add_part(region, rows.begin + static_cast<std::int64_t>(i), columns.begin + static_cast<std::int64_t>(j),
+                   plans_.of_map(residue_map(maps, i, j, part_request.layout), part_request));
     return region;
   }
 
@@ -153,7 +157,8 @@ class InputGradientPlan final : public Plan {
   }
 
   void run_region(const Region& region, const ConvViews& v, const void* packed, std::int64_t batch) const {
-    const auto run_parts = [&](const ConvViews& views) {
+    const auto run_parts = [&](const ConvViews& views, std::int64_t images, std::int64_t channels) {
+      if (region.has_gaps) fill(region, views, images, channels);
       for (const Part& part : region.parts) {
         ConvViews part_views = views;
         part_views.out +=
@@ -166,7 +171,7 @@ class InputGradientPlan final : public Plan {
         part.plan->run(part_views, own ? static_cast<const char*>(packed) + part.packed_offset : nullptr);
       }
     };
-    if (!plans_.by_group) return run_parts(v);
+    if (!plans_.by_group) return run_parts(v, batch, problem_.in_channels);
     const ConvProblem& p = problem_;
     constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
     const double macs = p.macs_per_image() * static_cast<double>(batch);
@@ -177,8 +182,18 @@ class InputGradientPlan final : public Plan {
       group.weight += g * p.group_out_channels() * p.group_in_channels() * p.taps() * element;
       if (v.bias) group.bias += g * p.group_in_channels() * element;
       group.out += n * v.out_stride[0] + g * p.group_in_channels() * v.out_stride[1];
-      run_parts(group);
+      run_parts(group, 1, p.group_in_channels());
     });
+  }
+
+  void fill(const Region& region, const ConvViews& v, std::int64_t images, std::int64_t channels) const {
+    for (std::int64_t n = 0; n < images; ++n)
+      for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t y = 0; y < height(region); ++y) {
+          char* const row = v.out + n * v.out_stride[0] + c * v.out_stride[1] + y * v.out_stride[2];
+          const T value = v.bias ? reinterpret_cast<const T*>(v.bias)[c] : T(0);
+          for (std::int64_t x = 0; x < width(region); ++x) *reinterpret_cast<T*>(row + x * v.out_stride[3]) = value;
+        }
   }
 
   static std::int64_t height(const Region& r) { return r.rows.end - r.rows.begin; }

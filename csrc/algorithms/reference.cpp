@@ -2,6 +2,7 @@
 #include "../parallel.h"
 #include "algorithms.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace tileconv {
@@ -20,7 +21,13 @@ class ReferencePlan final : public Plan {
   explicit ReferencePlan(const PlanRequest& request) : p_(request.problem), threads_(request.threads) {}
 
   double cycles() const noexcept override { return 4.0 * p_.macs_per_image() + 1e6; }
-  std::int64_t workspace_bytes() const noexcept override { return 0; }
+  // A plane of the input's gradient, or one kernel.
+  std::int64_t workspace_bytes() const noexcept override {
+    const std::int64_t sums = p_.pass == Pass::input_gradient    ? p_.in_h * p_.in_w
+                              : p_.pass == Pass::weight_gradient ? p_.taps()
+                                                                 : 0;
+    return sums * static_cast<std::int64_t>(sizeof(double));
+  }
   PlanReport report() const override { return {"loops", threads_, {}}; }
 
   void run(const ConvViews& v, const void*) const override {
@@ -79,16 +86,15 @@ class ReferencePlan final : public Plan {
       const std::int64_t c = channel % p_.group_in_channels(),
                          first = channel / p_.group_in_channels() * p_.group_out_channels();
       const double bias = v.bias ? static_cast<double>(reinterpret_cast<const T*>(v.bias)[channel]) : 0.0;
-      std::vector<double> plane(static_cast<std::size_t>(p_.in_h * p_.in_w), bias);
+      double* const plane = start_sums(p_.in_h * p_.in_w, bias);
       for (std::int64_t k = first; k < first + p_.group_out_channels(); ++k)
         each_product([&](std::int64_t y, std::int64_t x, std::int64_t i, std::int64_t j) {
           if (row(y, i) >= 0 && column(x, j) >= 0)
-            plane[static_cast<std::size_t>(row(y, i) * p_.in_w + column(x, j))] +=
+            plane[row(y, i) * p_.in_w + column(x, j)] +=
                 weight(v, k, c, i, j) * value(v.input, v.input_stride, n, k, y, x);
         });
       for (std::int64_t y = 0; y < p_.in_h; ++y)
-        for (std::int64_t x = 0; x < p_.in_w; ++x)
-          put(v, n, channel, y, x, plane[static_cast<std::size_t>(y * p_.in_w + x)]);
+        for (std::int64_t x = 0; x < p_.in_w; ++x) put(v, n, channel, y, x, plane[y * p_.in_w + x]);
     });
   }
 
@@ -96,19 +102,23 @@ class ReferencePlan final : public Plan {
     parallel_for(p_.out_channels * p_.group_in_channels(), threads_, [&](std::int64_t task) {
       const std::int64_t k = task / p_.group_in_channels(), c = task % p_.group_in_channels();
       const std::int64_t channel = k / p_.group_out_channels() * p_.group_in_channels() + c;
-      std::vector<double> kernel(static_cast<std::size_t>(p_.taps()));
+      double* const kernel = start_sums(p_.taps(), 0.0);
       for (std::int64_t n = 0; n < p_.batch; ++n)
         each_product([&](std::int64_t y, std::int64_t x, std::int64_t i, std::int64_t j) {
-          kernel[static_cast<std::size_t>(i * p_.kernel_w + j)] +=
-              value(v.grad_output, v.grad_output_stride, n, k, y, x) *
-              value(v.input, v.input_stride, n, channel, row(y, i), column(x, j));
+          kernel[i * p_.kernel_w + j] += value(v.grad_output, v.grad_output_stride, n, k, y, x) *
+                                         value(v.input, v.input_stride, n, channel, row(y, i), column(x, j));
         });
       for (std::int64_t i = 0; i < p_.kernel_h; ++i)
-        for (std::int64_t j = 0; j < p_.kernel_w; ++j)
-          put(v, k, c, i, j, kernel[static_cast<std::size_t>(i * p_.kernel_w + j)]);
+        for (std::int64_t j = 0; j < p_.kernel_w; ++j) put(v, k, c, i, j, kernel[i * p_.kernel_w + j]);
     });
   }
 
+  double* start_sums(std::int64_t count, double value) const {
+    auto* const sums =
+        static_cast<double*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+    std::fill_n(sums, count, value);
+    return sums;
+  }
   static void put(const ConvViews& v, std::int64_t n, std::int64_t c, std::int64_t y, std::int64_t x,
                   double value) noexcept {
     const T rounded = static_cast<T>(value);

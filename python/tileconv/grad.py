@@ -137,6 +137,10 @@ def conv2d_input(
     TypeError, ValueError, MemoryError
         As `conv2d`; a ValueError also where `grad_output` has not the shape of the output.
 
+    Notes
+    -----
+    Pixels beyond the edge of `grad_output` may count as zeros, whose product with an infinite weight is NaN.
+
     Examples
     --------
     How often each pixel of a 1 x 5 image is used by a kernel of 3 with stride 2, without and with padding:

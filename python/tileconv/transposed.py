@@ -86,7 +86,8 @@ def conv_transpose2d(
     -----
     Arguments, their order and the formula of the size are those of ``torch.nn.functional.conv_transpose2d`` [1]_;
     [2]_ draws what they mean. A stride costs no arithmetic on inserted zeros. The bits of an image's result do not
-    depend on threads, batch or memory layout.
+    depend on threads, batch or memory layout. Pixels beyond the edge of `input` may count as zeros, whose product with
+    an infinite weight is NaN.
 
     References
     ----------
@@ -305,9 +306,11 @@ class ConvTranspose2d(Layer):
         # Rows and columns of the output padding that lie beyond the padding are reached by no kernel; without them the
         # convolution leads exactly to the input's size.
         after = [pad - more for pad, more in zip(self.padding, extra)]
-        bottom, right = (size + min(side, 0) for size, side in zip(grads.shape[-2:], after))
-        reached = grads[..., :bottom, :right]
-        padding = self.padding[0], max(after[0], 0), self.padding[1], max(after[1], 0)
+        ends = [size + min(side, 0) for size, side in zip(grads.shape[-2:], after)]
+        reached = grads[..., : max(ends[0], 0), : max(ends[1], 0)]
+        # What ends before the first row or column leaves a part of the padding before it.
+        top, left = (pad + min(end, 0) for pad, end in zip(self.padding, ends))
+        padding = top, max(after[0], 0), left, max(after[1], 0)
         geometry = self.stride, padding, self.dilation, self.groups, "zeros"
         return Conv2dGrads(
             _core.conv2d(reached, self.weight, None, *geometry, None, "auto"),
