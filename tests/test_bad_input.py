@@ -232,6 +232,12 @@ def assert_refused(call: Callable[..., Any], row: Row, good: dict[str, Any]) -> 
         assert re.search(pattern, str(caught.value), re.IGNORECASE), f"no {pattern!r} in: {caught.value}"
 
 
+@pytest.mark.parametrize("name", ["padding", "padding_mode", "algorithm"])
+def test_half_of_a_surrogate_pair_is_a_wrong_name(name: str) -> None:
+    with pytest.raises(ValueError, match=name + r" must be .*, got '\\ud800'"):
+        tc.conv2d(**GOOD | {name: "\ud800"})
+
+
 def test_the_good_call_is_good() -> None:
     assert tc.conv2d(**GOOD).shape == OUT_SHAPE
     assert len(CALLS) + len(OUT) + len(HUGE) >= 90

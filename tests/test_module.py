@@ -119,6 +119,14 @@ def test_clones(clone: Any, frozen: bool) -> None:
     assert_same_bits(layer(X), before, "original")
 
 
+def test_a_copy_of_a_frozen_layer_outlives_it() -> None:
+    layer = tc.Conv2d(**LAYER, rng=0).freeze()
+    twin = copy.copy(layer)
+    del layer
+    twin.unfreeze().weight[...] = 1
+    assert_accurate(twin(X), expected(twin), "copy")
+
+
 def test_state_dict_round_trip() -> None:
     source, target = tc.Conv2d(**LAYER, rng=1), tc.Conv2d(**LAYER, rng=2)
     state = source.state_dict()

@@ -74,7 +74,7 @@ def pair(value: object, name: str, expected: str = "an int or a pair of ints") -
 def padding4(value: object) -> _core.Padding:
     """Any form of `padding` as (top, bottom, left, right) or a name."""
     if isinstance(value, str):
-        return str(value)
+        return utf8(value)
     if not isinstance(value, (tuple, list)) or not value or not isinstance(value[0], (tuple, list)):
         vertical, horizontal = pair(value, "padding", PADDING_FORMS)
         return vertical, vertical, horizontal, horizontal
@@ -103,7 +103,12 @@ def shape(value: object, name: str) -> tuple[int, ...]:
 def text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {describe(value)}")
-    return str(value)
+    return utf8(value)
+
+
+def utf8(value: str) -> str:
+    """`value` as the core can read it: half of a surrogate pair is no UTF-8 and shows as its escape sequence."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def geometry(stride: object, padding: object, dilation: object, groups: object, padding_mode: object) -> Geometry:

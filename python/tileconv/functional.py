@@ -143,9 +143,9 @@ def conv2d(
         (padding,) * 4 if type(padding) is int and 0 <= padding < 1_000_000 else padding4(padding),
         (dilation, dilation) if type(dilation) is int and 0 <= dilation < 1_000_000 else pair(dilation, "dilation"),
         groups if type(groups) is int and 0 <= groups < 1_000_000 else integer(groups, "groups"),
-        padding_mode if type(padding_mode) is str else text(padding_mode, "padding_mode"),
+        padding_mode if type(padding_mode) is str and padding_mode.isascii() else text(padding_mode, "padding_mode"),
         out if out is None else writable(out, "out"),
-        algorithm if type(algorithm) is str else text(algorithm, "algorithm"),
+        algorithm if type(algorithm) is str and algorithm.isascii() else text(algorithm, "algorithm"),
     )
 
 

@@ -240,16 +240,18 @@ class Conv2d(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the packed weights, which hold pointers: they are packed again where the state is loaded."""
-        return {**self.__dict__, **self._locked, "_handle": self._handle is not None, "_locked": {}}
+        return {**self.__dict__, **self._locked, "_handle": self._handle is not None, "_locked": list(self._locked)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _handle=None)
+        self.__dict__.update(state, _handle=None, _locked={})
         # Protocol 5 of pickle gives an array that was locked the memory of bytes, which nothing makes writable.
         self.__dict__.update(
             (name, array.copy()) for name, array in self.state_dict().items() if isinstance(owner(array), bytes)
         )
         if state["_handle"]:
             self.freeze()
+            # Those of the layer that was copied are locked already; they are writable when the copy is unfrozen.
+            self._locked = {name: self._locked.get(name, getattr(self, name)) for name in state["_locked"]}
 
 
 def owner(array: Array) -> object:
