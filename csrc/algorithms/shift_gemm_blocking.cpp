@@ -159,11 +159,12 @@ class Model {
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
-    // Of a single tap in place, panel after panel reads the same pixels, and stores each a vector here and there, which
-    // waits for its line to come from beyond L2.
-    const bool panels = !b.copies() && map_.taps() == 1 && map_.out_channels > b.rows;
-    const double collided = panels && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? from_same_set : 0;
-    const double scattered = panels && written_bytes() > core_traits().l2 ? 4 : 0;
+    // Of a single tap in place, panel after panel reads the same pixels. There, and where rows run on, each panel stores
+    // a vector here and there, which waits for its line to come from beyond L2: measured on Zen 3.
+    const bool again = !b.copies() && map_.taps() == 1 && map_.out_channels > b.rows;
+    const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? from_same_set : 0;
+    const bool waits = map_.out_channels > b.rows && written_bytes() > core_traits().l2;
+    const double scattered = !waits ? 0 : b.flat ? 8 : again ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
     const std::int64_t blocks = b.line_blocks(pixels, set_.lanes).count;
     const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(blocks) : 0;
@@ -255,12 +256,14 @@ class Model {
     set_chunk(b, pixel_chunk(b));
     cut_tile(b, b.vectors * set_.lanes);
     // What some lines of pixels read stays in L1: then each out channel is written along whole lines, not a block here
-    // and there, a plane apart, where caches and page tables have few places.
+    // and there, a plane apart, where caches and page tables have few places. For that a line that is written beyond L2
+    // may be read from L2.
     const std::int64_t in_l1 = core_traits().l1d / 2;
+    const std::int64_t one_line = written_bytes() > core_traits().l2 ? core_traits().l2 / 4 : in_l1;
     const auto read = [&](std::int64_t lines) {
       return b.chunk * map_.h.staged_length(lines) * staged_row(b, b.tile_w) * element;
     };
-    b.panels_outer = b.packs_pixels || (!b.flat && read(1) <= in_l1);
+    b.panels_outer = b.packs_pixels || (!b.flat && read(1) <= one_line);
     if (b.packs_pixels) b.lines = b.tile_h;
     while (b.panels_outer && b.lines < b.tile_h && read(2 * b.lines) <= in_l1) b.lines *= 2;
   }
