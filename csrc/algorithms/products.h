@@ -24,10 +24,10 @@ constexpr std::int64_t most_workspace = std::int64_t{4} << 20;
 // Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
 // memory, which the cores with short steps that were measured (Zen 3) have less of. What a system says of L3 is of all
 // its cores, or more.
+constexpr std::int64_t far_weights = 16 << 20;
 inline double weight_cycles(double bytes, bool short_steps) noexcept {
-  constexpr double far = 16 << 20;
   const auto near = 0.75 * static_cast<double>(core_traits().l2);
-  return bytes / (bytes < near ? 64 : bytes < far ? 12 : short_steps ? 4 : 6);
+  return bytes / (bytes < near ? 64 : bytes < static_cast<double>(far_weights) ? 12 : short_steps ? 4 : 6);
 }
 
 // The register tile of at most that many vectors by the cycles that `vectors` of columns take for each of its rows. Of

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "../cpu.h"
+#include "products.h"
 #include "shift_gemm.h"
 
 namespace tileconv {
@@ -159,8 +160,8 @@ class Model {
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
-    // Of a single tap in place, panel after panel reads the same pixels. There, and where rows run on, each panel stores
-    // a vector here and there, which waits for its line to come from beyond L2: measured on Zen 3.
+    // Of a single tap in place, panel after panel reads the same pixels. There, and where rows run on, each panel
+    // stores a vector here and there, which waits for its line to come from beyond L2: measured on Zen 3.
     const bool again = !b.copies() && map_.taps() == 1 && map_.out_channels > b.rows;
     const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? from_same_set : 0;
     const bool waits = map_.out_channels > b.rows && written_bytes() > core_traits().l2;
@@ -221,10 +222,12 @@ class Model {
     const CoreTraits& cache = core_traits();
     const std::int64_t kept = most_panel() / step_bytes(b), pixels = map_.h.out_size * map_.w.out_size;
     constexpr std::int64_t least_steps = 96, least_uses = 8;
-    // Weights beyond L2 are to come once: not if the partial sums of all pixels are too many for a tile.
+    // Weights beyond L2 are to come once: not if the partial sums of all pixels are too many for a tile. But where
+    // steps are short the way from L2 in each of them is longer than the way from L3 in each tile.
     const bool once = kept >= map_.in_channels || weight_bytes() <= cache.l2 / 2 ||
                       map_.out_channels * pixels * element <= most_kept(b);
-    const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows && once;
+    const bool repeats = set_.short_steps && weight_bytes() < far_weights;
+    const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows && (once || repeats);
     return resident ? kept : cache.l2 / 4 / step_bytes(b);
   }
   void cut_channel_lanes(Blocking& b) const {

@@ -6,13 +6,17 @@
 namespace tileconv {
 namespace {
 
-// Half of L2, if the other half holds a good part of `weights` bytes. L2 or more, the more it takes to bring the
-// weights in for each strip: from L3, or as they are transformed anew.
+// Transformed weights of which L2 keeps a good part.
+bool are_near(double weights) { return weights <= 1.5 * static_cast<double>(core_traits().l2); }
+
+// Half of L2, if the other half holds a good part of the weights. L2 or more, the more it takes to bring the
+// weights in for each strip: from L3, or as they are transformed anew. A small L2 is not worth short strips: rows of 64
+// channels cut in three took 1.3 times as long, on a core with 512 KB.
 std::int64_t best_workspace(double weights, bool frozen) {
-  const auto l2 = static_cast<double>(core_traits().l2);
-  if (weights <= 1.5 * l2) return std::min(core_traits().l2 / 2, winograd_most_workspace());
-  return frozen && weights <= 8 * l2 ? std::min(core_traits().l2, winograd_most_workspace())
-                                     : winograd_most_workspace();
+  constexpr std::int64_t least = 768 << 10, least_repeated = 1 << 20;
+  const std::int64_t l2 = core_traits().l2, most = winograd_most_workspace();
+  if (are_near(weights)) return std::min(std::max(l2 / 2, least), most);
+  return frozen && weights <= 8.0 * static_cast<double>(l2) ? std::min(std::max(l2, least_repeated), most) : most;
 }
 
 // The outputs of all axes, in a grid that begins where the first of them does.
@@ -177,16 +181,20 @@ double WinogradPlan<T>::estimate() const {
   return margin * (sums + transforms + groups * 2000);
 }
 
-// Threads share the strips; where there are few, the panels too, and stage the same bands again.
+// Threads share the strips; where there are few, the panels too, and stage the same bands again. A strip has as many
+// bands as end the last thread's share soonest, a quarter of a band more for each strip.
 template <class T>
 void WinogradPlan<T>::make_tasks(int threads) {
   threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
   if (threads_ == 1) return;
-  constexpr std::int64_t least_tiles = 24;  // fewer do not pay for the weights' way from L3
+  const std::int64_t least_tiles = are_near(weight_bytes()) ? 8 : 24;  // to pay for the weights' way
   const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * windows_.bands_per_image());
-  const std::int64_t strips = ceil_div(bands, strip_bands_);
-  const std::int64_t most = std::max(strips, bands * windows_.band_tiles() / least_tiles);
-  strip_bands_ = ceil_div(bands, std::min(most, ceil_div(strips, threads_) * threads_));
+  const auto share = [&](std::int64_t strip) {
+    return static_cast<double>(ceil_div(ceil_div(bands, strip), threads_)) * (static_cast<double>(strip) + 0.25);
+  };
+  const std::int64_t least = std::min(strip_bands_, ceil_div(least_tiles, windows_.band_tiles()));
+  for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
+    if (share(strip) < share(strip_bands_)) strip_bands_ = strip;
   splits_ = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
 }
 
