@@ -63,8 +63,8 @@ class ShiftGemmPlan final : public Plan {
 
   // At nine tenths of the FMA peak; where the steps of register tiles are short, eight tenths, and seven of several
   // taps (measured on Zen 3). A few out channels are limited by loads: each tap loads a vector of pixels, in two cache
-  // lines, for all of them. Taps in zero padding are left out where that is worth it. Rows are staged and stored. The
-  // weights of a gradient are packed or gathered in every call.
+  // lines, for all of them. Taps in zero padding are left out, of which a fifth is lost to shorter runs. Rows are
+  // staged and stored. The weights of a gradient are packed or gathered in every call.
   double cycles() const noexcept override {
     const std::int64_t pixels = map_.h.out_size * map_.w.out_size;
     // Of a single tap, lanes are pixels or out channels, whatever wastes fewer.
@@ -76,7 +76,7 @@ class ShiftGemmPlan final : public Plan {
     // The same of an input and of the patches made of it: the choice must not show in the bits.
     const auto in = static_cast<double>(map_.in_channels / map_.patch_elements());
     const auto out = static_cast<double>(map_.out_channels);
-    const double used = map_.h.used_share() * map_.w.used_share();
+    const double shares = map_.h.used_share() * map_.w.used_share(), used = shares + 0.2 * (1 - shares);
     const bool single_tap = map_.taps() * map_.patch_elements() == 1;
     const double pace = !set_.short_steps ? 1.1 : single_tap ? 1.23 : 1.43;
     const double sums =

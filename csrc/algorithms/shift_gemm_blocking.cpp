@@ -241,8 +241,9 @@ class Model {
   }
 
   // A chunk of a block's pixels stays in L1 while all weights pass, if more than a few panels do. Else the pixels are
-  // read once: of a large input from few planes at a time, which the hardware's prefetcher can follow. Pages apart, those
-  // that are read in place share a set of L1, which holds eight. 64 planes of 256 KiB came at 4 GB/s, by eights at 10.
+  // read once: of a large input from few planes at a time, which the hardware's prefetcher can follow. Pages apart,
+  // those that are read in place share a set of L1, which holds eight. 64 planes of 256 KiB came at 4 GB/s, by eights
+  // at 10.
   bool reused(const Blocking& b) const { return map_.out_channels > 2 * b.rows; }
   std::int64_t pixel_chunk(const Blocking& b) const {
     constexpr std::int64_t large_input = 4 << 20;

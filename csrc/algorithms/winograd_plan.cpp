@@ -143,7 +143,8 @@ double WinogradPlan<T>::weight_bytes() const {
 }
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
-// vector of channels, the sums of a chunk take 3 steps to be read and written; weights have to arrive.
+// vector of channels, and the rows of a stride are staged before they are transposed (measured on Zen 3). The sums of a
+// chunk take 3 steps to be read and written. Weights have to arrive; between short steps there is less time for them.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   const auto tiles = static_cast<double>(windows_.image_tiles());
@@ -158,7 +159,9 @@ double WinogradPlan<T>::estimate() const {
   windows *= static_cast<double>(strip + windows_.h.pieces - 1) / static_cast<double>(strip);
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
-  const double bands = static_cast<double>(windows_.bands_per_image()) * 200 * vectors;
+  const auto rows = static_cast<double>(windows_.segments() > 1 ? kernel_.window_h() * in_vectors_ : 0);
+  const double bands = static_cast<double>(windows_.bands_per_image()) *
+                       (200 * vectors + rows * (100 + 6 * static_cast<double>(windows_.band_width())));
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
   const double steps = static_cast<double>(needed_pieces_.size()) / static_cast<double>(positions()) *
                        static_cast<double>(map_.in_channels);  // of a position, in the mean
@@ -167,17 +170,17 @@ double WinogradPlan<T>::estimate() const {
   const double transforms =
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
-  const auto window_bytes = static_cast<double>(positions() * in_vectors_ * set_.lanes * element);
-  const double bytes = weight_bytes();
-  const double strips = std::max(1.0, windows * window_bytes / static_cast<double>(best_workspace(bytes, true)));
-  const double streamed = strips * weight_cycles(bytes, set_.short_steps);
+  const auto strips = static_cast<double>(ceil_div(windows_.bands_per_image(), strip));
+  const double streamed = strips * weight_cycles(weight_bytes(), set_.short_steps);
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
-  const double sums = map_.scattered_weights() ? products + transformed : std::max(products, streamed);
+  const double seen = set_.short_steps ? 0.25 : 0;
+  const double sums = map_.scattered_weights() ? products + transformed
+                                               : std::max(products, streamed) + seen * std::min(products, streamed);
   return margin * (sums + transforms + groups * 2000);
 }
 
