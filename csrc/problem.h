@@ -71,6 +71,8 @@ struct ConvProblem {
   std::int64_t group_in_channels() const noexcept { return in_channels / groups; }
   std::int64_t group_out_channels() const noexcept { return out_channels / groups; }
   std::int64_t taps() const noexcept { return kernel_h * kernel_w; }
+  // The gradient of an input that is padding alone.
+  bool empty_gradient() const noexcept { return pass == Pass::input_gradient && (in_h == 0 || in_w == 0); }
   // Multiply-adds of one image, padding included.
   double macs_per_image() const noexcept {
     return static_cast<double>(out_channels) * static_cast<double>(out_h * out_w) *
@@ -84,7 +86,7 @@ struct ConvProblem {
     return pass == Pass::forward ? output_shape() : pass == Pass::input_gradient ? input_shape() : weight_shape();
   }
   // One line, e.g. "b1 ic64 ih56 oc64 kh3 p1 f32 zeros"; fields at their default, and widths equal to
-  // heights, are left out.
+  // heights, are left out. A stride or dilation without effect is the smallest that means the same.
   std::string describe() const;
 };
 

@@ -254,6 +254,8 @@ empty.batch         b0 ic4 ih6 oc6 kh3 p1 f32 zeros bias
 empty.height        b2 ic3 ih0 iw5 oc4 kh3 p2 f32 zeros bias
 empty.width         b1 ic3 ih5 iw0 oc4 kh3 kw2 p1 f32 zeros
 empty.both          b1 ic2 ih0 oc3 kh1 p1 f32 zeros
+empty.depthwise     b2 ic3 ih0 iw5 oc3 kh3 p2 g3 f32 zeros bias
+empty.plane         b1 ic1 ih4 iw0 oc1 kh3 p2 f32 zeros
 limit.reflect       b1 ic3 ih5 iw4 oc4 kh3 ph4 pw3 f32 reflect
 limit.circular      b1 ic3 ih5 iw4 oc4 kh3 ph5 pw4 f32 circular
 limit.circular.dw   b2 ic19 ih5 iw4 oc19 kh3 ph5 pw4 g19 f32 circular

@@ -150,17 +150,33 @@ def test_gradients_of_output_padding_alone() -> None:
     assert_exact(grads.weight, np.zeros((1, 1, 1, 1)), "weight")
 
 
-@pytest.mark.parametrize("channels", [1, 5])
-def test_kernels_far_apart(channels: int) -> None:
+@pytest.mark.parametrize(("channels", "groups"), [(1, 1), (5, 1), (4, 4), (6, 2)])
+def test_kernels_far_apart(channels: int, groups: int) -> None:
     """Of the residues by the stride only those that a kernel element meets are maps: the others are the bias."""
     rng = np.random.default_rng(0)
     x = rng.integers(-4, 5, (2, channels, 3, 4)).astype(np.float32)
     w = rng.integers(-4, 5, (channels, 2, 3, 2)).astype(np.float32)
-    options = {"stride": (100, 7), "padding": (1, 0), "output_padding": (40, 3)}
-    expected = reference.conv_transpose2d(x, w, np.array([1, -2], np.float32), **options)
-    assert_exact(tc.conv_transpose2d(x, w, np.array([1, -2], np.float32), **options), expected, "transposed")
-    choice = tc.explain((2, 2, 239, 26), w.shape, pass_="input_gradient", stride=(100, 7), padding=(1, 0))
-    assert dict(choice.blocking)["maps"] == 3 * 2
+    b = np.arange(1, 2 * groups + 1, dtype=np.float32)
+    options = {"stride": (100, 7), "padding": (1, 0), "output_padding": (40, 3), "groups": groups}
+    y = tc.conv_transpose2d(x, w, b, **options)
+    assert_exact(y, reference.conv_transpose2d(x, w, b, **options), "transposed")
+    geometry: dict[str, Any] = {"stride": (100, 7), "padding": (1, 0), "groups": groups}
+    expected = reference.conv2d_input(y.shape, w, x, **geometry)
+    for algorithm in tc._core.algorithms():
+        choice = tc.explain(y.shape, w.shape, pass_="input_gradient", **geometry)
+        if choice.rejected.get(algorithm, "estimated slower").startswith("estimated slower"):
+            back = tc.grad.conv2d_input(y.shape, w, x, **geometry, algorithm=algorithm)
+            assert_exact(back, expected, algorithm)
+    direct = tc.explain(y.shape, w.shape, pass_="input_gradient", **geometry, algorithm="shift_gemm")
+    assert dict(direct.blocking)["maps"] == 3 * 2
+
+
+def test_kernels_far_apart_in_a_reflected_frame() -> None:
+    rng = np.random.default_rng(0)
+    w, g = rng.integers(-4, 5, (3, 2, 1, 1)).astype(np.float32), rng.integers(-4, 5, (2, 3, 4, 5)).astype(np.float32)
+    options: dict[str, Any] = {"stride": 3, "padding": 2, "padding_mode": "reflect"}
+    back = tc.grad.conv2d_input((2, 2, 6, 9), w, g, **options)
+    assert_exact(back, reference.conv2d_input((2, 2, 6, 9), w, g, **options), "reflect")
 
 
 def test_it_is_the_adjoint_of_the_convolution() -> None:

@@ -21,6 +21,7 @@ const char* unsupported(const PlanRequest& request) {
   if (!taps_within(p.kernel_h, p.dilation_h, most_reach) || !taps_within(p.kernel_w, p.dilation_w, most_reach) ||
       std::max(p.stride_h, p.stride_w) > most_reach)
     return "the taps are too far apart";
+  if (p.empty_gradient()) return "there is no input";
   return nullptr;
 }
 

@@ -29,6 +29,7 @@ const char* unsupported(const PlanRequest& request) {
   if ((p.pass == Pass::forward ? p.group_in_channels() : p.group_out_channels()) != 1)
     return "an out channel is computed from more than one plane";
   if (p.stride_h > 1 || p.stride_w > 1) return "the stride is not 1";
+  if (p.empty_gradient()) return "there is no input";
   constexpr std::int64_t most_reach = largest / 2 - 1;
   if (!taps_within(p.kernel_h, p.dilation_h, most_reach) || !taps_within(p.kernel_w, p.dilation_w, most_reach))
     return "the kernel reaches further than 128 pixels";

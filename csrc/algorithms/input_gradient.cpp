@@ -124,14 +124,21 @@ class InputGradientPlan final : public Plan {
       return region;
     }
     const InterleavedMap maps = map_region(rows, columns, folded);
-    for (std::size_t i = 0; i < maps.rows.size(); ++i)
-      for (std::size_t j = 0; j < maps.columns.size(); ++j)
-        if (maps.rows[i].count == 0 || maps.columns[j].count == 0)
-          region.has_gaps = true;
-        else
-          add_part(region, rows.begin + static_cast<std::int64_t>(i), columns.begin + static_cast<std::int64_t>(j),
-                   plans_.of_map(residue_map(maps, i, j, part_request.layout), part_request));
+    const std::vector<std::size_t> met_rows = met(maps.rows), met_columns = met(maps.columns);
+    region.has_gaps = met_rows.size() < maps.rows.size() || met_columns.size() < maps.columns.size();
+    for (const std::size_t i : met_rows)
+      for (const std::size_t j : met_columns)
+        add_part(region, rows.begin + static_cast<std::int64_t>(i), columns.begin + static_cast<std::int64_t>(j),
+                 plans_.of_map(residue_map(maps, i, j, part_request.layout), part_request));
     return region;
+  }
+
+  // The residues that a kernel element meets.
+  static std::vector<std::size_t> met(const std::vector<MapAxis>& axes) {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < axes.size(); ++i)
+      if (axes[i].count > 0) found.push_back(i);
+    return found;
   }
 
   InterleavedMap map_region(GradientRange rows, GradientRange columns, bool folded) const {
@@ -187,13 +194,16 @@ class InputGradientPlan final : public Plan {
   }
 
   void fill(const Region& region, const ConvViews& v, std::int64_t images, std::int64_t channels) const {
-    for (std::int64_t n = 0; n < images; ++n)
-      for (std::int64_t c = 0; c < channels; ++c)
-        for (std::int64_t y = 0; y < height(region); ++y) {
-          char* const row = v.out + n * v.out_stride[0] + c * v.out_stride[1] + y * v.out_stride[2];
-          const T value = v.bias ? reinterpret_cast<const T*>(v.bias)[c] : T(0);
-          for (std::int64_t x = 0; x < width(region); ++x) *reinterpret_cast<T*>(row + x * v.out_stride[3]) = value;
-        }
+    const std::int64_t planes = images * channels;
+    const double vectors = static_cast<double>(planes * height(region) * width(region)) / lanes_;
+    parallel_for(planes, plans_.by_group ? 1 : threads_for(vectors, threads_), [&](std::int64_t plane) {
+      const std::int64_t n = plane / channels, c = plane % channels;
+      const T value = v.bias ? reinterpret_cast<const T*>(v.bias)[c] : T(0);
+      for (std::int64_t y = 0; y < height(region); ++y) {
+        char* const row = v.out + n * v.out_stride[0] + c * v.out_stride[1] + y * v.out_stride[2];
+        for (std::int64_t x = 0; x < width(region); ++x) *reinterpret_cast<T*>(row + x * v.out_stride[3]) = value;
+      }
+    });
   }
 
   static std::int64_t height(const Region& r) { return r.rows.end - r.rows.begin; }

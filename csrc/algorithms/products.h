@@ -21,10 +21,11 @@ inline double product_cycles(double rows, double vectors, double passes) noexcep
 // Of a task: the arena keeps it.
 constexpr std::int64_t most_workspace = std::int64_t{4} << 20;
 
-// Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
-// memory, which the cores with short steps that were measured (Zen 3) have less of. What a system says of L3 is of all
-// its cores, or more.
+// Weights of which a good part is in memory, whatever a system says of L3: it is of all its cores, or more.
 constexpr std::int64_t far_weights = 16 << 20;
+
+// Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
+// memory, which the cores with short steps that were measured (Zen 3) have less of.
 inline double weight_cycles(double bytes, bool short_steps) noexcept {
   const auto near = 0.75 * static_cast<double>(core_traits().l2);
   return bytes / (bytes < near ? 64 : bytes < static_cast<double>(far_weights) ? 12 : short_steps ? 4 : 6);

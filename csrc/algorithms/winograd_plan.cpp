@@ -153,9 +153,11 @@ double WinogradPlan<T>::estimate() const {
   for (const Band& b : windows_.bands())
     windows_.for_each_window_row(
         b, [&](std::int64_t, std::int64_t, std::int64_t n, std::size_t) { windows += static_cast<double>(n); });
-  const ProductKernel<T>& tile = choose_product(!map_.scattered_weights());  // as if frozen, where that can be
+  const bool frozen = !map_.scattered_weights();  // where that can be
+  const ProductKernel<T>& tile = choose_product(frozen);
   // The windows of the bands below a strip are transformed again for the next one.
-  const std::int64_t strip = std::clamp<std::int64_t>(windows_.bands_per_image(), 1, most_bands(1, tile.vectors, true));
+  const std::int64_t strip =
+      std::clamp<std::int64_t>(windows_.bands_per_image(), 1, most_bands(1, tile.vectors, frozen));
   windows *= static_cast<double>(strip + windows_.h.pieces - 1) / static_cast<double>(strip);
   const auto groups = static_cast<double>(map_.groups);
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
@@ -193,8 +195,10 @@ void WinogradPlan<T>::make_tasks(int threads) {
   const std::int64_t least_tiles = are_near(weight_bytes()) ? 8 : 24;  // to pay for the weights' way
   const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * windows_.bands_per_image());
   const auto share = [&](std::int64_t strip) {
-    return static_cast<double>(ceil_div(ceil_div(bands, strip), threads_)) * (static_cast<double>(strip) + 0.25);
+    const std::int64_t strips = ceil_div(bands, strip) * map_.groups;
+    return static_cast<double>(ceil_div(strips, threads_)) * (static_cast<double>(strip) + 0.25);
   };
+  strip_bands_ = std::min(strip_bands_, bands);
   const std::int64_t least = std::min(strip_bands_, ceil_div(least_tiles, windows_.band_tiles()));
   for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
     if (share(strip) < share(strip_bands_)) strip_bands_ = strip;

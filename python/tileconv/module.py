@@ -199,7 +199,7 @@ class Conv2d(Layer):
 
         The packed weights do not follow writes through other arrays on the same memory, which NumPy cannot refuse:
         there must be none while the layer is frozen. An array that two frozen layers share is writable again as soon
-        as the layer that was frozen first is unfrozen.
+        as the layer that was frozen first, or a copy of it, is unfrozen.
 
         Returns
         -------
