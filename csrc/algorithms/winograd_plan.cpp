@@ -144,7 +144,8 @@ double WinogradPlan<T>::weight_bytes() const {
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
 // vector of channels, and the rows of a stride are staged before they are transposed (measured on Zen 3). The sums of a
-// chunk take 3 steps to be read and written. Weights have to arrive; between short steps there is less time for them.
+// chunk take 3 steps to be read and written, and a step for each further piece. Weights have to arrive; between short
+// steps there is less time for them.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   const auto tiles = static_cast<double>(windows_.image_tiles());
@@ -167,8 +168,9 @@ double WinogradPlan<T>::estimate() const {
   const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
   const double steps = static_cast<double>(needed_pieces_.size()) / static_cast<double>(positions()) *
                        static_cast<double>(map_.in_channels);  // of a position, in the mean
-  const double products = residues() * product * groups * tile_positions * (steps + 3 * static_cast<double>(chunks())) *
-                          static_cast<double>(out_vectors_);
+  const double each_chunk = 3 + static_cast<double>(pieces() - 1);
+  const double products = residues() * product * groups * tile_positions *
+                          (steps + each_chunk * static_cast<double>(chunks())) * static_cast<double>(out_vectors_);
   const double transforms =
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
