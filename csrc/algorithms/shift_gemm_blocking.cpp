@@ -223,11 +223,11 @@ class Model {
     const std::int64_t kept = most_panel() / step_bytes(b), pixels = map_.h.out_size * map_.w.out_size;
     constexpr std::int64_t least_steps = 96, least_uses = 8;
     // Weights beyond L2 are to come once: not if the partial sums of all pixels are too many for a tile. But where
-    // steps are short the way from L2 in each of them is longer than the way from L3 in each tile.
-    const bool once = kept >= map_.in_channels || weight_bytes() <= cache.l2 / 2 ||
-                      map_.out_channels * pixels * element <= most_kept(b);
-    const bool repeats = set_.short_steps && weight_bytes() < far_weights;
-    const bool resident = kept * map_.taps() >= least_steps && pixels >= least_uses * b.rows && (once || repeats);
+    // steps are short the way from L2 in each of them is longer than the way from L3 in each tile of some size.
+    const std::int64_t tile = most_kept(b) / (map_.out_channels * element), uses = least_uses * b.rows;
+    const bool once = kept >= map_.in_channels || weight_bytes() <= cache.l2 / 2 || pixels <= tile;
+    const bool repeats = set_.short_steps && weight_bytes() < far_weights && tile >= uses;
+    const bool resident = kept * map_.taps() >= least_steps && pixels >= uses && (once || repeats);
     return resident ? kept : cache.l2 / 4 / step_bytes(b);
   }
   void cut_channel_lanes(Blocking& b) const {
