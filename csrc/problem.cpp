@@ -189,11 +189,12 @@ DType check_dtypes(const ConvArguments& a) {
   return parse_dtype(*first->second, first->first);
 }
 
-// A stride that leads to no second output and a dilation of a single tap mean nothing, whatever they are: here they are
-// small, so that no product of them leaves 64 bits, no table is as long as they are.
+// A stride that leads to no second output and a dilation of a single tap mean nothing, whatever they are: large ones
+// are cut down, so that no product of them leaves 64 bits, no table is as long as they are.
 void set_axis(const Axis& a, std::int64_t size, std::int64_t& stride, std::int64_t& dilation) {
-  stride = a.out == 1 ? std::min(a.stride, size + a.before + a.after) : a.stride;
-  dilation = a.kernel == 1 ? 1 : a.dilation;
+  constexpr std::int64_t large = 64;
+  stride = a.out == 1 ? std::min(a.stride, std::max(large, size + a.before + a.after)) : a.stride;
+  dilation = a.kernel == 1 ? std::min(a.dilation, large) : a.dilation;
 }
 
 // `input`, `output`: what the caller calls them.

@@ -86,7 +86,7 @@ struct ConvProblem {
     return pass == Pass::forward ? output_shape() : pass == Pass::input_gradient ? input_shape() : weight_shape();
   }
   // One line, e.g. "b1 ic64 ih56 oc64 kh3 p1 f32 zeros"; fields at their default, and widths equal to
-  // heights, are left out. A stride or dilation without effect is the smallest that means the same.
+  // heights, are left out. A large stride or dilation without effect is cut down.
   std::string describe() const;
 };
 

@@ -158,8 +158,8 @@ class Explanation:
     pass_ : str
         The pass: 'forward', 'input_gradient' or 'weight_gradient'.
     problem : str
-        The problem in one line, as that of the forward pass whatever the pass. A stride or dilation that has no effect
-        is shown as the smallest that means the same.
+        The problem in one line, as that of the forward pass whatever the pass. A large stride or dilation that has no
+        effect is cut down.
     output_shape : tuple of int
         Shape of what the pass computes: the output of `conv2d`, or a gradient.
     algorithm, kernel, isa : str
