@@ -66,6 +66,12 @@ def supported(algorithm: str) -> Case:
     return next(case for case in map(Case.parse, lines) if plan_or_refusal(case, algorithm))
 
 
+def supporting(x: Array, w: Array, **problem: Any) -> list[str]:
+    """'auto', and the algorithms that it had to choose among."""
+    rejected = tc.explain(x.shape, w.shape, **problem, dtype=x.dtype).rejected
+    return [a for a in ALGORITHMS if rejected.get(a, "estimated slower").startswith("estimated slower")]
+
+
 def runs(
     case: Case, weight: Array, bias: Array | None, algorithms: Sequence[str] = ALGORITHMS
 ) -> Iterator[tuple[str, tc.Explanation, Run]]:

@@ -13,7 +13,7 @@ import pytest
 import reference
 import tileconv as tc
 from cases import BY_NAME, CASES, DTYPES, MODES, Array, Case
-from checks import ALGORITHMS, assert_accurate, assert_exact, assert_same_bits, forced_isa, plan, runs
+from checks import ALGORITHMS, assert_accurate, assert_exact, assert_same_bits, forced_isa, plan, runs, supporting
 from layouts import LAYOUTS, OUT_LAYOUTS, arrange, room
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -220,12 +220,6 @@ def test_stride_beyond_the_image(groups: int, stride: int) -> None:
         back = tc.grad.conv2d_input(x.shape, w, g, **options, algorithm=algorithm)
         expected = reference.conv2d_input(x.shape, w, g, stride=6, groups=groups)
         assert_exact(back, expected, f"gradient of stride {stride} by {algorithm}")
-
-
-def supporting(x: Array, w: Array, **problem: Any) -> list[str]:
-    """The algorithms that 'auto' had to choose among."""
-    rejected = tc.explain(x.shape, w.shape, **problem, dtype=x.dtype).rejected
-    return [a for a in ALGORITHMS if rejected.get(a, "estimated slower").startswith("estimated slower")]
 
 
 @pytest.mark.parametrize("dilation", [2**62, 2**63 - 2, 2**63 - 1])
