@@ -142,14 +142,15 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   GemmArgs<T> a = tile_args(v, t);
   const std::int64_t most_lines = block_.paired ? 2 : 1;
 
-  // While a panel of weights serves all runs of the tile, the next one is fetched into L2, an equal part in each run.
+  // While a panel of weights serves all runs of the tile, the next one is fetched into L2, an equal part in each run. A
+  // panel that serves a single one is read as fast as it comes: the hardware's prefetcher follows it better alone.
   const std::int64_t panel_chunk = t.chunk_channels * a.weight_step;
   const auto run_count = static_cast<std::int64_t>(runs.size());
   const std::int64_t uses = ceil_div(t.height(), most_lines) * run_count;
   const auto prefetch_next = [&](std::int64_t y, const Run& run, std::int64_t panel) {
     a.prefetch = a.weights;
     a.prefetch_step = 0;
-    if (!block_.prefetch || panel + 1 == t.panel_end) return;
+    if (!block_.prefetch || uses == 1 || panel + 1 == t.panel_end) return;
     const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
     a.prefetch += weights_.panel_size() + panel_chunk * use / uses;
     a.prefetch_step = ceil_div(panel_chunk, t.chunk_channels * map_.taps() * uses);
