@@ -8,6 +8,7 @@
 #include "../plan.h"
 #include "../shift_map.h"
 #include "packed_pixels.h"
+#include "weights_ahead.h"
 
 namespace tileconv {
 
@@ -63,30 +64,27 @@ struct PixelProduct {
 constexpr std::int64_t product_steps = 128;  // summed by themselves: errors grow with the chunk
 
 // Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the
-// weights serves all pixels, an equal part of what follows it is fetched with each register tile.
+// weights serves all pixels, what follows it is fetched.
 template <class T>
 void multiply_pixels(const KernelSet<T>& set, const PixelProduct<T>& p) {
   const ProductKernel<T>* const kernels = find_products(set, static_cast<int>(p.vectors));
   const std::int64_t runs = p.runs.count(), chunks = ceil_div(p.in_channels, product_steps);
-  constexpr std::int64_t two_lines = 2 * 64 / sizeof(T);
-  const std::int64_t fetched = runs > 0 ? ceil_div(p.columns, runs) : 0;
   ProductArgs<T> a{};
   a.row = 1;
   a.row_step = p.runs.step();
   a.column_step = a.out_row = p.columns;
-  a.prefetch_step = fetched <= two_lines ? fetched : 0;
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const std::int64_t c = split_at(p.in_channels, chunks, chunk);
     a.steps = split_at(p.in_channels, chunks, chunk + 1) - c;
     a.columns = p.weights + c * p.columns;
-    a.prefetch = a.prefetch_step > 0 ? a.columns + a.steps * p.columns : a.columns;
+    const WeightsAhead<T> ahead(set, a.steps * p.columns, a.steps / set.steps_a_turn, runs);
     a.accumulate = chunk > 0;
     for (std::int64_t run = 0; run < runs; ++run) {
       const std::int64_t begin = p.runs.begin(run), end = p.runs.begin(run + 1);
       a.rows = p.input + p.runs.at(run) + c * p.runs.step();
       a.out = p.out + begin * p.columns;
+      ahead.tell(a, run, a.columns, a.columns + a.steps * p.columns);
       kernels[end - begin - 1].run(a);
-      a.prefetch += a.steps * a.prefetch_step;
     }
   }
 }

@@ -78,7 +78,7 @@ class ShiftGemmPlan final : public Plan {
     const auto out = static_cast<double>(map_.out_channels);
     const double shares = map_.h.used_share() * map_.w.used_share(), used = shares + 0.2 * (1 - shares);
     const bool single_tap = map_.taps() * map_.patch_elements() == 1;
-    const double pace = !set_.short_steps ? 1.1 : single_tap ? 1.23 : 1.43;
+    const double pace = !set_.short_steps() ? 1.1 : single_tap ? 1.23 : 1.43;
     const double sums =
         vectors * used * static_cast<double>(map_.steps()) * std::max(pace * out, out + 2.5) / 2 * vector_passes(set_);
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);

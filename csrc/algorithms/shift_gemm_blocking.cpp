@@ -226,7 +226,7 @@ class Model {
     // steps are short the way from L2 in each of them is longer than the way from L3 in each tile of some size.
     const std::int64_t tile = most_kept(b) / (map_.out_channels * element), uses = least_uses * b.rows;
     const bool once = kept >= map_.in_channels || weight_bytes() <= cache.l2 / 2 || pixels <= tile;
-    const bool repeats = set_.short_steps && weight_bytes() < far_weights && tile >= uses;
+    const bool repeats = set_.short_steps() && weight_bytes() < far_weights && tile >= uses;
     const bool resident = kept * map_.taps() >= least_steps && pixels >= uses && (once || repeats);
     return resident ? kept : cache.l2 / 4 / step_bytes(b);
   }

@@ -5,6 +5,7 @@
 #include "../parallel.h"
 #include "../stage_tile.h"
 #include "shift_gemm.h"
+#include "weights_ahead.h"
 
 namespace tileconv {
 
@@ -142,19 +143,12 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   GemmArgs<T> a = tile_args(v, t);
   const std::int64_t most_lines = block_.paired ? 2 : 1;
 
-  // While a panel of weights serves all runs of the tile, the next one is fetched into L2, an equal part in each run. A
-  // panel that serves a single one is read as fast as it comes: the hardware's prefetcher follows it better alone.
-  const std::int64_t panel_chunk = t.chunk_channels * a.weight_step;
+  // While a panel of weights serves all runs of the tile, the next one is fetched.
   const auto run_count = static_cast<std::int64_t>(runs.size());
-  const std::int64_t uses = ceil_div(t.height(), most_lines) * run_count;
-  const auto prefetch_next = [&](std::int64_t y, const Run& run, std::int64_t panel) {
-    a.prefetch = a.weights;
-    a.prefetch_step = 0;
-    if (!block_.prefetch || uses == 1 || panel + 1 == t.panel_end) return;
-    const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
-    a.prefetch += weights_.panel_size() + panel_chunk * use / uses;
-    a.prefetch_step = ceil_div(panel_chunk, t.chunk_channels * map_.taps() * uses);
-  };
+  const std::int64_t turns =
+      map_.taps() == 1 ? t.chunk_channels / set_.steps_a_turn : t.chunk_channels * (map_.taps() / set_.taps_a_turn);
+  const WeightsAhead<T> ahead(set_, t.chunk_channels * a.weight_step, turns,
+                              block_.prefetch ? ceil_div(t.height(), most_lines) * run_count : 0);
 
   // `lines` rows of the tile, one or two, in one register tile.
   const auto run_panel = [&](std::int64_t y, std::int64_t lines, const Run& run, std::int64_t panel) {
@@ -162,7 +156,8 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     const T* const weights = t.weights + panel * weights_.panel_size();
     a.bias = weights;
     a.weights = weights + columns + t.chunk_begin * a.weight_step;
-    prefetch_next(y, run, panel);
+    const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
+    ahead.tell(a, use, a.weights, a.weights + weights_.panel_size());
     T* const partial = t.partial + columns * ((panel - t.panel_begin) * t.height() * t.width() +
                                               (y - t.y0) * t.width() + lines * (run.x - t.x0));
     a.partial_in = first ? nullptr : partial;

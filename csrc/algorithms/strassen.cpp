@@ -35,7 +35,7 @@ constexpr std::int64_t summands[blocks][4] = {{0, 1}, {0, 4, 3, 6}, {0, 4, 5, 2}
 constexpr double row_cycles = 6, sum_cycles = 6, output_cycles = 7;
 template <class T>
 double move_pace(const KernelSet<T>& set) {
-  return set.short_steps ? 2 : 1;
+  return set.short_steps() ? 2 : 1;
 }
 constexpr double least_gain = 1e4;  // for a few microseconds the running sum is preferred
 
@@ -263,8 +263,8 @@ double StrassenPlan<T>::estimate(bool packed_before) const {
   // Seven blocks of weights come where the running sum needs four; between short steps there is no time for them.
   const auto groups = static_cast<double>(map_.groups);
   const double bytes = groups * static_cast<double>(panels_ * panel_size() * element);
-  const double streamed = weight_cycles(bytes, set_.short_steps) / groups;
-  const double weights = set_.short_steps ? streamed * 3 / products : 0;
+  const double streamed = weight_cycles(bytes, set_.short_steps()) / groups;
+  const double weights = set_.short_steps() ? streamed * 3 / products : 0;
   const double packed = packed_before ? 0 : 6 * products * panels * in * vectors;
   const double moved = move_pace(set_) * (staged + outputs);
   return groups * (tiles * (products * panels * runs * call + moved + weights + 500) + packed);

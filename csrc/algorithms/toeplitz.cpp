@@ -200,7 +200,7 @@ double ToeplitzPlan<T>::estimate() const {
           static_cast<double>(map_.out_channels) * 8 * passes;
   const double bytes = in * panels * static_cast<double>(positions * columns() * element);
   const double streamed =
-      static_cast<double>(tiles_h_ * tiles_w_) * weight_cycles(bytes * groups, set_.short_steps) / groups;
+      static_cast<double>(tiles_h_ * tiles_w_) * weight_cycles(bytes * groups, set_.short_steps()) / groups;
   // The weights of a gradient are packed in every call.
   if (map_.scattered_weights()) rest += 3 * positions * in * static_cast<double>(map_.out_channels);
   constexpr double margin = 1.1;  // for little gain the running sum is preferred

@@ -76,13 +76,11 @@ class WinogradPlan final : public Plan {
     std::int64_t window, tile, rows, below;
   };
   // What a position multiplies in a strip: its register tiles; the pieces that it needs, the first as it is and the
-  // others from there, for register tiles whose windows of the next row of tiles are `below` further. Each step fetches
-  // so many elements of the weights that follow.
+  // others from there, for register tiles whose windows of the next row of tiles are `below` further.
   struct PositionTiles {
     const RegisterTile *begin, *end;
     ProductPiece* pieces;
     std::int64_t further_pieces, below;
-    std::int64_t prefetch_step;
   };
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;

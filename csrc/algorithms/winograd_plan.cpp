@@ -175,14 +175,14 @@ double WinogradPlan<T>::estimate() const {
       groups * (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                 residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
   const auto strips = static_cast<double>(ceil_div(windows_.bands_per_image(), strip));
-  const double streamed = strips * weight_cycles(weight_bytes(), set_.short_steps);
+  const double streamed = strips * weight_cycles(weight_bytes(), set_.short_steps());
   // Weights that are never frozen are transformed for every strip, from panels that are packed once.
   const auto taps = static_cast<double>(map_.taps());
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
   constexpr double margin = 1.1;  // for little gain the exact sum is preferred
-  const double seen = set_.short_steps ? 0.25 : 0;
+  const double seen = set_.short_steps() ? 0.25 : 0;
   const double sums = map_.scattered_weights() ? products + transformed
                                                : std::max(products, streamed) + seen * std::min(products, streamed);
   return margin * (sums + transforms + groups * 2000);

@@ -105,20 +105,13 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
     found.pieces = placed + position * pieces();
     place_pieces(position, 0, found);
     if (alike < position) continue;
-    const RegisterTile* const first = tiles;
+    found.begin = tiles;
     if (cut_in_pieces())
       cut_rows();
     else
       windows_.for_each_stretch(w.order, position,
                                 [&](std::int64_t tile, std::int64_t count) { cut(tile, tile, count, 0); });
-    // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched into L2, an
-    // equal part for each register tile: at most two lines a step. Fewer register tiles ask for more than can be on its
-    // way at a time: they are left to the hardware's prefetcher, which fetches of a part of the lines make slower.
-    constexpr std::int64_t two_lines = 2 * 64 / element;
-    const std::int64_t step = tiles == first ? 0 : ceil_div(panel_columns(), tiles - first);
-    found.begin = first;
     found.end = tiles;
-    found.prefetch_step = frozen_ && step <= two_lines ? step : 0;
   }
 }
 
@@ -209,9 +202,10 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
     a.pieces = tiles.pieces + 1;
     a.further = tiles.further_pieces;
     a.accumulate = chunk > 0;
-    a.prefetch_step = tiles.prefetch_step;
-    a.prefetch = a.prefetch_step > 0 ? weights + chunk_size() : weights;
-    const std::int64_t fetched = (a.further + 1) * a.steps * a.prefetch_step;
+    // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched.
+    const std::int64_t turns = (a.further + 1) * (a.steps / set_.steps_a_turn);
+    const WeightsAhead<T> ahead(set_, (a.further + 1) * a.steps * panel_columns(), turns,
+                                frozen_ ? tiles.end - tiles.begin : 0);
     const T* const windows = w.windows + position * window_position() + chunk_begin(chunk) * windows_.w.segments;
     T* const out = sums + position * sum_position();
     for (const RegisterTile* tile = tiles.begin; tile != tiles.end; ++tile) {
@@ -219,8 +213,8 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
       a.rows = windows + tile->window * window_row() + first.rows;
       a.out = out + tile->tile * panel_columns();
       const ProductKernel<T>& kernel = kernels[tile->rows - 1];
+      ahead.tell(a, tile - tiles.begin, weights, weights + chunk_size());
       (a.further > 0 ? kernel.run_pieces : kernel.run)(a);
-      a.prefetch += fetched;
     }
   };
   if (packed) {

@@ -45,7 +45,7 @@ struct GemmArgs {
   std::ptrdiff_t input_gap;  // channel lanes only
   std::ptrdiff_t weight_step;
   std::ptrdiff_t weight_row;  // pixel lanes only
-  // Channel lanes only: what lies from here on is fetched into L2, prefetch_step elements for each tap of each step.
+  // Channel lanes only: what lies from here on is fetched into L2, prefetch_step elements for each turn (KernelSet).
   const T* prefetch;
   std::ptrdiff_t prefetch_step;
   const T* bias;  // channel lanes: padded to whole vectors
@@ -252,7 +252,7 @@ struct ProductPiece {
 //       rows[piece(p).rows + m * row + s * row_step] * columns[piece(p).columns + s * column_step + n]
 // with the first piece at 0, and piece(p) = pieces[p - 1].
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
-// than the whole. What lies from `prefetch` on is fetched into L2, prefetch_step elements for each step.
+// than the whole. What lies from `prefetch` on is fetched into L2, prefetch_step elements for each turn (KernelSet).
 template <class T>
 struct ProductArgs {
   const T* rows;
@@ -405,7 +405,10 @@ struct SpreadArgs {
 template <class T>
 struct KernelSet {
   int lanes;
-  bool short_steps;  // of register tiles: what is not a multiply-add or a load shows
+  // Steps of a register tile's sums that are taken in one turn of their loop, of a single tap; taps of a step that are,
+  // where there are several. What is left over is no turn.
+  int steps_a_turn, taps_a_turn;
+  bool short_steps() const { return steps_a_turn > 1; }  // what is not a multiply-add or a load shows
   const GemmKernel<T>* channel_lanes;
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;

@@ -40,8 +40,8 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap, fetch(count) before so many of them. A single tap has a loop of its own, over X
-// and W of steps.inl.h: an inner one for it would take registers and ports that the multiply-adds need.
+// step(x, w) for every channel and tap, fetch() before those of a turn. A single tap has a loop of its own, over X and
+// W of steps.inl.h: an inner one for it would take registers and ports that the multiply-adds need.
 template <template <class> class X, template <class> class W, class T, class Fetch, class Step>
 TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Fetch& fetch, Step step) {
   if (a.tap_count == 1)
@@ -49,17 +49,17 @@ TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T
                      fetch, step);
   if (a.tap_count == 0) return;
   const Tap* const end = a.taps + a.tap_count;
+  const Tap* const last_turn = end - a.tap_count % taps_a_turn;
   for (std::int64_t s = a.steps; s > 0; --s) {
-    if (short_steps) fetch(a.tap_count);
     const Tap* tap = a.taps;
-    for (; taps_a_turn > 1 && end - tap >= taps_a_turn; tap += taps_a_turn)
+    for (; tap != last_turn; tap += taps_a_turn) {
+      fetch();
       for_constants<taps_a_turn>([&](auto i) TILECONV_INLINE_LAMBDA {
         step(At<T, sizeof(T)>{input, tap[i.value].input}, At<T, sizeof(T)>{weights, tap[i.value].weight});
       });
-    for (; tap != end; ++tap) {
-      if (!short_steps) fetch(1);
-      step(At<T, sizeof(T)>{input, tap->input}, At<T, sizeof(T)>{weights, tap->weight});
     }
+    for (; taps_a_turn > 1 && tap != end; ++tap)
+      step(At<T, sizeof(T)>{input, tap->input}, At<T, sizeof(T)>{weights, tap->weight});
     input += a.input_step;
     weights += a.weight_step;
   }

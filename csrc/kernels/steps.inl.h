@@ -156,22 +156,18 @@ class Indexed {
   Rows<T, steps_a_turn> steps_;
 };
 
-// step(x, w) for every step, fetch(count) before so many of them, Fetch::most_turns turns at the most.
+// step(x, w) for every step, fetch() before those of a turn.
 template <class X, class W, class Fetch, class Step>
 TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step step) {
-  for (std::int64_t turns; steps >= steps_a_turn; steps -= steps_a_turn * turns) {
-    turns = steps / steps_a_turn < Fetch::most_turns ? steps / steps_a_turn : Fetch::most_turns;
-    fetch(steps_a_turn * turns);
-    for (std::int64_t turn = turns; turn > 0; --turn) {
-      for_constants<steps_a_turn>([&](auto i) TILECONV_INLINE_LAMBDA {
-        step(x.template at<i.value>(), w.template at<i.value>());
-        x.template next<i.value>();
-        w.template next<i.value>();
-      });
-    }
+  for (; steps >= steps_a_turn; steps -= steps_a_turn) {
+    fetch();
+    for_constants<steps_a_turn>([&](auto i) TILECONV_INLINE_LAMBDA {
+      step(x.template at<i.value>(), w.template at<i.value>());
+      x.template next<i.value>();
+      w.template next<i.value>();
+    });
   }
-  if (short_steps && steps > 0) fetch(steps);
-  for (; steps > 0; --steps) {
+  for (; short_steps && steps > 0; --steps) {
     step(x.template at<0>(), w.template at<0>());
     x.step_on();
     w.step_on();
@@ -191,31 +187,24 @@ TILECONV_INLINE void add_outer_product(V (&sum)[rows][vectors], Value value, Vec
 }
 
 struct FetchNothing {
-  static constexpr std::int64_t most_turns = short_steps ? INT64_MAX : 1;
-  TILECONV_INLINE void operator()(std::int64_t) const {}
+  TILECONV_INLINE void operator()() const {}
 };
 
-// Fetches what follows into L2, `step` elements for each step of the sums: of a long step `lines` cache lines, in equal
-// parts of it; of short ones the lines that are due, since each fetch takes the place of a multiply-add.
+// Fetches what follows into L2: in each turn of the sums `step` elements, as up to three cache lines in equal parts of
+// it. There is no branch: to find out whether a line is due would cost more than to ask for one that is there.
 template <class T, int lines>
 class FetchAhead {
  public:
-  // Of short steps two, so that the inner loop is free of it. Before more, the lines that it asks for keep those of the
-  // sums waiting.
-  static constexpr std::int64_t most_turns = short_steps ? 2 : 1;
-  TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step) : next_(from), end_(from), step_(step) {}
-  TILECONV_INLINE void operator()(std::int64_t steps) {
-    end_ += steps * step_;
-    if (!short_steps) {
-      TILECONV_UNROLL
-      for (int i = 0; i < lines; ++i) TILECONV_PREFETCH_L2(next_ + i * step_ / lines);
-      next_ = end_;
-      return;
-    }
-    for (; next_ < end_; next_ += 64 / sizeof(T)) TILECONV_PREFETCH_L2(next_);
+  TILECONV_INLINE FetchAhead(const T* from, std::ptrdiff_t step)
+      : next_(from), step_(step * static_cast<std::ptrdiff_t>(sizeof(T))), part_(step_ / lines) {}
+  TILECONV_INLINE void operator()() {
+    TILECONV_PREFETCH_L2(next_);
+    if constexpr (lines > 1) TILECONV_PREFETCH_L2(bytes_behind(next_, part_));
+    if constexpr (lines > 2) TILECONV_PREFETCH_L2(bytes_behind(next_, 2 * part_));
+    next_ = bytes_behind(next_, step_);
   }
 
  private:
-  const T *next_, *end_;
-  std::ptrdiff_t step_;
+  const T* next_;
+  std::ptrdiff_t step_, part_;
 };

@@ -220,7 +220,7 @@ void product(const ProductArgs<T>& a) noexcept {
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
   const T *left = a.rows, *right = a.columns;
-  FetchAhead<T, 2> ahead(a.prefetch, a.prefetch_step);
+  FetchAhead<T, short_steps ? 3 : 2> ahead(a.prefetch, a.prefetch_step);
   const Rows<T, rows> value_rows(a.row);
   const ProductPiece* piece = a.pieces;
   for (std::int64_t further = several ? a.further : 0;; --further) {
@@ -242,17 +242,19 @@ void product(const ProductArgs<T>& a) noexcept {
     right = a.columns + piece->columns;
     ++piece;
   }
+  T* const out = a.out;
+  const std::ptrdiff_t out_row = a.out_row;
   if (a.accumulate) {
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.out + m * a.out_row + v * V::lanes) + sum[m][v];
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(out + m * out_row + v * V::lanes) + sum[m][v];
     }
   }
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v].store(a.out + m * a.out_row + v * V::lanes);
+    for (int v = 0; v < vectors; ++v) sum[m][v].store(out + m * out_row + v * V::lanes);
   }
 }
 
