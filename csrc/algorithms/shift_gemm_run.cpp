@@ -141,6 +141,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   const std::int64_t columns = panel_columns();
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   GemmArgs<T> a = tile_args(v, t);
+  const std::ptrdiff_t out_channel = a.out_channel_stride;
   const std::int64_t most_lines = block_.paired ? 2 : 1;
 
   // While a panel of weights serves all runs of the tile, the next one is fetched.
@@ -150,51 +151,75 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
   const WeightsAhead<T> ahead(set_, t.chunk_channels * a.weight_step, turns,
                               block_.prefetch ? ceil_div(t.height(), most_lines) * run_count : 0);
 
-  // `lines` rows of the tile, one or two, in one register tile.
-  const auto run_panel = [&](std::int64_t y, std::int64_t lines, const Run& run, std::int64_t panel) {
-    const std::int64_t begin = panel_at(panel), end = panel_at(panel + 1);
-    const T* const weights = t.weights + panel * weights_.panel_size();
-    a.bias = weights;
-    a.weights = weights + columns + t.chunk_begin * a.weight_step;
-    const std::int64_t use = (y - t.y0) / most_lines * run_count + (&run - runs.data());
-    ahead.tell(a, use, a.weights, a.weights + weights_.panel_size());
-    T* const partial = t.partial + columns * ((panel - t.panel_begin) * t.height() * t.width() +
-                                              (y - t.y0) * t.width() + lines * (run.x - t.x0));
+  struct Panel {
+    const T *bias, *weights, *next;
+    T *partial, *out;  // of the tile's first pixel
+    std::int64_t first, channels;
+    const GemmKernel<T>* kernels;
+  };
+  const auto find_panel = [&](std::int64_t panel) {
+    const std::int64_t begin = panel_at(panel), vectors = panel_at(panel + 1) - begin, k = begin * set_.lanes;
+    const T* const bias = t.weights + panel * weights_.panel_size();
+    const T* const weights = bias + columns + t.chunk_begin * a.weight_step;
+    return Panel{bias,
+                 weights,
+                 weights + weights_.panel_size(),
+                 t.partial + columns * (panel - t.panel_begin) * t.height() * t.width(),
+                 output(v, t, k, t.y0, t.x0),
+                 k,
+                 std::min(vectors * set_.lanes, map_.out_channels - k),
+                 kernels_[static_cast<std::size_t>(vectors)]};
+  };
+  const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_column = v.out_stride[3] / element_;
+  a.partial_row = columns;
+  // `lines` rows of the tile from row y of it on, one or two, in one register tile; `use` counts those of a panel.
+  const auto run_panel = [&](std::int64_t y, std::int64_t lines, const Run& run, std::int64_t use, const Panel& panel) {
+    const std::int64_t x = run.x - t.x0;
+    a.bias = panel.bias;
+    a.weights = panel.weights;
+    ahead.tell(a, use, panel.weights, panel.next);
+    T* const partial = panel.partial + columns * (y * t.width() + lines * x);
     a.partial_in = first ? nullptr : partial;
     a.partial_out = last ? nullptr : partial;
-    a.partial_row = columns;
-    a.out_channels = std::min(end * set_.lanes, map_.out_channels) - begin * set_.lanes;
+    a.out_channels = panel.channels;
     const bool spill = !out_rows_ || lines > 1;
-    a.out = spill ? t.spill : output(v, t, begin * set_.lanes, y, run.x);
-    a.out_channel_stride = spill ? spill_row() : v.out_stride[1] / element_;
-    a.out_room = spill ? spill_row() : t.x1 - run.x;
-    kernels_[static_cast<std::size_t>(end - begin)][lines * run.pixels - 1].run(a);
+    a.out = spill ? t.spill : panel.out + y * out_row + x * out_column;
+    a.out_channel_stride = spill ? spill_row() : out_channel;
+    a.out_room = spill ? spill_row() : t.width() - x;
+    panel.kernels[lines * run.pixels - 1].run(a);
     if (!spill || !last) return;
     for (std::int64_t line = 0; line < lines; ++line)
-      copy_pixels(v, t, t.spill + line * run.pixels, spill_row(), run.pixels, begin * set_.lanes, a.out_channels,
-                  y + line, run.x);
+      copy_pixels(v, t, t.spill + line * run.pixels, spill_row(), run.pixels, panel.first, panel.channels,
+                  t.y0 + y + line, run.x);
   };
-  const auto run_rows = [&](std::int64_t y, std::int64_t lines, std::int64_t panel_begin, std::int64_t panel_end) {
+  const auto run_rows = [&](std::int64_t y, std::int64_t lines, std::int64_t use, const auto& for_each_panel) {
     std::int64_t tap_begin = 0, tap_end = map_.h.count;
-    if (t.skip) map_.h.used_taps(y, y + lines, tap_begin, tap_end);
+    if (t.skip) map_.h.used_taps(t.y0 + y, t.y0 + y + lines, tap_begin, tap_end);
     for (const Run& run : runs) {
       const std::int64_t table = t.skip ? run.table : 0;
       const std::int64_t tap_columns = t.skip ? run.columns : map_.w.count;
       a.taps = taps_.data() + table_begin_[static_cast<std::size_t>(table)] + tap_begin * tap_columns;
       a.tap_count = (tap_end - tap_begin) * tap_columns;
-      a.input = t.input + (y - t.y0) * t.input_row + run.input;
+      a.input = t.input + y * t.input_row + run.input;
       a.input_gap = lines > 1 ? t.input_row - run.pixels : 0;
-      for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) run_panel(y, lines, run, panel);
+      for_each_panel([&](const Panel& panel) { run_panel(y, lines, run, use, panel); });
+      ++use;
     }
   };
-  const auto run_tile_rows = [&](std::int64_t panel_begin, std::int64_t panel_end) {
-    for (std::int64_t y = t.y0; y < t.y1; y += most_lines)
-      run_rows(y, std::min(most_lines, t.y1 - y), panel_begin, panel_end);
+  const auto run_tile_rows = [&](const auto& for_each_panel) {
+    std::int64_t use = 0;
+    for (std::int64_t y = 0; y < t.height(); y += most_lines, use += run_count)
+      run_rows(y, std::min(most_lines, t.height() - y), use, for_each_panel);
   };
   if (block_.panels_outer) {
-    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) run_tile_rows(panel, panel + 1);
+    for (std::int64_t p = t.panel_begin; p < t.panel_end; ++p) {
+      const Panel panel = find_panel(p);
+      run_tile_rows([&](const auto& run) { run(panel); });
+    }
   } else {
-    run_tile_rows(t.panel_begin, t.panel_end);
+    run_tile_rows([&](const auto& run) {
+      for (std::int64_t p = t.panel_begin; p < t.panel_end; ++p) run(find_panel(p));
+    });
   }
 }
 

@@ -8,33 +8,34 @@
 // A tile's budget: rows * vectors sums, one register per vector of the operand that is loaded, one for the broadcast.
 #pragma once
 
-// Vectors over out channels. tile: rows pixels of `columns` channels as they were summed. Stored as
-// out[channel * stride + pixel]. Whole vectors are stored where the row has room, as what follows in the row is
-// overwritten by its own tile later: a store of less takes several.
+constexpr int whole_vectors(int n, int lanes) { return (n + lanes - 1) / lanes * lanes; }
+
+// Vectors over out channels. tile: `rows` pixels of `columns` channels as they were summed, with room behind them for
+// whole vectors of pixels. Stored as out[channel * stride + pixel]. Whole vectors are stored where the row has room, as
+// what follows in the row is overwritten by its own tile later: a store of less takes several.
 template <class T>
 TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, const GemmArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;
-  for (int column = 0; column < a.out_channels; column += lanes) {
-    const std::int64_t channels = a.out_channels - column < lanes ? a.out_channels - column : lanes;
+  const std::ptrdiff_t stride = a.out_channel_stride;
+  T* out_channels = a.out;
+  for (std::int64_t left = a.out_channels; left > 0; left -= lanes, tile += lanes, out_channels += lanes * stride) {
+    const T* from = tile;
     for (int row = 0; row < rows; row += lanes) {
       Vec<T> block[lanes];
       TILECONV_UNROLL
-      for (int r = 0; r < lanes; ++r) {
-        // Rows behind the tile's last are loaded from it again: their lanes are never read as pixels.
-        const int from = row + r < rows ? row + r : rows - 1;
-        block[r] = Vec<T>::load(tile + from * columns + column);
-      }
+      for (int r = 0; r < lanes; ++r, from += columns) block[r] = Vec<T>::load(from);
       Vec<T>::transpose(block);
-      T* out = a.out + column * a.out_channel_stride + row;
-      const std::int64_t room = a.out_room - row, pixels = rows - row < lanes ? rows - row : lanes;
-      const bool whole = room >= lanes;
+      T* out = out_channels + row;
+      const std::int64_t pixels = a.out_room - row < lanes ? rows - row : lanes;
+      if (pixels >= lanes && left >= lanes) {
+        TILECONV_UNROLL
+        for (int c = 0; c < lanes; ++c, out += stride) block[c].store(out);
+        continue;
+      }
       TILECONV_UNROLL
-      for (int c = 0; c < lanes; ++c) {
-        if (c >= channels) break;
-        if (whole)
-          block[c].store(out + c * a.out_channel_stride);
-        else
-          block[c].store_first(out + c * a.out_channel_stride, pixels);
+      for (int c = 0; c < lanes; ++c, out += stride) {
+        if (c >= left) break;
+        store_upto(block[c], out, pixels);
       }
     }
   }
@@ -106,7 +107,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
         [&](auto v) TILECONV_INLINE_LAMBDA { return w.template vector<v.value * V::lanes>(); });
   });
 
-  alignas(64) T tile[rows * columns];
+  alignas(64) T tile[whole_vectors(rows, V::lanes) * columns];
   T* const to = a.partial_out ? a.partial_out : tile;
   const std::ptrdiff_t stride = a.partial_out ? a.partial_row : columns;
   TILECONV_UNROLL
