@@ -194,9 +194,11 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
   a.row = window_row();
   a.row_step = windows_.w.segments;
   a.column_step = a.out_row = panel_columns();
+  const std::int64_t size = chunk_size(), window_step = window_position(), sum_step = sum_position();
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
     PositionTiles& tiles = w.tiles[position];
-    a.steps = chunk_begin(chunk + 1) - chunk_begin(chunk);
+    const std::int64_t channel = chunk_begin(chunk);
+    a.steps = chunk_begin(chunk + 1) - channel;
     const ProductPiece& first = *tiles.pieces;
     a.columns = weights + first.columns;
     a.pieces = tiles.pieces + 1;
@@ -204,16 +206,16 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
     a.accumulate = chunk > 0;
     // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched.
     const std::int64_t turns = (a.further + 1) * (a.steps / set_.steps_a_turn);
-    const WeightsAhead<T> ahead(set_, (a.further + 1) * a.steps * panel_columns(), turns,
+    const WeightsAhead<T> ahead(set_, (a.further + 1) * a.steps * a.column_step, turns,
                                 frozen_ ? tiles.end - tiles.begin : 0);
-    const T* const windows = w.windows + position * window_position() + chunk_begin(chunk) * windows_.w.segments;
-    T* const out = sums + position * sum_position();
+    const T* const windows = w.windows + position * window_step + channel * a.row_step;
+    T* const out = sums + position * sum_step;
     for (const RegisterTile* tile = tiles.begin; tile != tiles.end; ++tile) {
       if (tile->below != tiles.below) place_pieces(position, tile->below, tiles);
-      a.rows = windows + tile->window * window_row() + first.rows;
-      a.out = out + tile->tile * panel_columns();
+      a.rows = windows + tile->window * a.row + first.rows;
+      a.out = out + tile->tile * a.out_row;
       const ProductKernel<T>& kernel = kernels[tile->rows - 1];
-      ahead.tell(a, tile - tiles.begin, weights, weights + chunk_size());
+      ahead.tell(a, tile - tiles.begin, weights, weights + size);
       (a.further > 0 ? kernel.run_pieces : kernel.run)(a);
     }
   };
@@ -222,7 +224,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
       const T* weights = packed + (panel * positions() + position) * position_size();
       for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
         multiply_chunk(position, chunk, weights, w.sums);
-        weights += chunk_size();
+        weights += size;
       }
     }
     return;
