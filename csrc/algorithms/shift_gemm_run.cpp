@@ -152,8 +152,8 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
                               block_.prefetch ? ceil_div(t.height(), most_lines) * run_count : 0);
 
   struct Panel {
-    const T *bias, *weights, *next;
-    T *partial, *out;  // of the tile's first pixel
+    const T *bias, *weights, *next;  // of the last panel, its own weights: what lies behind them is not used
+    T *partial, *out;                // of the tile's first pixel
     std::int64_t first, channels;
     const GemmKernel<T>* kernels;
   };
@@ -163,7 +163,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     const T* const weights = bias + columns + t.chunk_begin * a.weight_step;
     return Panel{bias,
                  weights,
-                 weights + weights_.panel_size(),
+                 panel + 1 < t.panel_end ? weights + weights_.panel_size() : weights,
                  t.partial + columns * (panel - t.panel_begin) * t.height() * t.width(),
                  output(v, t, k, t.y0, t.x0),
                  k,
