@@ -8,16 +8,16 @@
 
 namespace tileconv {
 
-// `size` elements, evenly in so many register tiles of so many turns each (KernelSet). More than two or three cache
-// lines in a turn cannot be on their way at a time: then all is left to the hardware's prefetcher, which fetches of a
-// part would make slower. So is what serves a single register tile: there is nothing to compute meanwhile.
+// `size` elements, evenly in so many register tiles of so many turns each (KernelSet). What takes more lines than a
+// turn asks for is left to the hardware's prefetcher, which fetches of a part would make slower (products of few tiles
+// took up to twice as long). So is what serves a single register tile: there is nothing to compute meanwhile.
 template <class T>
 class WeightsAhead {
  public:
   WeightsAhead(const KernelSet<T>& set, std::int64_t size, std::int64_t turns, std::int64_t tiles) noexcept {
     if (turns == 0 || tiles < 2) return;
-    const std::int64_t step = ceil_div(size, turns * tiles), lines = set.short_steps() ? 3 : 2;
-    if (step * static_cast<std::int64_t>(sizeof(T)) > lines * 64) return;
+    const std::int64_t step = ceil_div(size, turns * tiles);
+    if (step * static_cast<std::int64_t>(sizeof(T)) > set.fetched_lines * 64) return;
     step_ = step;
     tile_ = turns * step;
   }

@@ -408,6 +408,7 @@ struct KernelSet {
   // Steps of a register tile's sums that are taken in one turn of their loop, of a single tap; taps of a step that are,
   // where there are several. What is left over is no turn.
   int steps_a_turn, taps_a_turn;
+  int fetched_lines;                                     // cache lines that a turn of the products asks for
   bool short_steps() const { return steps_a_turn > 1; }  // what is not a multiply-add or a load shows
   const GemmKernel<T>* channel_lanes;
   int channel_lanes_count;

@@ -98,6 +98,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
       TILECONV_PREFETCH(row + rows - 1);
     }
   }
+  // A line a turn, of a panel with few uses not every one: to ask for all gained nothing.
   FetchAhead<T, 1> ahead(a.prefetch, a.prefetch_step);
   const std::ptrdiff_t gap = a.input_gap;
   for_each_step<Indexed, Indexed>(a, a.input, a.weights, ahead, [&](auto x, auto w) TILECONV_INLINE_LAMBDA {

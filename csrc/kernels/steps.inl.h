@@ -190,6 +190,9 @@ struct FetchNothing {
   TILECONV_INLINE void operator()() const {}
 };
 
+// More cannot be on their way at a time.
+constexpr int fetched_lines = short_steps ? 3 : 2;
+
 // Fetches what follows into L2: in each turn of the sums `step` elements, as up to three cache lines in equal parts of
 // it. There is no branch: to find out whether a line is due would cost more than to ask for one that is there.
 template <class T, int lines>

@@ -220,7 +220,7 @@ void product(const ProductArgs<T>& a) noexcept {
     for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
   }
   const T *left = a.rows, *right = a.columns;
-  FetchAhead<T, short_steps ? 3 : 2> ahead(a.prefetch, a.prefetch_step);
+  FetchAhead<T, fetched_lines> ahead(a.prefetch, a.prefetch_step);
   const Rows<T, rows> value_rows(a.row);
   const ProductPiece* piece = a.pieces;
   for (std::int64_t further = several ? a.further : 0;; --further) {
