@@ -161,11 +161,11 @@ class Model {
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;
     // Of a single tap in place, panel after panel reads the same pixels. There, and where rows run on, each panel
-    // stores a vector here and there, which waits for its line to come from beyond L2: measured on Zen 3.
+    // stores a vector here and there, which waits for its line to come from beyond L2: measured on Zen 3. Where rows
+    // run on, lines that were asked for come while the sums are taken.
     const bool again = !b.copies() && map_.taps() == 1 && map_.out_channels > b.rows;
     const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? from_same_set : 0;
     const bool waits = map_.out_channels > b.rows && written_bytes() > core_traits().l2;
-    const double scattered = !waits ? 0 : b.flat ? 8 : again ? 4 : 0;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
     const std::int64_t blocks = b.line_blocks(pixels, set_.lanes).count;
     const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(blocks) : 0;
@@ -178,8 +178,10 @@ class Model {
             map_.taps() > 1 || b.copies() ? 0.1 * v : ((beyond_l2_ ? 1 : 0.4) * brought + collided) * v;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        return steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far) +
-               80 + (0.75 + 7.25 * spilled + scattered) * m * v + more_chunks * (50 + 1.5 * m * v);
+        const double sums =
+            steps_ * (step_cycles(m * v, m + (aligned ? 1 : 2) * v + 1) + 0.3 + 0.05 * v + fresh + paging + far);
+        const double scattered = !waits ? 0 : b.flat ? std::max(0.0, 8 * m * v - sums) : again ? 4 * m * v : 0;
+        return sums + 80 + (0.75 + 7.25 * spilled) * m * v + scattered + more_chunks * (50 + 1.5 * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
