@@ -26,8 +26,8 @@ void pack_run(const KernelSet<T>& set, const T* from, std::ptrdiff_t from_row, s
   set.sum_pixels({{from}, 1, from_row, to, width, channels, pixels});
 }
 
-// The pixels of register tiles, one tile after the other: cut evenly in runs of `rows` at the most. The first channel's
-// are found at(run), the next one's a step() further.
+// The pixels of register tiles, one tile after the other: cut evenly in runs of `rows` at the most, the longer ones
+// first. The first channel's are found at(run), the next one's a step() further.
 class PixelRuns {
  public:
   // In rows of pixels, one of each channel.
@@ -40,8 +40,12 @@ class PixelRuns {
   static PixelRuns packed(std::int64_t pixels, std::int64_t rows, std::int64_t channels, std::int64_t lanes) noexcept {
     return {pixels, rows, rows, packed_run_size(channels, rows, lanes)};
   }
+  std::int64_t pixels() const noexcept { return pixels_; }
+  std::int64_t most() const noexcept { return ceil_div(pixels_, count_); }  // of a run
   std::int64_t count() const noexcept { return count_; }
-  std::int64_t begin(std::int64_t run) const noexcept { return split_at(pixels_, count_, run); }
+  std::int64_t begin(std::int64_t run) const noexcept {
+    return run * (pixels_ / count_) + std::min(run, pixels_ % count_);
+  }
   std::ptrdiff_t at(std::int64_t run) const noexcept { return run_size_ > 0 ? run * run_size_ : begin(run); }
   std::ptrdiff_t step() const noexcept { return step_; }
   std::int64_t size() const noexcept { return count_ * run_size_; }  // packed: elements

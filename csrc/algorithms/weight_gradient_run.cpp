@@ -4,6 +4,7 @@
 
 #include "../parallel.h"
 #include "../stage_tile.h"
+#include "products.h"
 #include "weight_gradient.h"
 
 namespace tileconv {
@@ -187,7 +188,7 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& 
 // Register tiles of (in channels x out channels); the steps of their sums are the tile's pixels.
 template <class T>
 void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) const {
-  const std::int64_t columns = panel_columns(), parts = ceil_div(t.channels, rows_);
+  const std::int64_t columns = panel_columns();
   const std::ptrdiff_t plane = v.input_stride[1] / element;
   const T* const input = reinterpret_cast<const T*>(v.input + t.n * v.input_stride[0]) +
                          (t.group * map_.in_channels + t.c0) * plane + t.x0;
@@ -195,18 +196,19 @@ void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) co
   ProductArgs<T> a{};
   a.row = plane;
   a.row_step = 1;
-  a.column_step = columns;
+  a.column_step = a.out_row = columns;
   a.steps = t.x1 - t.x0;
   a.accumulate = !t.fresh;
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
     a.columns = a.prefetch = t.grad + (panel - t.panel_begin) * tile_h_ * tile_w_ * columns;
-    for (std::int64_t part = 0; part < parts; ++part) {
-      const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
+    T* const sums = t.sums + (panel - t.panel_begin) * panel_sums();
+    for_tiles_of_a_size(t.channels, rows_, [&](std::int64_t c, std::int64_t rows, std::int64_t register_tiles) {
       a.rows = input + c * plane;
-      a.out = t.sums + (panel - t.panel_begin) * panel_sums() + c * columns;
-      a.out_row = columns;
+      a.out = sums + c * columns;
+      a.further_tiles = register_tiles - 1;
+      a.next = {rows * plane, rows * columns};
       kernels[rows - 1].run(a);
-    }
+    });
   }
 }
 

@@ -70,15 +70,16 @@ class WinogradPlan final : public Plan {
   struct KernelPiece {
     std::int64_t segment_h, segment_w, below, beside;
   };
-  // Adjacent tiles of a strip that are the rows of a register tile. Their windows are adjacent too, for every piece of
-  // the kernel: that of piece (p, q) of a segment is the window p * below + q further on.
-  struct RegisterTile {
-    std::int64_t window, tile, rows, below;
+  // Adjacent tiles of a strip that are the rows of `count` register tiles. Their windows are adjacent too, for every
+  // piece of the kernel: that of piece (p, q) of a segment is the window p * below + q further on.
+  struct RegisterTiles {
+    std::int64_t window, tile, rows, count, below;
   };
   // What a position multiplies in a strip: its register tiles; the pieces that it needs, the first as it is and the
   // others from there, for register tiles whose windows of the next row of tiles are `below` further.
   struct PositionTiles {
-    const RegisterTile *begin, *end;
+    const RegisterTiles *begin, *end;
+    std::int64_t register_tiles;
     ProductPiece* pieces;
     std::int64_t further_pieces, below;
   };
@@ -144,7 +145,7 @@ class WinogradPlan final : public Plan {
   std::int64_t register_tiles_bytes() const {
     const auto kinds = static_cast<std::int64_t>(windows_.kinds().size());
     const std::int64_t most = kinds * (strip_tiles() / product_.rows + (cut_in_pieces() ? strip_tiles() : kinds));
-    return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTile)), 64) * 64;
+    return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTiles)), 64) * 64;
   }
   std::int64_t product_pieces_bytes() const {
     return ceil_div(positions() * pieces() * static_cast<std::int64_t>(sizeof(ProductPiece)), 64) * 64;
@@ -183,7 +184,7 @@ class WinogradPlan final : public Plan {
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
                  std::int64_t panel_begin, std::int64_t panel_end) const;
-  void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, ProductPiece* placed, Workspace& w) const;
+  void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTiles* tiles, ProductPiece* placed, Workspace& w) const;
   void clear_unneeded(const Workspace& w) const;
   std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
   std::int64_t chunk_begin(std::int64_t chunk) const { return split_at(map_.in_channels, chunks(), chunk); }

@@ -1,6 +1,7 @@
 // The run of a winograd plan: windows, products, outputs of one strip of bands.
 #include "../parallel.h"
 #include "direct_sum.h"
+#include "products.h"
 #include "winograd.h"
 
 namespace tileconv {
@@ -49,7 +50,7 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.order = windows_.order(begin, end);
   windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
                      window_position(), window_row());
-  cut_tiles(begin, end, reinterpret_cast<RegisterTile*>(memory),
+  cut_tiles(begin, end, reinterpret_cast<RegisterTiles*>(memory),
             reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes()), w);
   clear_unneeded(w);
   const auto residues = static_cast<std::int64_t>(residues_.size());
@@ -68,14 +69,14 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
 // The register tiles of the bands [begin, end), for every position, and its pieces. Positions that the same kinds of
 // tiles need have the same register tiles.
 template <class T>
-void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTile* tiles, ProductPiece* placed,
+void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTiles* tiles, ProductPiece* placed,
                                 Workspace& w) const {
+  std::int64_t register_tiles = 0;  // of a position
   const auto cut = [&](std::int64_t window, std::int64_t tile, std::int64_t count, std::int64_t below) {
-    const std::int64_t parts = ceil_div(count, product_.rows);
-    for (std::int64_t part = 0; part < parts; ++part) {
-      const std::int64_t first = split_at(count, parts, part);
-      *tiles++ = {window + first, tile + first, split_at(count, parts, part + 1) - first, below};
-    }
+    for_tiles_of_a_size(count, product_.rows, [&](std::int64_t first, std::int64_t rows, std::int64_t of_a_size) {
+      *tiles++ = {window + first, tile + first, rows, of_a_size, below};
+      register_tiles += of_a_size;
+    });
   };
   // Of a kernel in pieces: rows of tiles, as long as each continues the one before.
   const auto cut_rows = [&] {
@@ -106,12 +107,14 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
     place_pieces(position, 0, found);
     if (alike < position) continue;
     found.begin = tiles;
+    register_tiles = 0;
     if (cut_in_pieces())
       cut_rows();
     else
       windows_.for_each_stretch(w.order, position,
                                 [&](std::int64_t tile, std::int64_t count) { cut(tile, tile, count, 0); });
     found.end = tiles;
+    found.register_tiles = register_tiles;
   }
 }
 
@@ -207,16 +210,20 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
     // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched.
     const std::int64_t turns = (a.further + 1) * (a.steps / set_.steps_a_turn);
     const WeightsAhead<T> ahead(set_, (a.further + 1) * a.steps * a.column_step, turns,
-                                frozen_ ? tiles.end - tiles.begin : 0);
+                                frozen_ ? tiles.register_tiles : 0);
     const T* const windows = w.windows + position * window_step + channel * a.row_step;
     T* const out = sums + position * sum_step;
-    for (const RegisterTile* tile = tiles.begin; tile != tiles.end; ++tile) {
-      if (tile->below != tiles.below) place_pieces(position, tile->below, tiles);
-      a.rows = windows + tile->window * a.row + first.rows;
-      a.out = out + tile->tile * a.out_row;
-      const ProductKernel<T>& kernel = kernels[tile->rows - 1];
-      ahead.tell(a, tile - tiles.begin, weights, weights + size);
+    std::int64_t done = 0;
+    for (const RegisterTiles* alike = tiles.begin; alike != tiles.end; ++alike) {
+      if (alike->below != tiles.below) place_pieces(position, alike->below, tiles);
+      a.rows = windows + alike->window * a.row + first.rows;
+      a.out = out + alike->tile * a.out_row;
+      a.further_tiles = alike->count - 1;
+      a.next = {alike->rows * a.row, alike->rows * a.out_row};
+      const ProductKernel<T>& kernel = kernels[alike->rows - 1];
+      ahead.tell(a, done, weights, weights + size);
       (a.further > 0 ? kernel.run_pieces : kernel.run)(a);
+      done += alike->count;
     }
   };
   if (packed) {

@@ -21,6 +21,7 @@
 #include "../channel_rows.h"
 #include "../cpu.h"
 #include "../parallel.h"
+#include "products.h"
 #include "shift_gemm.h"
 #include "winograd.h"
 
@@ -271,7 +272,6 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
                                              T* sums) const {
   const ProductKernel<T>* const kernels =
       find_products(set_, static_cast<int>(panel_begin(panel + 1) - panel_begin(panel)));
-  const std::int64_t parts = ceil_div(t.channels, cut_.rows);
   ProductArgs<T> a{};
   a.row = 1;
   a.row_step = size_.window_tile;
@@ -281,12 +281,14 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
     windows_.for_each_stretch(tiles, position, [&](std::int64_t first, std::int64_t count) {
       a.steps = count;
       a.columns = a.prefetch = t.grads + position * size_.grad_position + first * columns();
-      for (std::int64_t part = 0; part < parts; ++part) {
-        const std::int64_t c = split_at(t.channels, parts, part), rows = split_at(t.channels, parts, part + 1) - c;
-        a.rows = t.windows + position * size_.window_position + first * size_.window_tile + c;
+      const T* const channels = t.windows + position * size_.window_position + first * size_.window_tile;
+      for_tiles_of_a_size(t.channels, cut_.rows, [&](std::int64_t c, std::int64_t rows, std::int64_t register_tiles) {
+        a.rows = channels + c;
         a.out = sums + c * columns();
+        a.further_tiles = register_tiles - 1;
+        a.next = {rows, rows * columns()};
         kernels[rows - 1].run(a);
-      }
+      });
       a.accumulate = true;
     });
     if (!a.accumulate) std::fill_n(sums, t.channels * columns(), T(0));

@@ -247,12 +247,14 @@ struct ProductPiece {
   std::ptrdiff_t rows, columns;
 };
 
-// The products of one position, a plain matrix product: for row m and column n < vectors * lanes of the kernel
+// The products of one position, a plain matrix product: of a register tile, for row m and column n < vectors * lanes of
+// the kernel
 //   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over p <= further, s < steps of
 //       rows[piece(p).rows + m * row + s * row_step] * columns[piece(p).columns + s * column_step + n]
 // with the first piece at 0, and piece(p) = pieces[p - 1].
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
 // than the whole. What lies from `prefetch` on is fetched into L2, prefetch_step elements for each turn (KernelSet).
+// So for further_tiles more, `rows` and `out` moving on by `next` each time: a call is worth ten steps.
 template <class T>
 struct ProductArgs {
   const T* rows;
@@ -267,6 +269,10 @@ struct ProductArgs {
   bool accumulate;
   T* out;
   std::ptrdiff_t out_row;
+  std::int64_t further_tiles;
+  struct {
+    std::ptrdiff_t rows, out;
+  } next;
 };
 
 template <class T>

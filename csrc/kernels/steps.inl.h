@@ -205,6 +205,7 @@ class FetchAhead {
     if constexpr (lines > 1) TILECONV_PREFETCH_L2(bytes_behind(next_, part_));
     if constexpr (lines > 2) TILECONV_PREFETCH_L2(bytes_behind(next_, 2 * part_));
     next_ = bytes_behind(next_, step_);
+    TILECONV_OPAQUE(next_);
   }
 
  private:

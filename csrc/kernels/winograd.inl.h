@@ -213,48 +213,61 @@ constexpr int winograd_table_size = sizeof winograd_table<float> / sizeof *winog
 template <class T, int rows, int vectors, bool several>
 void product(const ProductArgs<T>& a) noexcept {
   using V = Vec<T>;
-  V sum[rows][vectors];
-  TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m) {
-    TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
-  }
-  const T *left = a.rows, *right = a.columns;
   FetchAhead<T, fetched_lines> ahead(a.prefetch, a.prefetch_step);
   const Rows<T, rows> value_rows(a.row);
-  const ProductPiece* piece = a.pieces;
-  for (std::int64_t further = several ? a.further : 0;; --further) {
-    for_steps(a.steps, Stepped<T>(left, a.row_step), Indexed<T>(right, a.column_step), ahead,
-              [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
-                const T* first = x.base;
-                add_outer_product(
-                    sum, [&](auto m) TILECONV_INLINE_LAMBDA { return value_rows.template at<m.value>(first).value(); },
-                    [&](auto v) TILECONV_INLINE_LAMBDA {
-                      // Where the tile leaves no register free, GCC 12 spills sums around loads by address.
-                      if constexpr ((rows + 1) * vectors + 1 == vector_registers)
-                        return V::load(w.address() + v.value * V::lanes);
-                      else
-                        return w.template vector<v.value * V::lanes>();
-                    });
-              });
-    if (!several || further == 0) break;
-    left = a.rows + piece->rows;
-    right = a.columns + piece->columns;
-    ++piece;
-  }
-  T* const out = a.out;
   const std::ptrdiff_t out_row = a.out_row;
-  if (a.accumulate) {
+  const T* tile_rows = a.rows;
+  T* out = a.out;
+  for (std::int64_t tiles = a.further_tiles;; --tiles) {
+    V sum[rows][vectors];
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
       TILECONV_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(out + m * out_row + v * V::lanes) + sum[m][v];
+      for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
     }
-  }
-  TILECONV_UNROLL
-  for (int m = 0; m < rows; ++m) {
+    const T *left = tile_rows, *right = a.columns;
+    const ProductPiece* piece = a.pieces;
+    for (std::int64_t further = several ? a.further : 0;; --further) {
+      for_steps(a.steps, Stepped<T>(left, a.row_step), Indexed<T>(right, a.column_step), ahead,
+                [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
+                  const T* first = x.base;
+                  add_outer_product(
+                      sum,
+                      [&](auto m) TILECONV_INLINE_LAMBDA { return value_rows.template at<m.value>(first).value(); },
+                      [&](auto v) TILECONV_INLINE_LAMBDA {
+                        // Where the tile leaves no register free, GCC 12 spills sums around loads by address.
+                        if constexpr ((rows + 1) * vectors + 1 == vector_registers)
+                          return V::load(w.address() + v.value * V::lanes);
+                        else
+                          return w.template vector<v.value * V::lanes>();
+                      });
+                });
+      if (!several || further == 0) break;
+      left = tile_rows + piece->rows;
+      right = a.columns + piece->columns;
+      ++piece;
+    }
+    if (a.accumulate) {
+      const T* row = out;
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) {
+        TILECONV_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(row + v * V::lanes) + sum[m][v];
+        row += out_row;
+        TILECONV_OPAQUE(row);
+      }
+    }
+    T* row = out;
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v].store(out + m * out_row + v * V::lanes);
+    for (int m = 0; m < rows; ++m) {
+      TILECONV_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[m][v].store(row + v * V::lanes);
+      row += out_row;
+      TILECONV_OPAQUE(row);
+    }
+    if (tiles == 0) return;
+    tile_rows += a.next.rows;
+    out += a.next.out;
   }
 }
 

@@ -134,14 +134,15 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
           for (const auto& [accumulate, adjacent_rows] :
                {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
             Random random(8);
+            const int tiles = 1 + static_cast<int>((steps + pieces) % 3), all_rows = tiles * rows;
             // Either the steps of a row are adjacent, or the rows of a step.
-            const std::ptrdiff_t row = adjacent_rows ? 1 : steps + 2, step = adjacent_rows ? rows + 2 : 1;
+            const std::ptrdiff_t row = adjacent_rows ? 1 : steps + 2, step = adjacent_rows ? all_rows + 2 : 1;
             // The last of the pieces comes first in memory.
-            const std::ptrdiff_t left_size = (rows - 1) * row + (steps - 1) * step + 1,
+            const std::ptrdiff_t left_size = (all_rows - 1) * row + (steps - 1) * step + 1,
                                  right_size = (steps - 1) * room + columns, all = std::max(1, pieces);
             Guarded<T> left(static_cast<std::size_t>(all * left_size), Edge::end),
                 right(static_cast<std::size_t>(all * right_size), Edge::end),
-                out(static_cast<std::size_t>((rows - 1) * room + columns), Edge::end);
+                out(static_cast<std::size_t>((all_rows - 1) * room + columns), Edge::end);
             fill_integers(left, random);
             fill_integers(right, random);
             fill_integers(out, random);
@@ -149,17 +150,29 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
             std::vector<ProductPiece> further;
             for (std::ptrdiff_t p = 1; p < all; ++p) further.push_back({-p * left_size, -p * right_size});
             const T* const last_right = right.data() + (all - 1) * right_size;
-            (pieces == 0 ? kernel.run
-                         : kernel.run_pieces)({left.data() + (all - 1) * left_size, row, step, last_right, room, steps,
-                                               further.data(), all - 1, last_right, 37, accumulate, out.data(), room});
+            (pieces == 0 ? kernel.run : kernel.run_pieces)({left.data() + (all - 1) * left_size,
+                                                            row,
+                                                            step,
+                                                            last_right,
+                                                            room,
+                                                            steps,
+                                                            further.data(),
+                                                            all - 1,
+                                                            last_right,
+                                                            37,
+                                                            accumulate,
+                                                            out.data(),
+                                                            room,
+                                                            tiles - 1,
+                                                            {rows * row, rows * room}});
             for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
               const std::ptrdiff_t m = at / room, n = at % room;
               T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
               for (std::ptrdiff_t p = 0; p < all; ++p)
                 for (std::int64_t s = 0; s < steps && n < columns; ++s)
                   sum += left[p * left_size + m * row + s * step] * right[p * right_size + s * room + n];
-              ASSERT_EQ(out[at], sum) << rows << " x " << vectors << ", " << pieces << " pieces of " << steps
-                                      << " steps, row " << m << ", column " << n;
+              ASSERT_EQ(out[at], sum) << tiles << " of " << rows << " x " << vectors << ", " << pieces << " pieces of "
+                                      << steps << " steps, row " << m << ", column " << n;
             }
           }
     }
