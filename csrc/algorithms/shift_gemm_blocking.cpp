@@ -344,7 +344,7 @@ class Model {
   double passes_;   // of the core's units, for a vector
   bool beyond_l2_;  // the input
   double steps_;
-  bool crowded_;    // short steps with offsets to read
+  bool crowded_;                      // short steps with offsets to read
   std::int64_t staged_w_, staged_h_;  // of the whole image
 };
 
