@@ -254,7 +254,8 @@ struct ProductPiece {
 // with the first piece at 0, and piece(p) = pieces[p - 1].
 // Many steps are best cut in chunks: each is summed by itself first, and rounding errors grow with the chunk rather
 // than the whole. What lies from `prefetch` on is fetched into L2, prefetch_step elements for each turn (KernelSet).
-// So for further_tiles more, `rows` and `out` moving on by `next` each time: a call is worth ten steps.
+// Then come further_tiles more, `rows` and `out` each time moved on by `next`: a call for each would take two steps
+// longer.
 template <class T>
 struct ProductArgs {
   const T* rows;
