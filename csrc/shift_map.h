@@ -8,6 +8,7 @@
 // nothing is ever multiplied by an inserted zero (the sub-pixel form of a transposed convolution).
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include "plan.h"
@@ -92,5 +93,21 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return a
 inline std::int64_t split_at(std::int64_t total, std::int64_t parts, std::int64_t i) noexcept {
   return parts == 1 ? (i == 0 ? 0 : total) : total * i / parts;  // divisions show in small problems
 }
+
+// Even parts with those of a size side by side: the first `larger` have one more than `size`.
+struct EvenParts {
+  std::int64_t count, size, larger;
+  EvenParts(std::int64_t total, std::int64_t parts) noexcept
+      : count(parts), size(parts == 0 ? 0 : total / parts), larger(parts == 0 ? 0 : total % parts) {}
+  static EvenParts of_at_most(std::int64_t total, std::int64_t most) noexcept { return {total, ceil_div(total, most)}; }
+
+  std::int64_t begin(std::int64_t part) const noexcept { return part * size + std::min(part, larger); }
+  // f(part, parts, size): so many parts of that size, from `part` on.
+  template <class F>
+  void for_each_size(F f) const {
+    if (larger > 0) f(std::int64_t{0}, larger, size + 1);
+    if (larger < count) f(larger, count - larger, size);
+  }
+};
 
 }  // namespace tileconv

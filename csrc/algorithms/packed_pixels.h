@@ -40,20 +40,18 @@ class PixelRuns {
   static PixelRuns packed(std::int64_t pixels, std::int64_t rows, std::int64_t channels, std::int64_t lanes) noexcept {
     return {pixels, rows, rows, packed_run_size(channels, rows, lanes)};
   }
-  std::int64_t pixels() const noexcept { return pixels_; }
-  std::int64_t most() const noexcept { return ceil_div(pixels_, count_); }  // of a run
-  std::int64_t count() const noexcept { return count_; }
-  std::int64_t begin(std::int64_t run) const noexcept {
-    return run * (pixels_ / count_) + std::min(run, pixels_ % count_);
-  }
+  const EvenParts& pixels() const noexcept { return pixels_; }
+  std::int64_t count() const noexcept { return pixels_.count; }
+  std::int64_t begin(std::int64_t run) const noexcept { return pixels_.begin(run); }
   std::ptrdiff_t at(std::int64_t run) const noexcept { return run_size_ > 0 ? run * run_size_ : begin(run); }
   std::ptrdiff_t step() const noexcept { return step_; }
-  std::int64_t size() const noexcept { return count_ * run_size_; }  // packed: elements
+  std::int64_t size() const noexcept { return count() * run_size_; }  // packed: elements
 
  private:
   PixelRuns(std::int64_t pixels, std::int64_t rows, std::ptrdiff_t step, std::int64_t run_size) noexcept
-      : pixels_(pixels), count_(ceil_div(pixels, rows)), step_(step), run_size_(run_size) {}
-  std::int64_t pixels_, count_, step_, run_size_;  // run_size_: 0 in rows
+      : pixels_(EvenParts::of_at_most(pixels, rows)), step_(step), run_size_(run_size) {}
+  EvenParts pixels_;
+  std::int64_t step_, run_size_;  // run_size_: 0 in rows
 };
 
 // Packs the pixels of rows that are from_row apart to runs.size() elements.
@@ -66,25 +64,16 @@ void pack_pixels(const KernelSet<T>& set, const PixelRuns& runs, const T* from, 
                runs.begin(run + 1) - runs.begin(run), to + runs.at(run) + c * runs.step(), runs.step());
 }
 
-// A line of pixels in blocks of whole vectors, as even as they can be: the first `wider` have one more than `width`.
-struct LineBlocks {
-  std::int64_t count, width, wider;
-  LineBlocks(std::int64_t vectors, std::int64_t blocks) noexcept
-      : count(blocks), width(vectors / blocks), wider(vectors % blocks) {}
-};
-
-// Packs such a line, its blocks block_size apart: some channels, those from `first` on, found in rows that are from_row
-// apart.
+// Packs a line of pixels in blocks of whole vectors, block_size apart: some channels, those from `first` on, found in
+// rows that are from_row apart.
 template <class T>
-void pack_line(const KernelSet<T>& set, const LineBlocks& blocks, const T* from, std::ptrdiff_t from_row,
+void pack_line(const KernelSet<T>& set, const EvenParts& blocks, const T* from, std::ptrdiff_t from_row,
                std::int64_t first, std::int64_t channels, std::int64_t pixels, T* to, std::ptrdiff_t block_size) {
-  const auto pack = [&](std::int64_t block, std::int64_t width, std::int64_t begin, std::int64_t end) {
-    set.pixel_blocks({from + begin, from_row, to + block * block_size + first * width * set.lanes, block_size, channels,
-                      end - begin, width});
-  };
-  const std::int64_t begin = blocks.wider * (blocks.width + 1) * set.lanes;
-  if (blocks.wider > 0) pack(0, blocks.width + 1, 0, begin);
-  pack(blocks.wider, blocks.width, begin, pixels);
+  blocks.for_each_size([&](std::int64_t block, std::int64_t count, std::int64_t vectors) {
+    const std::int64_t begin = blocks.begin(block) * set.lanes, end = begin + count * vectors * set.lanes;
+    set.pixel_blocks({from + begin, from_row, to + block * block_size + first * vectors * set.lanes, block_size,
+                      channels, std::min(end, pixels) - begin, vectors});
+  });
 }
 
 }  // namespace tileconv

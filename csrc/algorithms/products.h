@@ -49,16 +49,6 @@ const ProductKernel<T>& best_product(const KernelSet<T>& set, std::int64_t vecto
   return *chosen;
 }
 
-// `total` rows of a product in register tiles of `most` at the most, as even as they can be: f(first, rows, tiles) for
-// those of either size, one behind the other.
-template <class F>
-void for_tiles_of_a_size(std::int64_t total, std::int64_t most, F f) {
-  if (total == 0) return;
-  const std::int64_t tiles = ceil_div(total, most), rows = total / tiles, larger = total % tiles;
-  if (larger > 0) f(0, rows + 1, larger);
-  f(larger * (rows + 1), rows, tiles - larger);
-}
-
 // Pixels by out channels, a matrix product. Of in channel c, the pixels of a run lie at input + runs.at(run) + c *
 // runs.step(), the out channels of a panel of `vectors` at weights + c * columns. Row x of out is pixel x, `columns`
 // elements from the next.
@@ -89,15 +79,13 @@ void multiply_pixels(const KernelSet<T>& set, const PixelProduct<T>& p) {
     a.columns = p.weights + c * p.columns;
     const WeightsAhead<T> ahead(set, a.steps * p.columns, a.steps / set.steps_a_turn, runs);
     a.accumulate = chunk > 0;
-    std::int64_t run = 0;
-    for_tiles_of_a_size(p.runs.pixels(), p.runs.most(), [&](std::int64_t begin, std::int64_t rows, std::int64_t count) {
+    p.runs.pixels().for_each_size([&](std::int64_t run, std::int64_t count, std::int64_t rows) {
       a.rows = p.input + p.runs.at(run) + c * p.runs.step();
-      a.out = p.out + begin * p.columns;
+      a.out = p.out + p.runs.begin(run) * p.columns;
       a.further_tiles = count - 1;
       a.next = {p.runs.at(run + 1) - p.runs.at(run), rows * p.columns};
       ahead.tell(a, run, a.columns, a.columns + a.steps * p.columns);
       kernels[rows - 1].run(a);
-      run += count;
     });
   }
 }

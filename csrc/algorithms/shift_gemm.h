@@ -38,7 +38,7 @@ struct Blocking {
   // Pixel lanes: the register tiles of a line of so many pixels, cut evenly in whole vectors. Nothing behind a line
   // that is read in place may be read: what is left of it for the last vector is computed by a last tile that is moved
   // back over pixels of the one before it, so there have to be two.
-  LineBlocks line_blocks(std::int64_t pixels, std::int64_t lanes) const {
+  EvenParts line_blocks(std::int64_t pixels, std::int64_t lanes) const {
     const bool moved_back = !copies() && pixels % lanes != 0;
     const std::int64_t line_vectors = ceil_div(pixels, lanes);
     return {line_vectors, std::max<std::int64_t>(ceil_div(line_vectors, vectors), moved_back ? 2 : 1)};

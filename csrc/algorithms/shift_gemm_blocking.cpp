@@ -13,8 +13,11 @@ namespace {
 // The sum of f(size) over so many even parts of `total`.
 template <class F>
 double sum_parts(std::int64_t total, std::int64_t parts, F f) {
-  const std::int64_t small = total / parts, larger = total % parts;
-  return static_cast<double>(larger) * (larger ? f(small + 1) : 0.0) + static_cast<double>(parts - larger) * f(small);
+  double sum = 0;
+  EvenParts(total, parts).for_each_size([&](std::int64_t, std::int64_t of_a_size, std::int64_t size) {
+    sum += static_cast<double>(of_a_size) * f(size);
+  });
+  return sum;
 }
 
 template <class T>

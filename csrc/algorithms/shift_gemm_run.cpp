@@ -234,7 +234,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
   // computed again later.
   const std::int64_t beyond = block_.copies() ? 0 : vectors * set_.lanes - pixels;
-  const LineBlocks line_blocks = block_.line_blocks(pixels, set_.lanes);
+  const EvenParts line_blocks = block_.line_blocks(pixels, set_.lanes);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   // The tile's rows are adjacent in the output: what is written behind one of them is in the next.
@@ -313,13 +313,13 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
     Block b{0, 0, 0, line, 0, 0, 1};
     for (; b.index < line_blocks.count; b.index += b.count) {
-      const bool wider = b.index < line_blocks.wider;
-      b.width = line_blocks.width + (wider ? 1 : 0);
+      const bool wider = b.index < line_blocks.larger;
+      b.width = line_blocks.size + (wider ? 1 : 0);
       if (b.index == line_blocks.count - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;
       if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1)
         b.count = std::clamp<std::int64_t>((row_end(b.y) - b.x) / (b.width * set_.lanes), 1,
-                                           (wider ? line_blocks.wider : line_blocks.count) - b.index);
+                                           (wider ? line_blocks.larger : line_blocks.count) - b.index);
       run_block(line, b, panel_begin, panel_end);
       b.begin += b.count * b.width;
       b.x += b.count * b.width * set_.lanes;

@@ -4,7 +4,6 @@
 
 #include "../parallel.h"
 #include "../stage_tile.h"
-#include "products.h"
 #include "weight_gradient.h"
 
 namespace tileconv {
@@ -189,6 +188,7 @@ void WeightGradientPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& 
 template <class T>
 void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) const {
   const std::int64_t columns = panel_columns();
+  const auto channels = EvenParts::of_at_most(t.channels, rows_);
   const std::ptrdiff_t plane = v.input_stride[1] / element;
   const T* const input = reinterpret_cast<const T*>(v.input + t.n * v.input_stride[0]) +
                          (t.group * map_.in_channels + t.c0) * plane + t.x0;
@@ -202,10 +202,11 @@ void WeightGradientPlan<T>::sweep_in_place(const ConvViews& v, const Tile& t) co
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
     a.columns = a.prefetch = t.grad + (panel - t.panel_begin) * tile_h_ * tile_w_ * columns;
     T* const sums = t.sums + (panel - t.panel_begin) * panel_sums();
-    for_tiles_of_a_size(t.channels, rows_, [&](std::int64_t c, std::int64_t rows, std::int64_t register_tiles) {
+    channels.for_each_size([&](std::int64_t tile, std::int64_t tiles, std::int64_t rows) {
+      const std::int64_t c = channels.begin(tile);
       a.rows = input + c * plane;
       a.out = sums + c * columns;
-      a.further_tiles = register_tiles - 1;
+      a.further_tiles = tiles - 1;
       a.next = {rows * plane, rows * columns};
       kernels[rows - 1].run(a);
     });

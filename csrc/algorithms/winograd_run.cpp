@@ -1,7 +1,6 @@
 // The run of a winograd plan: windows, products, outputs of one strip of bands.
 #include "../parallel.h"
 #include "direct_sum.h"
-#include "products.h"
 #include "winograd.h"
 
 namespace tileconv {
@@ -73,10 +72,11 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
                                 Workspace& w) const {
   std::int64_t register_tiles = 0;  // of a position
   const auto cut = [&](std::int64_t window, std::int64_t tile, std::int64_t count, std::int64_t below) {
-    for_tiles_of_a_size(count, product_.rows, [&](std::int64_t first, std::int64_t rows, std::int64_t of_a_size) {
-      *tiles++ = {window + first, tile + first, rows, of_a_size, below};
-      register_tiles += of_a_size;
+    const auto parts = EvenParts::of_at_most(count, product_.rows);
+    parts.for_each_size([&](std::int64_t part, std::int64_t of_a_size, std::int64_t rows) {
+      *tiles++ = {window + parts.begin(part), tile + parts.begin(part), rows, of_a_size, below};
     });
+    register_tiles += parts.count;
   };
   // Of a kernel in pieces: rows of tiles, as long as each continues the one before.
   const auto cut_rows = [&] {

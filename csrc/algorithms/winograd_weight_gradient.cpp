@@ -21,7 +21,6 @@
 #include "../channel_rows.h"
 #include "../cpu.h"
 #include "../parallel.h"
-#include "products.h"
 #include "shift_gemm.h"
 #include "winograd.h"
 
@@ -272,6 +271,7 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
                                              T* sums) const {
   const ProductKernel<T>* const kernels =
       find_products(set_, static_cast<int>(panel_begin(panel + 1) - panel_begin(panel)));
+  const auto channels = EvenParts::of_at_most(t.channels, cut_.rows);
   ProductArgs<T> a{};
   a.row = 1;
   a.row_step = size_.window_tile;
@@ -281,11 +281,11 @@ void WinogradWeightGradientPlan<T>::multiply(const Task& t, std::int64_t panel, 
     windows_.for_each_stretch(tiles, position, [&](std::int64_t first, std::int64_t count) {
       a.steps = count;
       a.columns = a.prefetch = t.grads + position * size_.grad_position + first * columns();
-      const T* const channels = t.windows + position * size_.window_position + first * size_.window_tile;
-      for_tiles_of_a_size(t.channels, cut_.rows, [&](std::int64_t c, std::int64_t rows, std::int64_t register_tiles) {
-        a.rows = channels + c;
+      channels.for_each_size([&](std::int64_t tile, std::int64_t of_a_size, std::int64_t rows) {
+        const std::int64_t c = channels.begin(tile);
+        a.rows = t.windows + position * size_.window_position + first * size_.window_tile + c;
         a.out = sums + c * columns();
-        a.further_tiles = register_tiles - 1;
+        a.further_tiles = of_a_size - 1;
         a.next = {rows, rows * columns()};
         kernels[rows - 1].run(a);
       });
