@@ -179,13 +179,16 @@ class DepthwisePlan final : public Plan {
   // A row of the source, or of staged columns, with room for vectors behind.
   std::int64_t source_row() const { return whole(in_place_ ? map_.w.map.size : staged_w_.length) + set_.lanes; }
   std::int64_t zero_size() const { return source_row(); }
-  // Rows of the grid that `outputs` of them read, and at least those of a whole pass.
-  std::int64_t grid_rows(std::int64_t outputs) const {
-    return (std::max<std::int64_t>(outputs, set_.plane_rows) - 1) * grid_.stride +
-           std::max<std::int64_t>(1, map_.h.count);
+  // Rows of the grid that `outputs` of them read, and with those of a whole pass at least.
+  std::int64_t used_rows(std::int64_t outputs) const {
+    return (outputs - 1) * grid_.stride + std::max<std::int64_t>(1, map_.h.count);
   }
-  std::int64_t most_grid_rows() const { return grid_rows(ceil_div(tile_h_, grid_.period)); }
-  std::int64_t staged_size() const { return in_place_ ? 0 : most_grid_rows() * source_row(); }
+  std::int64_t grid_rows(std::int64_t outputs) const {
+    return used_rows(std::max<std::int64_t>(outputs, set_.plane_rows));
+  }
+  std::int64_t most_outputs() const { return ceil_div(tile_h_, grid_.period); }
+  std::int64_t most_grid_rows() const { return grid_rows(most_outputs()); }
+  std::int64_t staged_size() const { return in_place_ ? 0 : used_rows(most_outputs()) * source_row(); }
   // Where the output's elements are not adjacent.
   std::int64_t spill_size() const { return out_rows_ ? 0 : tile_h_ * whole(map_.w.out_size); }
   std::int64_t table_bytes() const {
@@ -230,15 +233,15 @@ class DepthwisePlan final : public Plan {
     for (std::int64_t y = y0; y < std::min(y0 + grid_.period, y1); ++y) {
       a.height = ceil_div(y1 - y, grid_.period);
       a.row_count = grid_rows(a.height);
-      const std::int64_t used = (a.height - 1) * grid_.stride + map_.h.count;
-      for (std::int64_t q = 0; q < a.row_count; ++q)
-        rows[q] = q < used ? map_.h.map(y * map_.h.step + taps_h_.first + q * grid_.unit) : -1;
+      const std::int64_t used = used_rows(a.height);
+      std::fill(rows + used, rows + a.row_count, no_row);
+      for (std::int64_t q = 0; q < used; ++q) rows[q] = map_.h.map(y * map_.h.step + taps_h_.first + q * grid_.unit);
       if (!in_place_)
         stage_rows<T>(set_,
                       {staged, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
                        static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
-                      source_row(), v.input_stride[2], a.row_count, true, [&](std::int64_t q) { return rows[q]; });
-      for (std::int64_t q = 0; q < a.row_count; ++q)
+                      source_row(), v.input_stride[2], used, true, [&](std::int64_t q) { return rows[q]; });
+      for (std::int64_t q = 0; q < used; ++q)
         rows[q] = !in_place_ ? q * input_row : rows[q] < 0 ? no_row : rows[q] * input_row;
       for (std::int64_t t = 0; t < a.height; ++t) out_rows[t] = t * out_row * (out_rows_ ? grid_.period : 1);
       run_planes(v, n, begin * map_.out_channels, end * map_.out_channels, y, spill, a);
