@@ -37,9 +37,9 @@ double vector_passes(const KernelSet<T>& set) {
 }
 
 // Cycles of a step of a register tile: two multiply-adds and two loads start in each, and the result of one is ready
-// after four.
-inline double tile_cycles(double multiply_adds, double loads, double passes) noexcept {
-  return std::max({multiply_adds * passes / 2, loads * passes / 2, 4.0});
+// after four. What is loaded are `elements`, each for all lanes, at once, and whole `vectors`.
+inline double tile_cycles(double multiply_adds, double elements, double vectors, double passes) noexcept {
+  return std::max({multiply_adds * passes / 2, (elements + vectors * passes) / 2, 4.0});
 }
 
 // The tables of this build, whether or not the machine can run them, the best last.

@@ -15,8 +15,8 @@ namespace tileconv {
 // Cycles of a register tile of the products, for a step of its sums. With a single vector every multiply-add has a load
 // of its own.
 inline double product_cycles(double rows, double vectors, double passes) noexcept {
-  const double loads = (vectors == 1 ? 1.25 : 1) * rows + vectors + 1;
-  return tile_cycles(rows * vectors, loads, passes) + 0.1 * (rows + vectors);
+  const double elements = (vectors == 1 ? 1.25 : 1) * rows + 1;
+  return tile_cycles(rows * vectors, elements, vectors, passes) + 0.1 * (rows + vectors);
 }
 
 // Of a task: the arena keeps it.

@@ -91,7 +91,7 @@ std::vector<std::int64_t> ShiftGemmPlan<T>::cut_runs(std::int64_t x0, std::int64
       const auto used = used_columns(from, to);
       const auto pixels = static_cast<double>(to - from), vectors = static_cast<double>(block_.vectors);
       sum += static_cast<double>(used.second - used.first) *
-                 (tile_cycles(pixels * vectors, pixels + vectors + 1, vector_passes(set_)) + 0.5) +
+                 (tile_cycles(pixels * vectors, pixels + 1, vectors, vector_passes(set_)) + 0.5) +
              60 / static_cast<double>(block_.chunk * map_.h.count);
     }
     return sum;

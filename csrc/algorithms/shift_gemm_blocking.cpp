@@ -32,6 +32,7 @@ class Model {
         out_rows_(request.layout.out_rows && map.block_h * map.block_w == 1),
         dense_(request.layout.out_planes),
         passes_(vector_passes(set_)),
+        waits_(passes_ > 1 ? halved : whole),
         beyond_l2_(map.in_channels * plane_bytes() > core_traits().l2 / 2),
         steps_(static_cast<double>(map.steps())),
         crowded_(set_.short_steps() && map.taps() > 1),
@@ -73,14 +74,25 @@ class Model {
 
  private:
   static constexpr double group_cycles = 300;  // setting out on a tile
-  static constexpr double from_same_set = 4;  // for a vector of pixels, measured on Zen 3 with planes of 4 KiB and more
+
+  // Cycles beside multiply-adds and loads, of a vector unless said otherwise, measured on Zen 3 and, of cores that take
+  // a vector in halves, on Zen 4: there many wait behind the multiply-adds.
+  struct Waits {
+    double same_set;            // of pixels read in place, with planes of 4 KiB and more
+    double scattered;           // of outputs beyond L2, stored a vector here and there
+    double partial;             // of sums that wait for the next chunk
+    double packed, far_packed;  // of pixels, from L2, from beyond
+    double row;                 // of a register tile of a single tap with pixel lanes, the outputs of a channel
+  };
+  static constexpr Waits whole{4, 4, 1.5, 2, 3, 0}, halved{0, 0, 6, 6, 6, 12};
 
   // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and its part of a turn of
   // the loop.
-  double step_cycles(double multiply_adds, double loads) const {
+  double step_cycles(double multiply_adds, double elements, double vectors) const {
     constexpr double issued = 4;  // instructions that a core starts in each cycle; some start six
     const double own = map_.taps() > 1 ? 5 : 1;
-    return std::max(tile_cycles(multiply_adds, loads, passes_), (multiply_adds + loads + own) / issued);
+    return std::max(tile_cycles(multiply_adds, elements, vectors, passes_),
+                    (multiply_adds + elements + vectors + own) / issued);
   }
   // Loads of a step for each row of a register tile with a single vector, where every multiply-add has one of its own.
   double single_vector_loads() const { return crowded_ ? 1.4 : 1.25; }
@@ -111,7 +123,7 @@ class Model {
     const std::int64_t line = std::min<std::int64_t>(64, plane_bytes());
     const bool collide = b.in_place && !packed && same_sets(64) && chunk * std::gcd(plane_bytes(), l1_way) > l1;
     const bool lost = !packed && passes_ == 1 && chunk * (step_bytes(b) + line) > l1;
-    const double lines = (collide ? from_same_set
+    const double lines = (collide ? waits_.same_set
                           : lost  ? from_l2 * static_cast<double>(line) / 64
                                   : 0) /
                          static_cast<double>(std::max<std::int64_t>(1, map_.w.count));
@@ -128,8 +140,8 @@ class Model {
           const double streamed =
               steps_ * v * set_.lanes * sizeof(T) > static_cast<double>(core_traits().l1d) / 2 ? 0.25 * v : 0;
           // With a single vector every multiply-add has a load of its own.
-          const double loads = (vectors == 1 ? single_vector_loads() : 1) * p + v + 1;
-          return used_steps * (step_cycles(p * v, loads) + 0.5 + streamed + lines) + 60 +
+          const double elements = (vectors == 1 ? single_vector_loads() : 1) * p + 1;
+          return used_steps * (step_cycles(p * v, elements, v) + 0.5 + streamed + lines) + 60 +
                  5.0 * set_.lanes * transposed + stored * v * set_.lanes;
         });
       });
@@ -170,7 +182,7 @@ class Model {
     // stores a vector here and there, which waits for its line to come from beyond L2: measured on Zen 3. Where rows
     // run on, lines that were asked for come while the sums are taken.
     const bool again = !b.copies() && map_.taps() == 1 && map_.out_channels > b.rows;
-    const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? from_same_set : 0;
+    const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? waits_.same_set : 0;
     const bool waits = map_.out_channels > b.rows && written_bytes() > core_traits().l2;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
     const std::int64_t blocks = b.line_blocks(pixels, set_.lanes).count;
@@ -178,19 +190,27 @@ class Model {
     // The vectors that several taps share lie across cache lines, but for some of those in aligned rows. A fit of 200
     // layers on Zen 3, for float32; for float64 it came to a third, which improved no choice.
     const double crossing = crowded_ && !b.row_vectors && sizeof(T) == sizeof(float) ? 0.36 : 0;
+    const double row = map_.taps() == 1 ? waits_.row : 0;
     const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && b.copies();
-        const double fresh =
-            map_.taps() > 1 || b.copies() ? 0.1 * v : ((beyond_l2_ ? 1 : 0.4) * brought + collided) * v;
+        // The way from L2 hides behind multiply-adds of several passes, if there are some for each vector.
+        const bool hidden = map_.taps() > 1 || b.copies() || (passes_ > 1 && channels >= 4);
+        const double fresh = hidden ? 0.1 * v : ((beyond_l2_ ? 1 : 0.4) * brought + collided) * v;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        const double loads = (vectors == 1 && crowded_ ? single_vector_loads() : 1) * m + (aligned ? 1 : 2) * v + 1;
-        const double sums = steps_ * (step_cycles(m * v, loads) + 0.3 + 0.05 * v + crossing * v + fresh + paging + far);
-        const double scattered = !waits ? 0 : b.flat ? std::max(0.0, 8 * m * v - sums) : again ? 4 * m * v : 0;
-        return sums + 80 + (0.75 + 7.25 * spilled) * m * v + scattered + more_chunks * (50 + 1.5 * m * v);
+        const double elements = (vectors == 1 && crowded_ ? single_vector_loads() : 1) * m + 1;
+        const double loads = (aligned ? 1 : 2) * v;
+        const double sums =
+            steps_ * (step_cycles(m * v, elements, loads) + 0.3 + 0.05 * v + crossing * v + fresh + paging + far);
+        const double scattered = !waits   ? 0
+                                 : b.flat ? std::max(0.0, 8 * m * v - sums)
+                                 : again  ? waits_.scattered * m * v
+                                          : 0;
+        return sums + 80 + row * m + (0.75 + 7.25 * spilled) * m * v + scattered +
+               more_chunks * (50 + waits_.partial * m * v);
       });
     });
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
@@ -200,8 +220,9 @@ class Model {
       const std::int64_t tiles = ceil_div(chunk * staged_h_ * staged_w_ * element, most_staged(b));
       gathered = 3 * static_cast<double>(tiles * map_.out_channels) * steps_;
     }
+    const double pack_vector = beyond_l2_ ? waits_.far_packed : waits_.packed;
     const double packed = b.packs_pixels ? static_cast<double>(map_.in_channels) * lines *
-                                               ((beyond_l2_ ? 3 : 2) * static_cast<double>(line_vectors) + 15)
+                                               (pack_vector * static_cast<double>(line_vectors) + 15)
                                          : 0;
     b.cycles =
         (line * lines + stage_cycles(b.in_place) + packed + gathered + group_cycles) * static_cast<double>(map_.groups);
@@ -342,9 +363,10 @@ class Model {
   const ShiftMap& map_;
   const KernelSet<T>& set_;
   bool frozen_, in_place_;
-  bool out_rows_;   // pixels of an output row are adjacent
-  bool dense_;      // rows of the output are adjacent
-  double passes_;   // of the core's units, for a vector
+  bool out_rows_;  // pixels of an output row are adjacent
+  bool dense_;     // rows of the output are adjacent
+  double passes_;  // of the core's units, for a vector
+  const Waits& waits_;
   bool beyond_l2_;  // the input
   double steps_;
   bool crowded_;                      // short steps with offsets to read

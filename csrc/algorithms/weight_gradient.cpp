@@ -94,7 +94,7 @@ void WeightGradientPlan<T>::choose_tile(const Kernel* table, int count, std::int
     const std::int64_t vectors = std::min<std::int64_t>(table[i].vectors, columns);
     const double r = static_cast<double>(rows), v = static_cast<double>(vectors);
     // Half a cycle for each vector of grad_output, which comes from L2 as often as not.
-    const double cycles = tile_cycles(r * v, r + v + 1, vector_passes(set_)) + 1 + v / 2;
+    const double cycles = tile_cycles(r * v, r + 1, v, vector_passes(set_)) + 1 + v / 2;
     const double tiles = static_cast<double>(ceil_div(most_rows, rows) * ceil_div(columns, vectors));
     if (best == 0 || cycles * tiles < best)
       best = cycles * tiles, rows_ = static_cast<int>(rows), vectors_ = static_cast<int>(vectors);

@@ -178,7 +178,8 @@ TILECONV_INLINE void for_steps(std::int64_t steps, X x, W w, Fetch& fetch, Step 
 template <class V, int rows, int vectors, class Value, class Vector>
 TILECONV_INLINE void add_outer_product(V (&sum)[rows][vectors], Value value, Vector vector) {
   V column[vectors];
-  for_constants<vectors>([&](auto v) TILECONV_INLINE_LAMBDA { column[v.value] = vector(v); });
+  for_constants<vectors>([&](auto v)
+                             TILECONV_INLINE_LAMBDA { column[v.value] = rows > 1 ? V::kept(vector(v)) : vector(v); });
   for_constants<rows>([&](auto m) TILECONV_INLINE_LAMBDA {
     const V row = value(m);
     TILECONV_UNROLL

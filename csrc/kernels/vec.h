@@ -10,6 +10,7 @@
 //   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n on
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 //   add_product(sum, a, b)    for the loops of register tiles: fma, into the register of the sum
+//   kept(a)                   for the same: loaded once, where compilers would load it with each multiply-add
 //   load_at<offset, scale>, broadcast_at<offset, scale>   (base, index): where says_addresses, for the same loops: from
 //                             base + scale * index + offset bytes, in one instruction
 // vector_registers: how many there are. steps_a_turn, taps_a_turn: steps of a register tile's sums in a turn of their

@@ -102,6 +102,7 @@ struct Vec<float> {
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_IN_PLACE("vfmadd231ps"); }
+  static TILECONV_INLINE Vec kept(Vec a) { return a; }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
@@ -181,6 +182,7 @@ struct Vec<double> {
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
   static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { TILECONV_FMA_IN_PLACE("vfmadd231pd"); }
+  static TILECONV_INLINE Vec kept(Vec a) { return a; }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }

@@ -66,6 +66,10 @@ struct Vec<float> {
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
+  static TILECONV_INLINE Vec kept(Vec a) {
+    TILECONV_OPAQUE_VECTOR(a.v);
+    return a;
+  }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -157,6 +161,10 @@ struct Vec<double> {
   }
   static TILECONV_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
   static TILECONV_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
+  static TILECONV_INLINE Vec kept(Vec a) {
+    TILECONV_OPAQUE_VECTOR(a.v);
+    return a;
+  }
   friend TILECONV_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
   friend TILECONV_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }

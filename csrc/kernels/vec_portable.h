@@ -73,6 +73,7 @@ struct Vec {
     return r;
   }
   static TILECONV_INLINE void add_product(Vec& sum, const Vec& a, const Vec& b) { sum = fma(a, b, sum); }
+  static TILECONV_INLINE Vec kept(const Vec& a) { return a; }
   friend TILECONV_INLINE Vec operator+(const Vec& a, const Vec& b) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = a.v[i] + b.v[i];
