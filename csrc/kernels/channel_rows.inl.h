@@ -1,5 +1,5 @@
 // Depthwise sums with the channels in the lanes: no image is too narrow for its vectors, strides and dilations are mere
-// offsets, every load is aligned, and each multiply-add takes its pixel straight from memory. Included by
+// offsets, every load is aligned, and where taps are adjacent a loaded pixel serves all of them. Included by
 // kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
@@ -14,12 +14,12 @@ TILECONV_INLINE void add_adjacent_taps(Vec<T> (&sum)[lines][pixels], const T* in
   using V = Vec<T>;
   V weight[taps];
   TILECONV_UNROLL
-  for (int j = 0; j < taps; ++j) weight[j] = V::load(weights + j * V::lanes);
+  for (int j = 0; j < taps; ++j) weight[j] = V::kept(V::load(weights + j * V::lanes));
   TILECONV_UNROLL
   for (int u = 0; u < pixels + taps - 1; ++u) {
     TILECONV_UNROLL
     for (int r = 0; r < lines; ++r) {
-      const V pixel = V::load(input + r * a.input_row);
+      const V loaded = V::load(input + r * a.input_row), pixel = taps > 1 ? V::kept(loaded) : loaded;
       TILECONV_UNROLL
       for (int j = 0; j < taps; ++j)
         if (u - j >= 0 && u - j < pixels) sum[r][u - j] = V::fma(weight[j], pixel, sum[r][u - j]);
