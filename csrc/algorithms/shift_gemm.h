@@ -79,8 +79,9 @@ class ShiftGemmPlan final : public Plan {
     const double shares = map_.h.used_share() * map_.w.used_share(), used = shares + 0.2 * (1 - shares);
     const bool single_tap = map_.taps() * map_.patch_elements() == 1;
     const double pace = !set_.short_steps() ? 1.1 : single_tap ? 1.23 : 1.43;
+    const double multiply_adds = out * vector_passes(set_);
     const double sums =
-        vectors * used * static_cast<double>(map_.steps()) * std::max(pace * out, out + 2.5) / 2 * vector_passes(set_);
+        vectors * used * static_cast<double>(map_.steps()) * std::max(pace * multiply_adds, multiply_adds + 2.5) / 2;
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
     const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));

@@ -32,7 +32,7 @@ class Model {
         out_rows_(request.layout.out_rows && map.block_h * map.block_w == 1),
         dense_(request.layout.out_planes),
         passes_(vector_passes(set_)),
-        waits_(passes_ > 1 ? halved : whole),
+        waits_(passes_ > 1 ? in_halves : at_once),
         beyond_l2_(map.in_channels * plane_bytes() > core_traits().l2 / 2),
         steps_(static_cast<double>(map.steps())),
         crowded_(set_.short_steps() && map.taps() > 1),
@@ -84,7 +84,7 @@ class Model {
     double packed, far_packed;  // of pixels, from L2, from beyond
     double row;                 // of a register tile of a single tap with pixel lanes, the outputs of a channel
   };
-  static constexpr Waits whole{4, 4, 1.5, 2, 3, 0}, halved{0, 0, 6, 6, 6, 12};
+  static constexpr Waits at_once{4, 4, 1.5, 2, 3, 0}, in_halves{0, 0, 6, 6, 6, 12};
 
   // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and its part of a turn of
   // the loop.
