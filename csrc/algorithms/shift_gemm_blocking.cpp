@@ -79,12 +79,13 @@ class Model {
   // a vector in halves, on Zen 4: there many wait behind the multiply-adds.
   struct Waits {
     double same_set;            // of pixels read in place, with planes of 4 KiB and more
+    double page;                // of a step, where its pixels are in more pages than the first page table knows
     double scattered;           // of outputs beyond L2, stored a vector here and there
     double partial;             // of sums that wait for the next chunk
     double packed, far_packed;  // of pixels, from L2, from beyond
     double row;                 // of a register tile of a single tap with pixel lanes, the outputs of a channel
   };
-  static constexpr Waits at_once{4, 4, 1.5, 2, 3, 0}, in_halves{0, 0, 6, 6, 6, 12};
+  static constexpr Waits at_once{4, 0.7, 4, 1.5, 2, 3, 0}, in_halves{0, 0, 0, 6, 6, 6, 12};
 
   // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and its part of a turn of
   // the loop.
@@ -174,7 +175,7 @@ class Model {
     const std::int64_t chunk = even_part(map_.in_channels, pixel_chunk(b));
     const bool paged = !b.copies() && map_.adjacent_kernels() && map_.block_h * map_.block_w == 1 &&
                        chunk * std::min(plane_bytes(), l1_way) > most_pages * l1_way;
-    const double paging = paged ? 0.7 / static_cast<double>(std::max<std::int64_t>(1, map_.taps())) : 0;
+    const double paging = paged ? waits_.page / static_cast<double>(std::max<std::int64_t>(1, map_.taps())) : 0;
     // The share of the panels of out channels for which the pixels, read in place, have to come from L2 or beyond.
     const double brought =
         reused(b) && stays_in_l1(b) ? static_cast<double>(b.rows) / static_cast<double>(map_.out_channels) : 1;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <memory>
+#include <set>
 
 #include "algorithms/algorithms.h"
 #include "parallel.h"
@@ -255,6 +256,39 @@ TYPED_TEST(Plans, GiveTheSameBitsInEveryVariant) {
     }
     if (testing::Test::HasFailure()) return;
   }
+}
+
+// A single tap over planes pages apart. A core that takes a vector at once packs the pixels in blocks: of lines of many
+// tiles with and without a remainder, of sums in one chunk and in several.
+TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
+  using T = TypeParam;
+  const CoreTraits own = core_traits();
+  for (const KernelTable* table : available_kernels()) {
+    const std::int64_t vector_bytes = table->f32.lanes * static_cast<std::int64_t>(sizeof(float));
+    std::set<bool> remainders, chunked;
+    for (const char* line : {"ic5 ih1 iw256 oc7", "ic5 ih17 iw1031 oc26", "ic66 ih17 iw256 oc52 g2",
+                             "ic66 ih1 iw1031 oc14 g2", "ic700 ih1 iw1024 oc7", "ic700 ih1 iw1031 oc26"}) {
+      SCOPED_TRACE(std::string(line) + " on " + table->isa);
+      const ConvProblem p = make_problem_of<T>(std::string(line) + " kh1");
+      Operands<T> operands(p);
+      operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+      const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
+      for (const bool at_once : {true, false}) {
+        set_core_traits({32 << 10, 512 << 10, 32 << 20, at_once ? vector_bytes : vector_bytes / 2});
+        const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
+        if (report.kernel.find("pixel_lanes") == 0 && report.kernel.find("pixels packed") != std::string::npos) {
+          remainders.insert(p.out_h * p.out_w % 16 > 0);
+          for (const auto& [name, value] : report.blocking)
+            if (name == "channels_per_chunk") chunked.insert(value < p.group_in_channels());
+        }
+        for (const Variant& variant : variants)
+          expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
+      }
+    }
+    EXPECT_EQ(remainders.size(), 2u) << table->isa;
+    EXPECT_GE(chunked.size(), std::string(table->isa) == "baseline" ? 1u : 2u);  // short vectors: long chunks
+  }
+  set_core_traits(own);
 }
 
 }  // namespace
