@@ -79,13 +79,14 @@ class Model {
   // a vector in halves, on Zen 4: there many wait behind the multiply-adds.
   struct Waits {
     double same_set;            // of pixels read in place, with planes of 4 KiB and more
+    double lost;                // of a cache line that L1 does not keep for the next run of pixels
     double page;                // of a step, where its pixels are in more pages than the first page table knows
     double scattered;           // of outputs beyond L2, stored a vector here and there
     double partial;             // of sums that wait for the next chunk
     double packed, far_packed;  // of pixels, from L2, from beyond
     double row;                 // of a register tile of a single tap with pixel lanes, the outputs of a channel
   };
-  static constexpr Waits at_once{4, 0.7, 4, 1.5, 2, 3, 0}, in_halves{0, 0, 0, 6, 6, 6, 12};
+  static constexpr Waits at_once{4, 0.8, 0.7, 4, 1.5, 2, 3, 0}, in_halves{0, 0, 0, 0, 6, 6, 6, 12};
 
   // Cycles of a step of a register tile. One of several taps has offsets to read and to add, and its part of a turn of
   // the loop.
@@ -120,12 +121,11 @@ class Model {
     // The pixels of a step are part of a cache line that later runs read on. Beside its panel L1 does not keep the
     // lines of a long chunk until then; cores that take a vector in halves have the time to fetch them again.
     const std::int64_t chunk = even_part(map_.in_channels, channel_chunk(b)), l1 = core_traits().l1d * 3 / 4;
-    constexpr double from_l2 = 0.8;  // cycles that are not hidden, on Zen 3
     const std::int64_t line = std::min<std::int64_t>(64, plane_bytes());
     const bool collide = b.in_place && !packed && same_sets(64) && chunk * std::gcd(plane_bytes(), l1_way) > l1;
-    const bool lost = !packed && passes_ == 1 && chunk * (step_bytes(b) + line) > l1;
+    const bool lost = !packed && chunk * (step_bytes(b) + line) > l1;
     const double lines = (collide ? waits_.same_set
-                          : lost  ? from_l2 * static_cast<double>(line) / 64
+                          : lost  ? waits_.lost * static_cast<double>(line) / 64
                                   : 0) /
                          static_cast<double>(std::max<std::int64_t>(1, map_.w.count));
     // Kernel rows in zero padding are left out, row by row.

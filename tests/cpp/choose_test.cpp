@@ -71,8 +71,7 @@ TEST(ShiftGemm, PacksThePixelsOfLongSums) {
   const CoreTraits own = core_traits();
   for (const KernelTable* table : built_kernels())
     for (const bool whole : {true, false}) {
-      const std::int64_t vector_bytes = table->f32.lanes * static_cast<std::int64_t>(sizeof(float));
-      set_core_traits({32 << 10, 512 << 10, 32 << 20, whole ? vector_bytes : vector_bytes / 2});
+      set_core_traits(core_for(*table, whole));
       for (const char* problem : {"ic1100 ih9 oc1200 kh1 f32", "ic1100 ih9 oc1200 kh1 f64"}) {
         const auto plan = shift_gemm_algorithm.prepare({make_problem(problem), table, 1, true, {}});
         EXPECT_EQ(plan->report().kernel.find("pixels packed") != std::string::npos, whole)
@@ -88,8 +87,7 @@ TEST(ShiftGemm, PacksThePixelsOfPlanesPagesApart) {
   const CoreTraits own = core_traits();
   for (const KernelTable* table : built_kernels())
     for (const bool whole : {true, false}) {
-      const std::int64_t vector_bytes = table->f32.lanes * static_cast<std::int64_t>(sizeof(float));
-      set_core_traits({32 << 10, 512 << 10, 32 << 20, whole ? vector_bytes : vector_bytes / 2});
+      set_core_traits(core_for(*table, whole));
       for (const char* problem : {"ic64 ih32 oc64 kh1 f32", "ic64 ih32 oc64 kh1 f64", "ic24 ih64 oc30 kh1 f32"}) {
         const auto plan = shift_gemm_algorithm.prepare({make_problem(problem), table, 1, true, {}});
         const std::string kernel = plan->report().kernel;

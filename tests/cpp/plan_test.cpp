@@ -264,7 +264,6 @@ TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
   using T = TypeParam;
   const CoreTraits own = core_traits();
   for (const KernelTable* table : available_kernels()) {
-    const std::int64_t vector_bytes = table->f32.lanes * static_cast<std::int64_t>(sizeof(float));
     std::set<bool> remainders, chunked;
     for (const char* line : {"ic5 ih1 iw256 oc7", "ic5 ih17 iw1031 oc26", "ic66 ih17 iw256 oc52 g2",
                              "ic66 ih1 iw1031 oc14 g2", "ic700 ih1 iw1024 oc7", "ic700 ih1 iw1031 oc26"}) {
@@ -274,7 +273,7 @@ TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
       operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
       const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
       for (const bool at_once : {true, false}) {
-        set_core_traits({32 << 10, 512 << 10, 32 << 20, at_once ? vector_bytes : vector_bytes / 2});
+        set_core_traits(core_for(*table, at_once));
         const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
         if (report.kernel.find("pixel_lanes") == 0 && report.kernel.find("pixels packed") != std::string::npos) {
           remainders.insert(p.out_h * p.out_w % 16 > 0);

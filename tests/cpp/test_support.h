@@ -70,6 +70,12 @@ class Guarded {
 template <class T>
 constexpr T nan = std::numeric_limits<T>::quiet_NaN();
 
+// A core that takes a vector of the table at once, or in halves.
+inline CoreTraits core_for(const KernelTable& table, bool at_once) {
+  const std::int64_t vector_bytes = table.f32.lanes * static_cast<std::int64_t>(sizeof(float));
+  return {32 << 10, 512 << 10, 32 << 20, at_once ? vector_bytes : vector_bytes / 2};
+}
+
 using Random = std::mt19937;
 
 // Integers of -4 .. 4: all sums are exact, so results are compared for equality.
