@@ -41,10 +41,10 @@ class DepthwisePlan final : public Plan {
         taps_w_(ascending(map.w)),
         grid_(taps_h_),
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
-        own_(find_kernel(map.w.step)),
+        own_(find_kernel(map.w.step, map.w.map.size)),
         in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
         out_rows_(request.layout.out_rows),
-        kernel_(in_place_ ? *own_ : *find_kernel(1)),
+        kernel_(in_place_ ? *own_ : staged_kernel()),
         tile_h_(tile_height()) {
     tiles_ = ceil_div(map_.h.out_size, tile_h_);
     if (!in_place_) {
@@ -66,11 +66,10 @@ class DepthwisePlan final : public Plan {
   // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
   // is known. With a single kernel row each multiply-add has a load of its own.
   double cycles() const noexcept override {
-    const double rows = static_cast<double>(ceil_div(ceil_div(map_.h.out_size, grid_.period), set_.plane_rows) *
-                                            grid_.period * set_.plane_rows);
-    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
     const PlaneKernel<T>* in_place = zeros_mode_ ? own_ : nullptr;
-    const PlaneKernel<T>& kernel = in_place ? *in_place : *find_kernel(1);
+    const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel();
+    const auto rows = static_cast<double>(computed_rows(kernel) * grid_.period);
+    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
     const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
     const double tap = kernel.stride_h == 0   ? 1.2 * passes
                        : kernel.stride_w == 2 ? 1 + 0.5 * passes
@@ -88,7 +87,7 @@ class DepthwisePlan final : public Plan {
   PlanReport report() const override {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
     return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " +
-                std::to_string(set_.plane_rows) + " rows at once" + (in_place_ ? ", input in place" : ""),
+                std::to_string(kernel_.rows) + " rows at once" + (in_place_ ? ", input in place" : ""),
             threads_,
             {{"tile_h", tile_h_}, {"planes", planes_}}};
   }
@@ -123,7 +122,7 @@ class DepthwisePlan final : public Plan {
     if (!own_ || grid_.stride != 1 || map_.w.step != 1) return false;
     const std::int64_t kernel_rows = own_->kernel_h > 0 ? map_.h.count : std::min<std::int64_t>(map_.h.count, 5);
     return map_.w.map.size * element % l1_way == 0 && map_.taps() >= least_taps &&
-           set_.plane_rows + kernel_rows - 1 > core_traits().l1d / l1_way;
+           own_->rows + kernel_rows - 1 > core_traits().l1d / l1_way;
   }
   // Whether what the next pass reads in place is to be fetched: rows are so long that the hardware's prefetcher forgets
   // one over the others, and so short that those of two passes stay in L1.
@@ -131,13 +130,20 @@ class DepthwisePlan final : public Plan {
     const std::int64_t row = map_.w.map.size * element;
     return zeros_mode_ && row >= 256 && row <= core_traits().l1d / 32;
   }
-  const PlaneKernel<T>* find_kernel(std::int64_t stride_w) const {
+  // Rows that its passes compute of the outputs in one grid of rows.
+  std::int64_t computed_rows(const PlaneKernel<T>& kernel) const {
+    return ceil_div(ceil_div(map_.h.out_size, grid_.period), kernel.rows) * kernel.rows;
+  }
+  const PlaneKernel<T>& staged_kernel() const { return *find_kernel(1, map_.w.staged_length(map_.w.out_size)); }
+  const PlaneKernel<T>* find_kernel(std::int64_t stride_w, std::int64_t in_width) const {
+    const PlaneKernel<T>& last = set_.plane[set_.plane_count - 1];  // of the lowest passes
     for (int i = 0; i < set_.plane_count; ++i) {
       const PlaneKernel<T>& k = set_.plane[i];
       if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
-          k.stride_w == stride_w && (!k.fetches || fetches()) &&
-          (k.most_width == 0 || (map_.w.out_size <= k.most_width && map_.groups * map_.out_channels > 1)))
+          k.stride_w == stride_w && (!k.fetches || fetches()) && computed_rows(k) <= computed_rows(last) &&
+          (k.most_width == 0 ||
+           (std::max(in_width, map_.w.out_size) <= k.most_width && map_.groups * map_.out_channels > 1)))
         return &k;
     }
     return nullptr;
@@ -146,14 +152,17 @@ class DepthwisePlan final : public Plan {
     const std::int64_t budget = core_traits().l2 / 4 / element;
     const std::int64_t width = map_.w.out_size * (in_place_ ? map_.w.step : 1) + map_.w.staged_length(1);
     const std::int64_t passes = std::max<std::int64_t>(
-        1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / set_.plane_rows);
-    return std::min(map_.h.out_size, passes * set_.plane_rows);
+        1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / kernel_.rows);
+    return std::min(map_.h.out_size, passes * kernel_.rows);
   }
 
   // What the vectors of outputs read of the image, and which of them read nothing else.
   void find_lanes() {
+    const std::int64_t lanes = kernel_.most_width > 0 ? kernel_.most_width : set_.lanes;
     std::vector<std::int64_t> first;
-    if (kernel_.kernel_w > 0)
+    if (kernel_.most_width > 0)
+      first.assign(columns_.begin(), columns_.end());
+    else if (kernel_.kernel_w > 0)
       for (int s = 0; s <= kernel_.stride_w; ++s) first.push_back(columns_.front() + s * set_.lanes);
     else
       for (const std::ptrdiff_t column : columns_)
@@ -161,17 +170,18 @@ class DepthwisePlan final : public Plan {
     loads_ = static_cast<std::int64_t>(first.size());
     const std::int64_t begin = in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2;
     const std::int64_t end = in_place_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2;
-    for (std::int64_t x = 0; x < map_.w.out_size; x += set_.lanes) {
+    for (std::int64_t x = 0; x < map_.w.out_size; x += lanes) {
       bool inner = true;
       for (const std::int64_t load : first) {
         const auto lanes_before = [&](std::int64_t column) {
-          return (1 << std::clamp<std::int64_t>(column - x * kernel_.stride_w - load, 0, set_.lanes)) - 1;
+          return (1 << std::clamp<std::int64_t>(column - x * kernel_.stride_w - load, 0, lanes)) - 1;
         };
-        lanes_.push_back(static_cast<LaneBits>(lanes_before(end) & ~lanes_before(begin)));
-        inner = inner && lanes_.back() == (1 << set_.lanes) - 1;
+        const int inside = lanes_before(end) & ~lanes_before(begin);
+        lanes_.push_back(static_cast<LaneBits>(kernel_.most_width > 0 ? inside | inside << lanes : inside));
+        inner = inner && inside == (1 << lanes) - 1;
       }
       if (inner && inner_end_ == 0) inner_begin_ = x;
-      if (inner) inner_end_ = x + set_.lanes;
+      if (inner) inner_end_ = x + lanes;
     }
   }
 
@@ -184,7 +194,7 @@ class DepthwisePlan final : public Plan {
     return (outputs - 1) * grid_.stride + std::max<std::int64_t>(1, map_.h.count);
   }
   std::int64_t grid_rows(std::int64_t outputs) const {
-    return used_rows(std::max<std::int64_t>(outputs, set_.plane_rows));
+    return used_rows(std::max<std::int64_t>(outputs, kernel_.rows));
   }
   std::int64_t most_outputs() const { return ceil_div(tile_h_, grid_.period); }
   std::int64_t most_grid_rows() const { return grid_rows(most_outputs()); }
@@ -213,12 +223,12 @@ class DepthwisePlan final : public Plan {
 
     PlaneArgs<T> a{};
     a.rows = rows;
-    a.pointers = reinterpret_cast<const T**>(out_rows + tile_h_);
+    a.scratch = out_rows + tile_h_;
     a.zeros = zeros;
     a.columns = columns_.data();
     a.weights = load_weights(v, begin, end, weights);
     a.out_rows = out_rows;
-    a.width = map_.w.out_size;
+    a.width = map_.w.out_size, a.in_width = in_place_ ? map_.w.map.size : staged_w_.length;
     a.kernel_h = map_.h.count, a.kernel_w = map_.w.count, a.stride_h = grid_.stride;
     a.columns_first = own_ != nullptr && own_->kernel_w == 0;  // as in place, wherever the input is
     a.inner_begin = inner_begin_, a.inner_end = inner_end_;
@@ -229,7 +239,7 @@ class DepthwisePlan final : public Plan {
     a.input_plane = map_.out_channels > 1 ? 0 : v.input_stride[1] / element;  // the planes of one group share it
     const std::ptrdiff_t input_row = in_place_ ? v.input_stride[2] / element : source_row();
     const std::ptrdiff_t out_row = out_rows_ ? v.out_stride[2] / element : whole(map_.w.out_size);
-    a.ahead = set_.plane_rows * grid_.stride * input_row;
+    a.ahead = kernel_.rows * grid_.stride * input_row;
     for (std::int64_t y = y0; y < std::min(y0 + grid_.period, y1); ++y) {
       a.height = ceil_div(y1 - y, grid_.period);
       a.row_count = grid_rows(a.height);

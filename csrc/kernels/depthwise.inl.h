@@ -7,8 +7,8 @@
 #pragma once
 
 // Output rows of one pass: 7 divides the sizes of most networks' images (7, 14, 28, 56, 112, 224), and as many sums,
-// the weights of a kernel column and a vector of input fit 16 registers.
-constexpr int plane_rows = 7;
+// the weights of a kernel column and a vector of input fit 16 registers. With 32, twice as many save input loads.
+constexpr int low_pass = 7, high_pass = 14;
 
 // What a vector of outputs reads outside of the image. narrow: all but the first load lies there.
 enum class Edge { none, some, narrow };
@@ -42,17 +42,17 @@ struct ColumnLoad {
 // output row r reads, at `column`.
 template <class T, int taps, int stride, bool fetch, class Load>
 TILECONV_INLINE void add_column(const PlaneArgs<T>& a, const T* const* rows, std::int64_t column, const Load& load,
-                                const T* weights, Vec<T> (&sum)[plane_rows]) {
+                                const T* weights, Vec<T> (&sum)[low_pass]) {
   using V = Vec<T>;
   V weight[taps];
   TILECONV_UNROLL
   for (int i = 0; i < taps; ++i) weight[i] = V::broadcast(weights[i * a.kernel_w]);
   TILECONV_UNROLL
-  for (int q = 0; q < (plane_rows - 1) * stride + taps; ++q) {
+  for (int q = 0; q < (low_pass - 1) * stride + taps; ++q) {
     if (fetch && q >= taps - stride) TILECONV_PREFETCH(rows[q] + column + a.ahead);
     const V value = load(rows[q] + column);
     TILECONV_UNROLL
-    for (int r = 0; r < plane_rows; ++r) {
+    for (int r = 0; r < low_pass; ++r) {
       const int i = q - r * stride;
       if (i >= 0 && i < taps) sum[r] = V::fma(weight[i], value, sum[r]);
     }
@@ -62,7 +62,7 @@ TILECONV_INLINE void add_column(const PlaneArgs<T>& a, const T* const* rows, std
 // All columns of `taps` kernel rows; with the first one, what the next pass reads is fetched.
 template <class T, int taps, int stride_h, int stride_w, bool fetch, Edge edge>
 TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
-                                     const LaneBits* lanes, Vec<T> (&sum)[plane_rows], std::int64_t first = 0) {
+                                     const LaneBits* lanes, Vec<T> (&sum)[low_pass], std::int64_t first = 0) {
   for (std::int64_t j = first; j < (fetch ? 1 : a.kernel_w); ++j) {
     // More rows than address registers: without this they would be kept across the columns, in the wrong registers.
     TILECONV_OPAQUE(rows);
@@ -72,14 +72,15 @@ TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows
   if constexpr (fetch) add_kernel_rows<T, taps, stride_h, stride_w, false, edge>(a, rows, weights, x, lanes, sum, 1);
 }
 
-// The sums of plane_rows output vectors at column x. Height and stride of the kernel are compile-time where not 0.
+// The sums of a pass of output vectors at column x. Height and stride of the kernel are compile-time where not 0.
 template <class T, int kernel_h, int stride_h, int stride_w, bool fetch>
 struct ColumnByColumn {
+  static constexpr int pass = low_pass;
   static TILECONV_INLINE bool one_load(const LaneBits*) { return false; }
   static TILECONV_INLINE Vec<T> in_order(const Vec<T>& sum) { return stride_w == 2 ? Vec<T>::in_order(sum) : sum; }
   template <Edge edge>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
-                                  const LaneBits* lanes, Vec<T> (&sum)[plane_rows]) {
+                                  const LaneBits* lanes, Vec<T> (&sum)[pass]) {
     if constexpr (kernel_h > 0) {
       add_kernel_rows<T, kernel_h, stride_h, stride_w, fetch, edge>(a, rows, weights, x, lanes, sum);
     } else if constexpr (stride_h == 1) {
@@ -109,7 +110,7 @@ struct ColumnByColumn {
           const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
           const V weight = V::broadcast(weights[i * a.kernel_w + j]);
           TILECONV_UNROLL
-          for (int r = 0; r < plane_rows; ++r)
+          for (int r = 0; r < pass; ++r)
             sum[r] = V::fma(weight, load(rows[r * a.stride_h + i] + x * stride_w + a.columns[j]), sum[r]);
         }
     }
@@ -119,16 +120,17 @@ struct ColumnByColumn {
 // Adjacent columns, with registers enough: unaligned loads, which mostly cross two cache lines, are the limit, so a row
 // of input is loaded once and shifted from column to column. Those that fetch what the next pass reads gain a tenth
 // where the hardware's prefetcher does not, and lose a twentieth elsewhere.
-template <class T, int kernel_h, int kernel_w, int stride, bool fetch>
+template <class T, int kernel_h, int kernel_w, int stride, bool fetch, int pass_rows>
 struct ShiftedRows {
   using V = Vec<T>;
+  static constexpr int pass = pass_rows;
   static constexpr int loads = stride + 1;
   static TILECONV_INLINE bool one_load(const LaneBits* lanes) { return lanes[1] == 0 && lanes[stride] == 0; }
   static TILECONV_INLINE const V& in_order(const V& sum) { return sum; }
 
   template <Edge edge>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
-                                  const LaneBits* lanes, V (&sum)[plane_rows]) {
+                                  const LaneBits* lanes, V (&sum)[pass]) {
     constexpr int used = edge == Edge::narrow ? 1 : loads;
     typename V::Mask mask[loads];
     if (edge != Edge::none) {
@@ -140,7 +142,7 @@ struct ShiftedRows {
     for (int t = 0; t < kernel_h * kernel_w; ++t) weight[t] = V::broadcast(weights[t]);
     const std::int64_t column = x * stride + a.columns[0];
     TILECONV_UNROLL
-    for (int q = 0; q < (plane_rows - 1) * stride + kernel_h; ++q) {
+    for (int q = 0; q < (pass - 1) * stride + kernel_h; ++q) {
       V loaded[loads];
       TILECONV_UNROLL
       for (int s = 0; s < loads; ++s) {
@@ -167,11 +169,11 @@ struct ShiftedRows {
   }
   template <int j>
   static TILECONV_INLINE void add_taps(int q, const V (&loaded)[loads], const V (&weight)[kernel_h * kernel_w],
-                                       V (&sum)[plane_rows]) {
+                                       V (&sum)[pass]) {
     if constexpr (j < kernel_w) {
       const V value = tap<j>(loaded);
       TILECONV_UNROLL
-      for (int r = 0; r < plane_rows; ++r) {
+      for (int r = 0; r < pass; ++r) {
         const int i = q - r * stride;
         if (i >= 0 && i < kernel_h) sum[r] = V::fma(weight[i * kernel_w + j], value, sum[r]);
       }
@@ -182,14 +184,14 @@ struct ShiftedRows {
 
 template <class T, class Sums, int stride_h, int stride_w>
 void planes(const PlaneArgs<T>& a) noexcept {
-  constexpr int lanes = Vec<T>::lanes;
+  constexpr int lanes = Vec<T>::lanes, pass = Sums::pass;
   // Copies, which the stores below cannot change: the compiler may then use vectors for the table of pointers.
   const T* const zeros = a.zeros;
-  const T** const pointers = a.pointers;
+  const T** const pointers = static_cast<const T**>(a.scratch);
   const std::ptrdiff_t* const offsets = a.rows;
   const std::int64_t row_count = a.row_count;
   // The last pass may overlap the one before it: the same sums twice.
-  const std::int64_t last = a.height > plane_rows ? a.height - plane_rows : 0;
+  const std::int64_t last = a.height > pass ? a.height - pass : 0;
   const auto set_pointers = [&](std::int64_t p) {
     const T* const input = a.input + p * a.input_plane;
     const T** const to = pointers + p % 2 * row_count;
@@ -203,15 +205,15 @@ void planes(const PlaneArgs<T>& a) noexcept {
     const T* const weights = a.weights + p * a.kernel_h * a.kernel_w;
     T* const out = a.out + p * a.out_plane;
     const Vec<T> bias = Vec<T>::broadcast(a.bias ? a.bias[p] : T(0));
-    for (std::int64_t y = 0; y < a.height; y += plane_rows) {
+    for (std::int64_t y = 0; y < a.height; y += pass) {
       const std::int64_t from = y < last ? y : last, height = a.height - from;
       const T* const* const rows = own + from * (stride_h > 0 ? stride_h : a.stride_h);
       const std::ptrdiff_t* const out_rows = a.out_rows + from;
       const LaneBits* ranges = a.lanes;
       for (std::int64_t x = 0; x < a.width; x += lanes, ranges += a.loads) {
-        Vec<T> sum[plane_rows];
+        Vec<T> sum[pass];
         TILECONV_UNROLL
-        for (int r = 0; r < plane_rows; ++r) sum[r] = bias;
+        for (int r = 0; r < pass; ++r) sum[r] = bias;
         if (x >= a.inner_begin && x < a.inner_end)
           Sums::template add<Edge::none>(a, rows, weights, x, ranges, sum);
         else if (Sums::one_load(ranges))
@@ -219,18 +221,18 @@ void planes(const PlaneArgs<T>& a) noexcept {
         else
           Sums::template add<Edge::some>(a, rows, weights, x, ranges, sum);
         TILECONV_UNROLL
-        for (int r = 0; r < plane_rows; ++r) sum[r] = Sums::in_order(sum[r]);
+        for (int r = 0; r < pass; ++r) sum[r] = Sums::in_order(sum[r]);
         const std::int64_t left = a.width - x;
-        if (height < plane_rows) {
+        if (height < pass) {
           TILECONV_UNROLL
-          for (int r = 0; r < plane_rows; ++r)
+          for (int r = 0; r < pass; ++r)
             if (r < height) sum[r].store_first(out + out_rows[r] + x, left < lanes ? left : lanes);
         } else if (left >= lanes) {
           TILECONV_UNROLL
-          for (int r = 0; r < plane_rows; ++r) sum[r].store(out + out_rows[r] + x);
+          for (int r = 0; r < pass; ++r) sum[r].store(out + out_rows[r] + x);
         } else {
           TILECONV_UNROLL
-          for (int r = 0; r < plane_rows; ++r) sum[r].store_first(out + out_rows[r] + x, left);
+          for (int r = 0; r < pass; ++r) sum[r].store_first(out + out_rows[r] + x, left);
         }
       }
     }
@@ -238,63 +240,130 @@ void planes(const PlaneArgs<T>& a) noexcept {
 }
 
 #if defined(__AVX512F__)
-// Two planes in the halves of a vector, for images that would leave more than half of it empty. Rows are loaded for
-// every column of the kernel: in images this small no load is of whole vectors.
+// Images whose rows fit the half of a vector: those of two planes are loaded into one, once, and a permutation of it is
+// what a column of the kernel reads of both.
+template <class T>
+struct PairedColumn {
+  typename Vec<T>::Index index;
+  typename Vec<T>::Mask mask;
+  // Reads elements n, n + 1, .. of a row, those of `lanes` from inside of the image.
+  TILECONV_INLINE PairedColumn(std::ptrdiff_t n, LaneBits lanes)
+      : index(Vec<T>::index_from(n)), mask(Vec<T>::mask_of(lanes)) {}
+  TILECONV_INLINE Vec<T> operator()(const Vec<T>& row) const { return Vec<T>::permuted(row, index, mask); }
+};
+
+// Where a row of both planes is, and the lanes of a half that it fills: none, if it is one of zeros.
+struct PairedRow {
+  std::ptrdiff_t offset;
+  std::int64_t lanes;
+};
+
+// What two planes are computed from. Every address is that of a plane and what all planes have in common.
+template <class T>
+struct Pair {
+  using V = Vec<T>;
+  const T *low, *high, *low_weights, *high_weights;
+  TILECONV_INLINE void begin_pass() {
+    TILECONV_OPAQUE(low);
+    TILECONV_OPAQUE(high);
+    TILECONV_OPAQUE(low_weights);
+    TILECONV_OPAQUE(high_weights);
+  }
+  TILECONV_INLINE V row(const PairedRow& r) const {
+    return V::load_halves(low + r.offset, high + r.offset, V::mask_of(static_cast<LaneBits>(r.lanes)));
+  }
+  TILECONV_INLINE V weight(std::int64_t tap) const { return V::broadcast_halves(low_weights[tap], high_weights[tap]); }
+};
+
+// Any number of columns, one after the other: all rows stay in registers.
 template <class T, int kernel_h>
+struct PairsByColumn {
+  using V = Vec<T>;
+  static constexpr int pass = low_pass;
+  TILECONV_INLINE explicit PairsByColumn(const PlaneArgs<T>&) {}
+  TILECONV_INLINE void add(const PlaneArgs<T>& a, const PairedRow* rows, const Pair<T>& pair, V (&sum)[pass]) const {
+    constexpr int row_count = pass - 1 + kernel_h;
+    V row[row_count];
+    TILECONV_UNROLL
+    for (int q = 0; q < row_count; ++q) row[q] = pair.row(rows[q]);
+    for (std::int64_t j = 0; j < a.kernel_w; ++j) {
+      const PairedColumn<T> column(a.columns[j], a.lanes[j]);
+      V weight[kernel_h];
+      TILECONV_UNROLL
+      for (int i = 0; i < kernel_h; ++i) weight[i] = pair.weight(i * a.kernel_w + j);
+      TILECONV_UNROLL
+      for (int q = 0; q < row_count; ++q) {
+        const V value = column(row[q]);
+        TILECONV_UNROLL
+        for (int r = 0; r < pass; ++r)
+          if (q - r >= 0 && q - r < kernel_h) sum[r] = V::fma(weight[q - r], value, sum[r]);
+      }
+    }
+  }
+};
+
+// Adjacent columns, row by row, in the order of ShiftedRows.
+template <class T, int kernel_h>
+struct PairsByRow {
+  using V = Vec<T>;
+  static constexpr int pass = low_pass, kernel_w = 3;
+  PairedColumn<T> column[kernel_w];
+  TILECONV_INLINE explicit PairsByRow(const PlaneArgs<T>& a)
+      : column{{a.columns[0], a.lanes[0]}, {a.columns[1], a.lanes[1]}, {a.columns[2], a.lanes[2]}} {}
+  TILECONV_INLINE void add(const PlaneArgs<T>&, const PairedRow* rows, const Pair<T>& pair, V (&sum)[pass]) const {
+    V weight[kernel_h * kernel_w];
+    TILECONV_UNROLL
+    for (int t = 0; t < kernel_h * kernel_w; ++t) weight[t] = pair.weight(t);
+    TILECONV_UNROLL
+    for (int q = 0; q < pass - 1 + kernel_h; ++q) {
+      const V row = pair.row(rows[q]);
+      TILECONV_UNROLL
+      for (int j = 0; j < kernel_w; ++j) {
+        const V value = column[j](row);
+        TILECONV_UNROLL
+        for (int r = 0; r < pass; ++r)
+          if (q - r >= 0 && q - r < kernel_h) sum[r] = V::fma(weight[(q - r) * kernel_w + j], value, sum[r]);
+      }
+    }
+  }
+};
+
+template <class T, class Sums>
 void paired_planes(const PlaneArgs<T>& a) noexcept {
   using V = Vec<T>;
-  using Mask = typename V::Mask;
-  constexpr int half = V::lanes / 2;
-  const Mask halves = V::first(half);
-  const T* const zeros = a.zeros;
-  const T** const pointers = a.pointers;
-  const std::ptrdiff_t* const offsets = a.rows;
-  const std::int64_t row_count = a.row_count, kernel_w = a.kernel_w;
-  const std::int64_t last = a.height > plane_rows ? a.height - plane_rows : 0;
-  const Mask columns = V::first(a.width);
-  const auto other_of = [&](std::int64_t p) { return p + 1 < a.planes ? p + 1 : p; };  // one without another is both
-  const auto set_pointers = [&](std::int64_t p, const T** to) {
-    const T *const low = a.input + p * a.input_plane, *const high = a.input + other_of(p) * a.input_plane;
-    for (std::int64_t q = 0; q < row_count; ++q) {
-      to[2 * q] = offsets[q] == no_row ? zeros : low + offsets[q];
-      to[2 * q + 1] = offsets[q] == no_row ? zeros : high + offsets[q];
-    }
-  };
-  set_pointers(0, pointers);
+  constexpr int pass = Sums::pass;
+  PairedRow* const rows = static_cast<PairedRow*>(a.scratch);
+  for (std::int64_t q = 0; q < a.row_count; ++q)
+    rows[q] = a.rows[q] == no_row ? PairedRow{0, 0} : PairedRow{a.rows[q], (1 << a.in_width) - 1};
+  const std::int64_t taps = a.kernel_h * a.kernel_w;
+  const std::int64_t last = a.height > pass ? a.height - pass : 0;
+  const typename V::Mask columns = V::first(a.width);
+  const Sums sums(a);
   for (std::int64_t p = 0; p < a.planes; p += 2) {
-    // The pointers of the next pair are stored while this one is computed: read at once they would be waited for.
-    const T** const own = pointers + p % 4 * row_count;
-    if (p + 2 < a.planes) set_pointers(p + 2, pointers + (p + 2) % 4 * row_count);
-    const std::int64_t other = other_of(p);
-    const T *const low = a.weights + p * kernel_h * kernel_w, *const high = a.weights + other * kernel_h * kernel_w;
+    const std::int64_t other = p + 1 < a.planes ? p + 1 : p;  // one without another is both
+    Pair<T> pair{a.input + p * a.input_plane, a.input + other * a.input_plane, a.weights + p * taps,
+                 a.weights + other * taps};
     T *const out = a.out + p * a.out_plane, *const other_out = a.out + other * a.out_plane;
     const V bias = a.bias ? V::broadcast_halves(a.bias[p], a.bias[other]) : V::broadcast(T(0));
-    for (std::int64_t y = 0; y < a.height; y += plane_rows) {
+    for (std::int64_t y = 0; y < a.height; y += pass) {
       const std::int64_t from = y < last ? y : last, height = a.height - from;
-      const T* const* rows = own + 2 * from;
-      V sum[plane_rows];
+      V sum[pass];
       TILECONV_UNROLL
-      for (int r = 0; r < plane_rows; ++r) sum[r] = bias;
-      for (std::int64_t j = 0; j < kernel_w; ++j) {
-        TILECONV_OPAQUE(rows);
-        const Mask mask = static_cast<Mask>(V::mask_of(a.lanes[j]) & halves);
-        const std::ptrdiff_t column = a.columns[j];
-        V weight[kernel_h];
-        TILECONV_UNROLL
-        for (int i = 0; i < kernel_h; ++i)
-          weight[i] = V::broadcast_halves(low[i * kernel_w + j], high[i * kernel_w + j]);
-        TILECONV_UNROLL
-        for (int q = 0; q < plane_rows - 1 + kernel_h; ++q) {
-          const V value = V::load_halves(rows[2 * q] + column, rows[2 * q + 1] + column, mask);
-          TILECONV_UNROLL
-          for (int r = 0; r < plane_rows; ++r)
-            if (q - r >= 0 && q - r < kernel_h) sum[r] = V::fma(weight[q - r], value, sum[r]);
-        }
-      }
+      for (int r = 0; r < pass; ++r) sum[r] = bias;
+      pair.begin_pass();
+      sums.add(a, rows + from, pair, sum);
       const std::ptrdiff_t* const out_rows = a.out_rows + from;
-      TILECONV_UNROLL
-      for (int r = 0; r < plane_rows; ++r)
-        if (r < height) sum[r].store_halves(out + out_rows[r], other_out + out_rows[r], columns);
+      const auto store = [&](int r) TILECONV_INLINE_LAMBDA {
+        sum[r].store_halves(out + out_rows[r], other_out + out_rows[r], columns);
+      };
+      if (height < pass) {
+        TILECONV_UNROLL
+        for (int r = 0; r < pass; ++r)
+          if (r < height) store(r);
+      } else {
+        TILECONV_UNROLL
+        for (int r = 0; r < pass; ++r) store(r);
+      }
     }
   }
 }
@@ -302,34 +371,28 @@ void paired_planes(const PlaneArgs<T>& a) noexcept {
 
 // In order of preference. Small heights with stride 1 are also what a strided layer's input gradient is made of. The
 // last one takes any height and stride.
+#define TILECONV_PLANES(kernel_h, kernel_w, stride_h, stride_w, fetches, ...) \
+  {kernel_h, kernel_w, stride_h, stride_w, __VA_ARGS__::pass, 0, fetches, planes<T, __VA_ARGS__, stride_h, stride_w>}
 #define TILECONV_COLUMNS(kernel_h, stride_h, stride_w, fetches) \
-  {kernel_h,                                                    \
-   0,                                                           \
-   stride_h,                                                    \
-   stride_w,                                                    \
-   0,                                                           \
-   fetches,                                                     \
-   planes<T, ColumnByColumn<T, kernel_h, stride_h, stride_w, fetches>, stride_h, stride_w>}
-#define TILECONV_SHIFTED(kernel_h, kernel_w, stride, fetches) \
-  {kernel_h,                                                  \
-   kernel_w,                                                  \
-   stride,                                                    \
-   stride,                                                    \
-   0,                                                         \
-   fetches,                                                   \
-   planes<T, ShiftedRows<T, kernel_h, kernel_w, stride, fetches>, stride, stride>}
-#define TILECONV_PAIRED(kernel_h) {kernel_h, 0, 1, 1, Vec<T>::lanes / 2, false, paired_planes<T, kernel_h>}
+  TILECONV_PLANES(kernel_h, 0, stride_h, stride_w, fetches, ColumnByColumn<T, kernel_h, stride_h, stride_w, fetches>)
+#define TILECONV_SHIFTED(kernel, stride, pass, fetches) \
+  TILECONV_PLANES(kernel, kernel, stride, stride, fetches, ShiftedRows<T, kernel, kernel, stride, fetches, pass>)
+#define TILECONV_PAIRED(kernel_h, kernel_w, ...) \
+  {kernel_h, kernel_w, 1, 1, __VA_ARGS__::pass, Vec<T>::lanes / 2, false, paired_planes<T, __VA_ARGS__>}
 template <class T>
 constexpr PlaneKernel<T> plane_table[] = {
 #if defined(__AVX512F__)
-    TILECONV_PAIRED(3),
-    TILECONV_PAIRED(5),
-    TILECONV_PAIRED(7),
-    TILECONV_SHIFTED(3, 3, 1, true),
-    TILECONV_SHIFTED(3, 3, 1, false),
-    TILECONV_SHIFTED(3, 3, 2, true),
-    TILECONV_SHIFTED(3, 3, 2, false),
-    TILECONV_SHIFTED(5, 5, 2, false),
+    TILECONV_PAIRED(3, 3, PairsByRow<T, 3>),
+    TILECONV_PAIRED(3, 0, PairsByColumn<T, 3>),
+    TILECONV_PAIRED(5, 0, PairsByColumn<T, 5>),
+    TILECONV_PAIRED(7, 0, PairsByColumn<T, 7>),
+    TILECONV_SHIFTED(3, 1, high_pass, true),
+    TILECONV_SHIFTED(3, 1, high_pass, false),
+    TILECONV_SHIFTED(3, 1, low_pass, true),
+    TILECONV_SHIFTED(3, 1, low_pass, false),
+    TILECONV_SHIFTED(3, 2, low_pass, true),
+    TILECONV_SHIFTED(3, 2, low_pass, false),
+    TILECONV_SHIFTED(5, 2, low_pass, false),
 #endif
     TILECONV_COLUMNS(1, 1, 1, false),
     TILECONV_COLUMNS(2, 1, 1, false),

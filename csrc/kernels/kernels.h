@@ -105,9 +105,10 @@ struct DotKernel {
 // vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1 elements apart, so
 // that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin, inner_end) find all of
 // these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l] there; the rest counts as
-// zero, and its memory is not touched. Kernels may fetch what lies `ahead` of the rows that they read. Output rows do
-// not overlap. `rows` has row_count entries, as many as plane_rows outputs read even if there are fewer; four times as
-// many find room in `pointers`.
+// zero, and its memory is not touched. A kernel with a most_width loads a row once, of two planes into the halves of a
+// vector, and takes the columns from there: lanes[j] are those in the image that tap j reads, for both halves. Kernels
+// may fetch what lies `ahead` of the rows that they read. Output rows do not overlap. `rows` has row_count entries, as
+// many as a pass of outputs reads even if there are fewer; four times as many pointers find room in `scratch`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -115,14 +116,14 @@ struct PlaneArgs {
   std::ptrdiff_t input_plane;
   const std::ptrdiff_t* rows;
   std::int64_t row_count;
-  const T** pointers;
+  void* scratch;
   const T* zeros;
   const std::ptrdiff_t* columns;
   const T *weights, *bias;  // bias: nullptr for none
   T* out;
   std::ptrdiff_t out_plane;
   const std::ptrdiff_t* out_rows;
-  std::int64_t planes, height, width;
+  std::int64_t planes, height, width, in_width;
   std::int64_t kernel_h, kernel_w, stride_h;
   bool columns_first;  // the order of a sum, for kernels that take any stride: j outside, or i
   std::int64_t inner_begin, inner_end;
@@ -136,7 +137,8 @@ template <class T>
 struct PlaneKernel {
   int kernel_h, kernel_w, stride_h;  // 0: any
   int stride_w;
-  int most_width;  // of the output: then two planes go into a vector; 0: any
+  int rows;        // of outputs in a pass
+  int most_width;  // of rows of input and output: then two planes go into a vector; 0: any
   bool fetches;    // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
 };
@@ -425,7 +427,6 @@ struct KernelSet {
   int dot_count;
   const PlaneKernel<T>* plane;  // the last one takes any
   int plane_count;
-  int plane_rows;
   void (*stage)(const StageArgs<T>&) noexcept;
   void (*pack)(const PackArgs<T>&) noexcept;
   void (*pixel_blocks)(const PixelBlockArgs<T>&) noexcept;

@@ -36,6 +36,14 @@ struct Vec<float> {
     _mm256_mask_storeu_ps(low, static_cast<__mmask8>(mask), lower);
     _mm256_mask_storeu_ps(high, static_cast<__mmask8>(mask), upper);
   }
+  using Index = __m512i;
+  static TILECONV_INLINE Index index_from(std::ptrdiff_t n) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(n)));
+  }
+  static TILECONV_INLINE Vec permuted(Vec a, Index index, Mask mask) {
+    return {_mm512_maskz_permutexvar_ps(mask, index, a.v)};
+  }
   static TILECONV_INLINE Vec in_order(Vec a) { return a; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {
     const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
@@ -132,6 +140,14 @@ struct Vec<double> {
     TILECONV_OPAQUE_VECTOR(upper);
     _mm256_mask_storeu_pd(low, static_cast<__mmask8>(mask), lower);
     _mm256_mask_storeu_pd(high, static_cast<__mmask8>(mask), upper);
+  }
+  using Index = __m512i;
+  static TILECONV_INLINE Index index_from(std::ptrdiff_t n) {
+    const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm512_add_epi64(lane, _mm512_set1_epi64(n));
+  }
+  static TILECONV_INLINE Vec permuted(Vec a, Index index, Mask mask) {
+    return {_mm512_maskz_permutexvar_pd(mask, index, a.v)};
   }
   static TILECONV_INLINE Vec in_order(Vec a) { return a; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) {

@@ -21,8 +21,9 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
            std::int64_t width, std::int64_t before, Edge edge) {
   Random random(9);
   constexpr std::int64_t planes = 3, image_rows = 4;
-  const std::int64_t lanes = set.lanes, out_width = (width - 1) / size.stride_w + 1;
-  const std::int64_t row_count = (std::max<std::int64_t>(height, set.plane_rows) - 1) * size.stride_h + size.kernel_h;
+  const std::int64_t lanes = kernel.most_width > 0 ? kernel.most_width : set.lanes,
+                     out_width = (width - 1) / size.stride_w + 1;
+  const std::int64_t row_count = (std::max<std::int64_t>(height, kernel.rows) - 1) * size.stride_h + size.kernel_h;
   Guarded<T> input(static_cast<std::size_t>(planes * image_rows * width), edge);
   Guarded<T> zeros(static_cast<std::size_t>(width), edge);
   fill_integers(input, random);
@@ -36,8 +37,9 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
   for (std::int64_t j = 0; j < size.kernel_w; ++j) columns.push_back((kernel.kernel_w > 0 ? j : 2 * j) - before);
 
   std::vector<std::int64_t> loads;
-  for (std::int64_t s = 0; kernel.kernel_w > 0 && s <= size.stride_w; ++s) loads.push_back(columns[0] + s * lanes);
-  for (std::int64_t j = 0; kernel.kernel_w == 0 && j < size.kernel_w; ++j)
+  const bool one_load = kernel.kernel_w > 0 && kernel.most_width == 0;
+  for (std::int64_t s = 0; one_load && s <= size.stride_w; ++s) loads.push_back(columns[0] + s * lanes);
+  for (std::int64_t j = 0; !one_load && j < size.kernel_w; ++j)
     for (std::int64_t s = 0; s < size.stride_w; ++s)
       loads.push_back(columns[static_cast<std::size_t>(j)] + s * (lanes - 1));
   std::vector<LaneBits> bits;
@@ -51,7 +53,7 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
         if (column >= 0 && column < width) in_image = static_cast<LaneBits>(in_image | 1 << i);
         inner = inner && column >= 0 && column < width;
       }
-      bits.push_back(in_image);
+      bits.push_back(kernel.most_width > 0 ? static_cast<LaneBits>(in_image | in_image << lanes) : in_image);
     }
     if (inner && inner_end == 0) inner_begin = x;
     if (inner) inner_end = x + lanes;
@@ -63,10 +65,10 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
   for (std::int64_t y = 0; y < height; ++y) out_rows.push_back(y * room);
   PlaneArgs<T> a{};
   a.input = input.data(), a.input_plane = image_rows * width;
-  a.rows = rows.data(), a.row_count = row_count, a.pointers = pointers.data(), a.zeros = zeros.data();
+  a.rows = rows.data(), a.row_count = row_count, a.scratch = pointers.data(), a.zeros = zeros.data();
   a.columns = columns.data(), a.weights = weights.data(), a.bias = bias.data();
   a.out = out.data(), a.out_plane = plane_room, a.out_rows = out_rows.data();
-  a.planes = planes, a.height = height, a.width = out_width;
+  a.planes = planes, a.height = height, a.width = out_width, a.in_width = width;
   a.kernel_h = size.kernel_h, a.kernel_w = size.kernel_w, a.stride_h = size.stride_h;
   a.inner_begin = inner_begin, a.inner_end = inner_end;
   a.lanes = bits.data(), a.loads = static_cast<std::int64_t>(loads.size());
@@ -116,7 +118,7 @@ TYPED_TEST(Planes, ComputeTheirFormula) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
     for (int i = 0; i < set.plane_count; ++i)
       for (const Size& size : sizes_of(set.plane[i]))
-        for (const std::int64_t height : {1, set.plane_rows - 1, set.plane_rows, 2 * set.plane_rows + 1})
+        for (const std::int64_t height : {1, set.plane[i].rows - 1, set.plane[i].rows, 2 * set.plane[i].rows + 1})
           for (const int width : {1, 2, set.lanes / 2 - 1, set.lanes / 2, set.lanes - 1, set.lanes, set.lanes + 1,
                                   2 * set.lanes - 3, 2 * set.lanes - 2, 5 * set.lanes + 3}) {
             if (width < 1 || (set.plane[i].most_width > 0 && width > set.plane[i].most_width)) continue;
