@@ -241,6 +241,28 @@ def test_chunks_of_the_sum(channels: int, dtype: str, isa: str) -> None:
         assert_accurate(run(x), reference.conv2d(x, w, **case.options), label)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [(1, 1), (2, 1), (2, 2), (1, 3), (4, 4), (3, 5), (7, 8)], ids=str)
+@pytest.mark.parametrize("groups", [2, 5, 12])
+def test_groups_that_share_a_vector(groups: int, channels: tuple[int, int], dtype: str, isa: str) -> None:
+    """As many as fit and divide all, with the same bits in every layout; values not finite in one of them."""
+    in_channels, out_channels = (groups * n for n in channels)
+    case = Case("bundle", in_channels, 13, 30, out_channels, (3, 3), padding=(1, 1, 1, 1), groups=groups, dtype=dtype)
+    case = replace(case, batch=2, bias=True)
+    x, w, b = case.normals()
+    lanes = {"baseline": 16, "avx2": 32, "avx512": 64}[isa] // x.itemsize
+    together = max(n for n in range(1, groups + 1) if groups % n == 0 and n <= max(1, lanes // max(channels)))
+    for value in (None, np.nan, np.inf):
+        if value is not None:
+            x[1, in_channels // 2, 6, 3] = value
+        expected = reference.conv2d(x, w, b, **case.options)
+        for label, found, run in runs(case, w, b, ["winograd"]):
+            assert found.kernel.endswith(f" of {together} groups") == (together > 1), f"{label}: {found.kernel}"
+            assert_accurate(run(x, np.full(expected.shape, np.nan, x.dtype)), expected, label)
+    for layout in LAYOUTS:
+        assert_layout_means_nothing(case, x, w, b, "winograd", layout)
+
+
 def test_large_finite_values_stay_finite(isa: str) -> None:
     """The transforms multiply values by up to 100, which may overflow where the direct sum does not."""
     case = Case("large", MANY_CHANNELS[0], 17, 18, MANY_CHANNELS[1], (3, 3), padding=(1, 1, 1, 1))

@@ -83,17 +83,20 @@ double least_cycles(const PlanRequest& request) {
   const bool forward = p.pass == Pass::forward;
   const WinogradKernel<T>& kernel = *find_winograd_pieces(set, p.kernel_h, p.kernel_w);
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
-  const std::int64_t out = ceil_div(forward ? p.group_out_channels() : p.group_in_channels(), set.lanes);
+  const std::int64_t out_channels = forward ? p.group_out_channels() : p.group_in_channels();
+  const std::int64_t bundle = forward ? winograd_bundle(p.groups, in, out_channels, set.lanes) : 1;
+  const std::int64_t out = ceil_div(out_channels, set.lanes);
   const std::int64_t out_h = forward ? p.out_h : p.in_h, out_w = forward ? p.out_w : p.in_w;
   const std::int64_t tiles_h = ceil_div(out_h, kernel.outputs_h()), tiles_w = ceil_div(out_w, kernel.outputs_w());
   // A tile has a position for each of its outputs, and for each tap but one.
   const double positions = static_cast<double>(out_h + tiles_h * (kernel.taps_h - 1)) *
                            static_cast<double>(out_w + tiles_w * (kernel.taps_w - 1)) *
                            static_cast<double>(winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w));
-  return static_cast<double>(p.groups) * (0.5 * vector_passes(set) * positions * static_cast<double>(in * out) +
-                                          static_cast<double>(tiles_h * tiles_w) *
-                                              (static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
-                                               static_cast<double>(out) * output_cycles(kernel)));
+  return static_cast<double>(p.groups / bundle) *
+         (0.5 * vector_passes(set) * positions * static_cast<double>(in * out) +
+          static_cast<double>(tiles_h * tiles_w) *
+              (static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
+               static_cast<double>(out) * output_cycles(kernel)));
 }
 
 template <class T>

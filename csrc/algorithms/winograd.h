@@ -91,6 +91,8 @@ class WinogradPlan final : public Plan {
   };
 
   std::int64_t positions() const { return kernel_.positions(); }
+  // Of a group of the map, which may be a bundle of the problem's.
+  std::int64_t in_planes() const { return map_.in_channels * bundle_; }
   std::int64_t panels() const { return weights_.panels(); }
   std::int64_t panel_begin(std::int64_t p) const { return weights_.begin(p); }  // in vectors
   std::int64_t panel_columns() const { return weights_.columns(); }
@@ -144,13 +146,14 @@ class WinogradPlan final : public Plan {
   // theirs.
   std::int64_t register_tiles_bytes() const {
     const auto kinds = static_cast<std::int64_t>(windows_.kinds().size());
-    const std::int64_t most = kinds * (strip_tiles() / product_.rows + (cut_in_pieces() ? strip_tiles() : kinds));
+    const std::int64_t most = kinds * (strip_tiles() / tile_rows() + (cut_in_pieces() ? strip_tiles() : kinds));
     return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTiles)), 64) * 64;
   }
   std::int64_t product_pieces_bytes() const {
     return ceil_div(positions() * pieces() * static_cast<std::int64_t>(sizeof(ProductPiece)), 64) * 64;
   }
 
+  std::int64_t tile_rows() const { return bundle_ > 1 ? set_.bundle_product_count : product_.rows; }
   const ProductKernel<T>& choose_product(bool frozen) const;
   std::int64_t most_tiles(std::int64_t together, int vectors, bool frozen) const;
   std::int64_t most_bands(std::int64_t together, int vectors, bool frozen) const;
@@ -203,6 +206,10 @@ class WinogradPlan final : public Plan {
   void sum_directly(const ConvViews& v, const Workspace& w, const Residue& r, std::int64_t group, std::int64_t b,
                     std::int64_t vector) const;
 
+  // Groups so narrow that a vector holds several are bundled: a group of map_ is then so many of the problem's, with
+  // all of their out channels. It has the weights of one, which lie as if it were one; but its in channels are those of
+  // one group, what a sum runs over, of the in_planes() of the bundle.
+  std::int64_t bundle_;
   ShiftMap map_;  // of the windows: what the maps have in common, over all of their outputs
   std::vector<Residue> residues_;
   std::vector<Tap> direct_taps_;  // of each residue, in the map's order: in what is staged, in a kernel
@@ -212,7 +219,8 @@ class WinogradPlan final : public Plan {
   std::string isa_;
   bool frozen_;
   std::int64_t in_vectors_, out_vectors_;  // of planes of in channels; of out channels
-  const ProductKernel<T>& product_;        // the largest register tile of the products
+  const ProductKernel<T>& product_;        // the largest register tile of the products, but of a bundle
+  std::vector<std::int32_t> elements_;     // of a bundle: what its products read of a row (BundleProductArgs)
   WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
   std::vector<KernelPiece> pieces_;

@@ -81,6 +81,17 @@ double output_cycles(const WinogradKernel<T>& kernel) noexcept {
   return 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
 }
 
+// Groups whose in and out channels fit a vector together: the most that divide all.
+inline std::int64_t winograd_bundle(std::int64_t groups, std::int64_t in_channels, std::int64_t out_channels,
+                                    int lanes) noexcept {
+  std::int64_t bundle = std::min(groups, lanes / std::max<std::int64_t>(1, std::max(in_channels, out_channels)));
+  while (bundle > 1 && groups % bundle != 0) --bundle;
+  return std::max<std::int64_t>(1, bundle);
+}
+
+// Of a step of a row of a bundle's products: a multiply-add, and a permutation on a port that few of those use.
+inline double bundle_product_cycles(double passes) noexcept { return 0.4 + 0.4 * passes; }
+
 // Of a strip's windows and sums.
 inline std::int64_t winograd_most_workspace() noexcept {
   return std::min<std::int64_t>(3 * core_traits().l2, std::int64_t{3} << 20);

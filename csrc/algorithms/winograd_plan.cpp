@@ -30,25 +30,37 @@ MapAxis common_axis(const std::vector<MapAxis>& axes) {
   return common;
 }
 
-ShiftMap common_map(const InterleavedMap& maps) {
+ShiftMap common_map(const InterleavedMap& maps, std::int64_t bundle) {
   ShiftMap map = maps.any;
+  map.groups /= bundle;
+  map.out_channels *= bundle;
   map.h = common_axis(maps.rows);
   map.w = common_axis(maps.columns);
   return map;
+}
+
+// Of maps whose weights are those of the problem as they lie, and whose sums have no pieces.
+std::int64_t bundle_of(const InterleavedMap& maps, int lanes) {
+  const ShiftMap& map = maps.any;
+  const bool single =
+      maps.rows.size() * maps.columns.size() == 1 && winograd_all_pieces(map.h) * winograd_all_pieces(map.w) == 1;
+  if (!single || !map.adjacent_kernels() || map.weight_out != map.in_channels * map.kernel_elements) return 1;
+  return winograd_bundle(map.groups, map.in_channels, map.out_channels, lanes);
 }
 
 }  // namespace
 
 template <class T>
 WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& request)
-    : map_(common_map(maps)),
+    : bundle_(bundle_of(maps, kernel_set<T>(*request.kernels).lanes)),
+      map_(common_map(maps, bundle_)),
       rows_(static_cast<std::int64_t>(maps.rows.size())),
       columns_(static_cast<std::int64_t>(maps.columns.size())),
       set_(kernel_set<T>(*request.kernels)),
       kernel_(*find_winograd_pieces(set_, winograd_taps(map_.h), winograd_taps(map_.w))),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
-      in_vectors_(ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * map_.in_channels, set_.lanes)),
+      in_vectors_(ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * in_planes(), set_.lanes)),
       out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
       windows_(map_, set_, most_tiles(1, choose_product(false).vectors, false)),
@@ -63,6 +75,10 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = 0; j < map_.w.count; ++j)
         direct_taps_.push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
+  const std::int64_t own = map_.out_channels / bundle_;  // out channels of one of the bundle
+  for (std::int64_t c = 0; bundle_ > 1 && c < map_.in_channels; ++c)
+    for (std::int64_t k = 0; k < set_.lanes; ++k)
+      elements_.push_back(static_cast<std::int32_t>(k < map_.out_channels ? k / own * map_.in_channels + c : 0));
   cut_kernel();
   cut_strips();
   cycles_ = estimate();
@@ -87,8 +103,9 @@ void WinogradPlan<T>::cut_kernel() {
 template <class T>
 PlanReport WinogradPlan<T>::report() const {
   const std::string sum = pieces() > 1 ? std::to_string(pieces()) + " times " : "";
-  return {sum + winograd_name(kernel_) + ", products " + std::to_string(product_.rows) + "x" +
-              std::to_string(product_.vectors),
+  const std::string bundle = bundle_ > 1 ? " of " + std::to_string(bundle_) + " groups" : "";
+  return {sum + winograd_name(kernel_) + ", products " + std::to_string(tile_rows()) + "x" +
+              std::to_string(product_.vectors) + bundle,
           threads_,
           {{"tiles_per_band", windows_.band_tiles()},
            {"bands_per_strip", strip_bands_},
@@ -165,10 +182,12 @@ double WinogradPlan<T>::estimate() const {
   const auto rows = static_cast<double>(windows_.segments() > 1 ? kernel_.window_h() * in_vectors_ : 0);
   const double bands = static_cast<double>(windows_.bands_per_image()) *
                        (200 * vectors + rows * (100 + 6 * static_cast<double>(windows_.band_width())));
-  const double product = product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
+  const double product =
+      bundle_ > 1 ? bundle_product_cycles(vector_passes(set_))
+                  : product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
   const double steps = static_cast<double>(needed_pieces_.size()) / static_cast<double>(positions()) *
                        static_cast<double>(map_.in_channels);  // of a position, in the mean
-  const double each_chunk = 3 + static_cast<double>(pieces() - 1);
+  const double each_chunk = bundle_ > 1 ? 1 : 3 + static_cast<double>(pieces() - 1);
   const double products = residues() * product * groups * tile_positions *
                           (steps + each_chunk * static_cast<double>(chunks())) * static_cast<double>(out_vectors_);
   const double transforms =

@@ -47,8 +47,8 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
   w.order = windows_.order(begin, end);
-  windows_.transform(v, begin, last, w.order, group * map_.in_channels, map_.in_channels, w.scratch, w.windows,
-                     window_position(), window_row());
+  windows_.transform(v, begin, last, w.order, group * in_planes(), in_planes(), w.scratch, w.windows, window_position(),
+                     window_row());
   cut_tiles(begin, end, reinterpret_cast<RegisterTiles*>(memory),
             reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes()), w);
   clear_unneeded(w);
@@ -72,7 +72,7 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
                                 Workspace& w) const {
   std::int64_t register_tiles = 0;  // of a position
   const auto cut = [&](std::int64_t window, std::int64_t tile, std::int64_t count, std::int64_t below) {
-    const auto parts = EvenParts::of_at_most(count, product_.rows);
+    const auto parts = EvenParts::of_at_most(count, tile_rows());
     parts.for_each_size([&](std::int64_t part, std::int64_t of_a_size, std::int64_t rows) {
       *tiles++ = {window + parts.begin(part), tile + parts.begin(part), rows, of_a_size, below};
     });
@@ -103,8 +103,12 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
     PositionTiles& found = w.tiles[position];
     const std::int64_t alike = windows_.first_alike(position);
     found = w.tiles[alike];
-    found.pieces = placed + position * pieces();
-    place_pieces(position, 0, found);
+    if (position == 0 || pieces() > 1) {
+      found.pieces = placed + position * pieces();
+      place_pieces(position, 0, found);
+    } else {
+      found.pieces = w.tiles->pieces;  // a single one, which every position needs as it is
+    }
     if (alike < position) continue;
     found.begin = tiles;
     register_tiles = 0;
@@ -193,12 +197,26 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
                                std::int64_t panel, std::int64_t first_residue) const {
   const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
+  const auto multiply_bundle = [&](std::int64_t position, const T* weights) {
+    for (const RegisterTiles* alike = w.tiles[position].begin; alike != w.tiles[position].end; ++alike)
+      set_.bundle_product[alike->rows - 1].run({w.windows + position * window_position() + alike->window * window_row(),
+                                                window_row(),
+                                                elements_.data(),
+                                                weights,
+                                                panel_columns(),
+                                                map_.in_channels,
+                                                w.sums + position * sum_position() + alike->tile * panel_columns(),
+                                                panel_columns(),
+                                                alike->count - 1,
+                                                {alike->rows * window_row(), alike->rows * panel_columns()}});
+  };
   ProductArgs<T> a{};
   a.row = window_row();
   a.row_step = windows_.w.segments;
   a.column_step = a.out_row = panel_columns();
   const std::int64_t size = chunk_size(), window_step = window_position(), sum_step = sum_position();
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
+    if (bundle_ > 1) return multiply_bundle(position, weights);
     PositionTiles& tiles = w.tiles[position];
     const std::int64_t channel = chunk_begin(chunk);
     a.steps = chunk_begin(chunk + 1) - channel;
@@ -314,24 +332,27 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
   const std::int64_t channels = channels_of(vector, map_.out_channels);
-  const std::int64_t channel = group * map_.out_channels + vector * lanes;
+  const std::int64_t channel = group * map_.out_channels + vector * lanes, own = channels / bundle_;
   GemmArgs<T> a{};
   a.taps = direct_taps_.data() + (&r - residues_.data()) * map_.taps();
   a.tap_count = map_.taps();
   a.input_step = windows_.channel_pitch();
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
-  a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel : nullptr;
   a.partial_row = a.out_channel_stride = line;
-  for (std::int64_t c = 0; c < map_.in_channels; c += a.steps) {
-    a.steps = std::min(windows_.staged_channels(), map_.in_channels - c);
-    windows_.stage(v, band, windows_.image(b), group * map_.in_channels + c, a.steps, w.scratch);
-    a.weights = group_weights(v, group) + vector * lanes * map_.weight_out + c * map_.weight_in;
-    for (std::int64_t row = 0; row < band.rows; ++row) {
-      a.input = w.scratch + row * windows_.row_size();
-      a.out = w.direct + row * lanes * line;
-      a.partial_in = c > 0 ? a.out : nullptr;
-      sum_row_directly(set_, a, channels, width);
+  for (std::int64_t k = 0; k < channels; k += own) {  // the channels of each of a bundle, or all
+    a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + channel + k : nullptr;
+    const std::int64_t first = (group * bundle_ + k / own) * map_.in_channels;
+    for (std::int64_t c = 0; c < map_.in_channels; c += a.steps) {
+      a.steps = std::min(windows_.staged_channels(), map_.in_channels - c);
+      windows_.stage(v, band, windows_.image(b), first + c, a.steps, w.scratch);
+      a.weights = group_weights(v, group) + (vector * lanes + k) * map_.weight_out + c * map_.weight_in;
+      for (std::int64_t row = 0; row < band.rows; ++row) {
+        a.input = w.scratch + row * windows_.row_size();
+        a.out = w.direct + row * lanes * line + k * line;
+        a.partial_in = c > 0 ? a.out : nullptr;
+        sum_row_directly(set_, a, own, width);
+      }
     }
   }
   for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t count, T* out) {

@@ -70,6 +70,11 @@ struct Vec<float> {
     return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), own), own);
   }
   static TILECONV_INLINE Vec load_masked(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask)}; }
+  using Index = __m256i;
+  static TILECONV_INLINE Index index_at(const std::int32_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static TILECONV_INLINE Vec permuted(Vec a, Index index) { return {_mm256_permutevar8x32_ps(a.v, index)}; }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) { return {_mm256_shuffle_ps(a.v, b.v, 0xd8)}; }
   static TILECONV_INLINE Vec in_order(Vec a) {
     return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a.v), 0xd8))};
@@ -157,6 +162,16 @@ struct Vec<double> {
     return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), own), own);
   }
   static TILECONV_INLINE Vec load_masked(const double* p, Mask mask) { return {_mm256_maskload_pd(p, mask)}; }
+  // Of the halves of the elements: 2 i and 2 i + 1 for element i.
+  using Index = __m256i;
+  static TILECONV_INLINE Index index_at(const std::int32_t* p) {
+    const __m256i i = _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m256i first = _mm256_add_epi64(i, i);
+    return _mm256_or_si256(first, _mm256_slli_epi64(_mm256_or_si256(first, _mm256_set1_epi64x(1)), 32));
+  }
+  static TILECONV_INLINE Vec permuted(Vec a, Index index) {
+    return {_mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(a.v), index))};
+  }
   static TILECONV_INLINE Vec even_odd(Vec a, Vec b) { return {_mm256_shuffle_pd(a.v, b.v, 0xa)}; }
   static TILECONV_INLINE Vec in_order(Vec a) { return {_mm256_permute4x64_pd(a.v, 0xd8)}; }
   static TILECONV_INLINE Vec even(Vec a, Vec b) { return in_order({_mm256_shuffle_pd(a.v, b.v, 0x0)}); }

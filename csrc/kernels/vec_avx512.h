@@ -41,6 +41,8 @@ struct Vec<float> {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(n)));
   }
+  static TILECONV_INLINE Index index_at(const std::int32_t* p) { return _mm512_loadu_si512(p); }
+  static TILECONV_INLINE Vec permuted(Vec a, Index index) { return {_mm512_permutexvar_ps(index, a.v)}; }
   static TILECONV_INLINE Vec permuted(Vec a, Index index, Mask mask) {
     return {_mm512_maskz_permutexvar_ps(mask, index, a.v)};
   }
@@ -146,6 +148,10 @@ struct Vec<double> {
     const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm512_add_epi64(lane, _mm512_set1_epi64(n));
   }
+  static TILECONV_INLINE Index index_at(const std::int32_t* p) {
+    return _mm512_cvtepi32_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static TILECONV_INLINE Vec permuted(Vec a, Index index) { return {_mm512_permutexvar_pd(index, a.v)}; }
   static TILECONV_INLINE Vec permuted(Vec a, Index index, Mask mask) {
     return {_mm512_maskz_permutexvar_pd(mask, index, a.v)};
   }

@@ -35,6 +35,13 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = mask >> i & 1 ? element(p + i) : T(0);
     return r;
   }
+  using Index = const std::int32_t*;
+  static TILECONV_INLINE Index index_at(const std::int32_t* p) { return p; }
+  static TILECONV_INLINE Vec permuted(const Vec& a, Index index) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = a.v[index[i]];
+    return r;
+  }
   static TILECONV_INLINE Vec in_order(const Vec& a) { return a; }
   static TILECONV_INLINE Vec even_odd(const Vec& a, const Vec& b) {
     Vec r;

@@ -280,3 +280,41 @@ struct Products {
     return {rows, vectors, product<T, rows, vectors, false>, product<T, rows, vectors, true>};
   }
 };
+
+// A vector of rows holds the channels of several groups. It is loaded once; what is broadcast elsewhere is a
+// permutation of it here, which takes another port than the multiply-adds on some cores.
+template <class T, int rows>
+void bundle_product(const BundleProductArgs<T>& a) noexcept {
+  using V = Vec<T>;
+  const T* from = a.rows;
+  T* out = a.out;
+  for (std::int64_t tiles = a.further_tiles; tiles >= 0; --tiles, from += a.next.rows, out += a.next.out) {
+    V row[rows], sum[rows];
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) {
+      row[m] = V::load(from + m * a.row);
+      sum[m] = V::broadcast(T(0));
+    }
+    const T* columns = a.columns;
+    const std::int32_t* elements = a.elements;
+    for (std::int64_t s = 0; s < a.steps; ++s, columns += a.column_step, elements += V::lanes) {
+      const V column = V::load(columns);
+      const typename V::Index index = V::index_at(elements);
+      TILECONV_UNROLL
+      for (int m = 0; m < rows; ++m) sum[m] = V::fma(column, V::permuted(row[m], index), sum[m]);
+    }
+    TILECONV_UNROLL
+    for (int m = 0; m < rows; ++m) sum[m].store(out + m * a.out_row);
+  }
+}
+
+template <class T>
+constexpr BundleProductKernel<T> bundle_table[] = {
+    {1, bundle_product<T, 1>},   {2, bundle_product<T, 2>},   {3, bundle_product<T, 3>},   {4, bundle_product<T, 4>},
+    {5, bundle_product<T, 5>},   {6, bundle_product<T, 6>},
+#if defined(__AVX512F__)
+    {7, bundle_product<T, 7>},   {8, bundle_product<T, 8>},   {9, bundle_product<T, 9>},   {10, bundle_product<T, 10>},
+    {11, bundle_product<T, 11>}, {12, bundle_product<T, 12>}, {13, bundle_product<T, 13>}, {14, bundle_product<T, 14>},
+#endif
+};
+constexpr int bundle_table_size = sizeof(bundle_table<float>) / sizeof(*bundle_table<float>);

@@ -179,5 +179,47 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
   });
 }
 
+TYPED_TEST(Winograd, BundleProductsAreExactOnSmallIntegers) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    for (int i = 0; i < set.bundle_product_count; ++i) {
+      const int rows = set.bundle_product[i].rows;
+      ASSERT_EQ(rows, i + 1);
+      for (const std::int64_t steps : {1, 2, 3, 7, 8})
+        for (const int tiles : {1, 3}) {
+          Random random(5);
+          const std::ptrdiff_t lanes = set.lanes, row = lanes + 3, column = lanes + 1, room = lanes + 2;
+          Guarded<T> left(static_cast<std::size_t>((tiles * rows - 1) * row + lanes), Edge::end),
+              right(static_cast<std::size_t>((steps - 1) * column + lanes), Edge::end),
+              out(static_cast<std::size_t>((tiles * rows - 1) * room + lanes), Edge::end);
+          fill_integers(left, random);
+          fill_integers(right, random);
+          std::fill(out.begin(), out.end(), nan<T>);
+          std::vector<std::int32_t> elements;
+          for (std::int64_t k = 0; k < steps * lanes; ++k)
+            elements.push_back(static_cast<std::int32_t>((k * k + 3 * k) % lanes));
+          set.bundle_product[i].run({left.data(),
+                                     row,
+                                     elements.data(),
+                                     right.data(),
+                                     column,
+                                     steps,
+                                     out.data(),
+                                     room,
+                                     tiles - 1,
+                                     {rows * row, rows * room}});
+          for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
+            const std::ptrdiff_t m = at / room, n = at % room;
+            T sum = n < lanes ? T(0) : nan<T>;
+            for (std::int64_t s = 0; s < steps && n < lanes; ++s)
+              sum += left[m * row + elements[static_cast<std::size_t>(s * lanes + n)]] * right[s * column + n];
+            ASSERT_TRUE(same_value(out[at], sum))
+                << tiles << " of " << rows << " rows, " << steps << " steps, row " << m << ", column " << n;
+          }
+        }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tileconv::test
