@@ -12,6 +12,9 @@
 // The residues of a strided gradient whose kernels are all alike are one plan: they share the windows, and a chunk of
 // weights that is brought in once. Output t of a residue lies at t + shift in the grid that the bands cut.
 //
+// Of groups narrower than a vector as many as fit are transformed together, as if they were one; their products permute
+// a vector of the transformed windows where others broadcast one of its elements.
+//
 // Outputs that come out not finite are computed again by the direct sum: a NaN, an infinity or an overflow within the
 // transforms reaches the whole tile, but must show only where the direct sum has it.
 #pragma once
