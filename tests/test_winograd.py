@@ -243,15 +243,15 @@ def test_chunks_of_the_sum(channels: int, dtype: str, isa: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [(1, 1), (2, 1), (2, 2), (1, 3), (4, 4), (3, 5), (7, 8)], ids=str)
-@pytest.mark.parametrize("groups", [2, 5, 12])
+@pytest.mark.parametrize("groups", [2, 5, 12, 19])
 def test_groups_that_share_a_vector(groups: int, channels: tuple[int, int], dtype: str, isa: str) -> None:
-    """As many as fit and divide all, with the same bits in every layout; values not finite in one of them."""
+    """In bundles of which the last may be smaller, with the same bits in every layout; values not finite in one."""
     in_channels, out_channels = (groups * n for n in channels)
     case = Case("bundle", in_channels, 13, 30, out_channels, (3, 3), padding=(1, 1, 1, 1), groups=groups, dtype=dtype)
     case = replace(case, batch=2, bias=True)
     x, w, b = case.normals()
     lanes = {"baseline": 16, "avx2": 32, "avx512": 64}[isa] // x.itemsize
-    together = max(n for n in range(1, groups + 1) if groups % n == 0 and n <= max(1, lanes // max(channels)))
+    together = math.ceil(groups / math.ceil(groups / max(1, lanes // max(channels))))
     for value in (None, np.nan, np.inf):
         if value is not None:
             x[1, in_channels // 2, 6, 3] = value

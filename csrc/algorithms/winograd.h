@@ -94,8 +94,11 @@ class WinogradPlan final : public Plan {
   };
 
   std::int64_t positions() const { return kernel_.positions(); }
-  // Of a group of the map, which may be a bundle of the problem's.
-  std::int64_t in_planes() const { return map_.in_channels * bundle_; }
+  // Of a group of the map, which may be a bundle of the problem's; the last one may have fewer.
+  std::int64_t groups_of(std::int64_t group) const { return std::min(bundle_, bundled_groups_ - group * bundle_); }
+  std::int64_t in_planes(std::int64_t group) const { return map_.in_channels * groups_of(group); }
+  std::int64_t out_channels(std::int64_t group) const { return own_out_channels() * groups_of(group); }
+  std::int64_t own_out_channels() const { return map_.out_channels / bundle_; }
   std::int64_t panels() const { return weights_.panels(); }
   std::int64_t panel_begin(std::int64_t p) const { return weights_.begin(p); }  // in vectors
   std::int64_t panel_columns() const { return weights_.columns(); }
@@ -212,7 +215,7 @@ class WinogradPlan final : public Plan {
   // Groups so narrow that a vector holds several are bundled: a group of map_ is then so many of the problem's, with
   // all of their out channels. It has the weights of one, which lie as if it were one; but its in channels are those of
   // one group, what a sum runs over, of the in_planes() of the bundle.
-  std::int64_t bundle_;
+  std::int64_t bundle_, bundled_groups_;
   ShiftMap map_;  // of the windows: what the maps have in common, over all of their outputs
   std::vector<Residue> residues_;
   std::vector<Tap> direct_taps_;  // of each residue, in the map's order: in what is staged, in a kernel

@@ -81,12 +81,11 @@ double output_cycles(const WinogradKernel<T>& kernel) noexcept {
   return 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
 }
 
-// Groups whose in and out channels fit a vector together: the most that divide all.
+// Groups whose in and out channels fit a vector together, in bundles that are as even as may be.
 inline std::int64_t winograd_bundle(std::int64_t groups, std::int64_t in_channels, std::int64_t out_channels,
                                     int lanes) noexcept {
-  std::int64_t bundle = std::min(groups, lanes / std::max<std::int64_t>(1, std::max(in_channels, out_channels)));
-  while (bundle > 1 && groups % bundle != 0) --bundle;
-  return std::max<std::int64_t>(1, bundle);
+  const std::int64_t most = lanes / std::max<std::int64_t>(1, std::max(in_channels, out_channels));
+  return most <= 1 || groups == 0 ? 1 : ceil_div(groups, ceil_div(groups, most));
 }
 
 // Of a step of a row of a bundle's products: a multiply-add, and a permutation on a port that few of those use.

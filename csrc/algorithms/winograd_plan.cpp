@@ -32,7 +32,7 @@ MapAxis common_axis(const std::vector<MapAxis>& axes) {
 
 ShiftMap common_map(const InterleavedMap& maps, std::int64_t bundle) {
   ShiftMap map = maps.any;
-  map.groups /= bundle;
+  map.groups = ceil_div(map.groups, bundle);
   map.out_channels *= bundle;
   map.h = common_axis(maps.rows);
   map.w = common_axis(maps.columns);
@@ -53,6 +53,7 @@ std::int64_t bundle_of(const InterleavedMap& maps, int lanes) {
 template <class T>
 WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& request)
     : bundle_(bundle_of(maps, kernel_set<T>(*request.kernels).lanes)),
+      bundled_groups_(maps.any.groups),
       map_(common_map(maps, bundle_)),
       rows_(static_cast<std::int64_t>(maps.rows.size())),
       columns_(static_cast<std::int64_t>(maps.columns.size())),
@@ -60,7 +61,8 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       kernel_(*find_winograd_pieces(set_, winograd_taps(map_.h), winograd_taps(map_.w))),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
-      in_vectors_(ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * in_planes(), set_.lanes)),
+      in_vectors_(
+          ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * map_.in_channels * bundle_, set_.lanes)),
       out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
       windows_(map_, set_, most_tiles(1, choose_product(false).vectors, false)),
@@ -75,10 +77,10 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = 0; j < map_.w.count; ++j)
         direct_taps_.push_back({windows_.staged_tap(i, j), r.h.kernel(i) * map_.kernel_w + r.w.kernel(j)});
-  const std::int64_t own = map_.out_channels / bundle_;  // out channels of one of the bundle
   for (std::int64_t c = 0; bundle_ > 1 && c < map_.in_channels; ++c)
     for (std::int64_t k = 0; k < set_.lanes; ++k)
-      elements_.push_back(static_cast<std::int32_t>(k < map_.out_channels ? k / own * map_.in_channels + c : 0));
+      elements_.push_back(
+          static_cast<std::int32_t>(k < map_.out_channels ? k / own_out_channels() * map_.in_channels + c : 0));
   cut_kernel();
   cut_strips();
   cycles_ = estimate();

@@ -47,8 +47,8 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
   w.order = windows_.order(begin, end);
-  windows_.transform(v, begin, last, w.order, group * in_planes(), in_planes(), w.scratch, w.windows, window_position(),
-                     window_row());
+  windows_.transform(v, begin, last, w.order, group * bundle_ * map_.in_channels, in_planes(group), w.scratch,
+                     w.windows, window_position(), window_row());
   cut_tiles(begin, end, reinterpret_cast<RegisterTiles*>(memory),
             reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes()), w);
   clear_unneeded(w);
@@ -174,7 +174,7 @@ void WinogradPlan<T>::transform_weights(const ConvViews& v, const Residue& r, st
   transform_kernels(
       r, lanes, panel, channels, out, out_position, [&](std::int64_t first, std::int64_t count, std::int64_t vector) {
         set_.pack({group_weights(v, group) + (begin + vector) * lanes * map_.weight_out + (c + first) * map_.weight_in,
-                   map_.weight_out, 1, channels_of(begin + vector, map_.out_channels), lanes,
+                   map_.weight_out, 1, channels_of(begin + vector, out_channels(group)), lanes,
                    map_.kernel_elements * count, scratch, lanes});
         return scratch;
       });
@@ -299,7 +299,7 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
   T bias[64 / sizeof(float)];
   Order next = order;
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
-    const std::int64_t channels = channels_of(vector, map_.out_channels);
+    const std::int64_t channels = channels_of(vector, out_channels(group));
     const std::int64_t channel = group * map_.out_channels + vector * lanes;
     load_bias(v, channel, channels, lanes, bias);
     const T* const from = sums + (vector - panel_begin(panel)) * lanes;
@@ -331,8 +331,8 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
                                    std::int64_t b, std::int64_t vector) const {
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, line = line_size(), width = band.x1 - band.x0;
-  const std::int64_t channels = channels_of(vector, map_.out_channels);
-  const std::int64_t channel = group * map_.out_channels + vector * lanes, own = channels / bundle_;
+  const std::int64_t channels = channels_of(vector, out_channels(group));
+  const std::int64_t channel = group * map_.out_channels + vector * lanes, own = std::min(channels, own_out_channels());
   GemmArgs<T> a{};
   a.taps = direct_taps_.data() + (&r - residues_.data()) * map_.taps();
   a.tap_count = map_.taps();
