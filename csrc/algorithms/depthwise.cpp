@@ -202,7 +202,7 @@ class DepthwisePlan final : public Plan {
   // Where the output's elements are not adjacent.
   std::int64_t spill_size() const { return out_rows_ ? 0 : tile_h_ * whole(map_.w.out_size); }
   std::int64_t table_bytes() const {
-    return (5 * most_grid_rows() + tile_h_) * static_cast<std::int64_t>(sizeof(std::ptrdiff_t));
+    return (3 * most_grid_rows() + tile_h_) * static_cast<std::int64_t>(sizeof(std::ptrdiff_t));
   }
   std::int64_t weights_size() const { return weights_in_place() ? 0 : planes_ * map_.out_channels * map_.taps(); }
   bool weights_in_place() const {

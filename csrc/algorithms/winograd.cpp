@@ -84,7 +84,7 @@ double least_cycles(const PlanRequest& request) {
   const WinogradKernel<T>& kernel = *find_winograd_pieces(set, p.kernel_h, p.kernel_w);
   const std::int64_t in = forward ? p.group_in_channels() : p.group_out_channels();
   const std::int64_t out_channels = forward ? p.group_out_channels() : p.group_in_channels();
-  const std::int64_t bundle = forward ? winograd_bundle(p.groups, in, out_channels, set.lanes) : 1;
+  const std::int64_t bundle = winograd_bundle(p.groups, in, out_channels, set.lanes);
   const std::int64_t out = ceil_div(out_channels, set.lanes);
   const std::int64_t out_h = forward ? p.out_h : p.in_h, out_w = forward ? p.out_w : p.in_w;
   const std::int64_t tiles_h = ceil_div(out_h, kernel.outputs_h()), tiles_w = ceil_div(out_w, kernel.outputs_w());

@@ -13,10 +13,12 @@
 // weights that is brought in once. Output t of a residue lies at t + shift in the grid that the bands cut.
 //
 // Of groups narrower than a vector as many as fit are transformed together, as if they were one; their products permute
-// a vector of the transformed windows where others broadcast one of its elements.
+// a vector of the transformed windows where others broadcast one of its elements. How many follows from the channels,
+// not from the image, so plans of one problem agree on the packed weights.
 //
 // Outputs that come out not finite are computed again by the direct sum: a NaN, an infinity or an overflow within the
-// transforms reaches the whole tile, but must show only where the direct sum has it.
+// transforms reaches the whole tile, but must show only where the direct sum has it. A band is computed again as a
+// whole, for a vector of out channels.
 #pragma once
 
 #include <algorithm>

@@ -81,7 +81,8 @@ double output_cycles(const WinogradKernel<T>& kernel) noexcept {
   return 4.0 * kernel.positions() + 12.0 * kernel.outputs_h() * kernel.outputs_w();
 }
 
-// Groups whose in and out channels fit a vector together, in bundles that are as even as may be.
+// How many groups a bundle has: as many as have their in and out channels in a vector each, in bundles as even as may
+// be.
 inline std::int64_t winograd_bundle(std::int64_t groups, std::int64_t in_channels, std::int64_t out_channels,
                                     int lanes) noexcept {
   const std::int64_t most = lanes / std::max<std::int64_t>(1, std::max(in_channels, out_channels));

@@ -163,8 +163,8 @@ double WinogradPlan<T>::weight_bytes() const {
 
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
 // vector of channels, and the rows of a stride are staged before they are transposed (measured on Zen 3). The sums of a
-// chunk take 3 steps to be read and written, and a step for each further piece. Weights have to arrive; between short
-// steps there is less time for them.
+// chunk take 3 steps to be read and written (1, beside the permutations of a bundle), and a step for each further
+// piece. Weights have to arrive; between short steps there is less time for them.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   const auto tiles = static_cast<double>(windows_.image_tiles());
@@ -202,7 +202,8 @@ double WinogradPlan<T>::estimate() const {
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
-  // For little gain the exact sum is preferred. That of groups of 8 channels takes a tenth longer than estimated.
+  // For little gain the exact sum is preferred. But that of narrow groups takes longer than estimated, a tenth of 8
+  // channels each.
   const double margin = bundle_ > 1 ? 1.03 : 1.1;
   const double seen = set_.short_steps() ? 0.25 : 0;
   const double sums = map_.scattered_weights() ? products + transformed

@@ -107,7 +107,8 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
       found.pieces = placed + position * pieces();
       place_pieces(position, 0, found);
     } else {
-      found.pieces = w.tiles->pieces;  // a single one, which every position needs as it is
+      // A single one, which every position needs as it is.
+      found.pieces = w.tiles->pieces, found.further_pieces = w.tiles->further_pieces, found.below = w.tiles->below;
     }
     if (alike < position) continue;
     found.begin = tiles;
@@ -197,7 +198,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
                                std::int64_t panel, std::int64_t first_residue) const {
   const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
   const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
-  const auto multiply_bundle = [&](std::int64_t position, const T* weights) {
+  const auto multiply_bundle = [&](std::int64_t position, const T* weights, T* sums) {
     for (const RegisterTiles* alike = w.tiles[position].begin; alike != w.tiles[position].end; ++alike)
       set_.bundle_product[alike->rows - 1].run({w.windows + position * window_position() + alike->window * window_row(),
                                                 window_row(),
@@ -205,7 +206,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
                                                 weights,
                                                 panel_columns(),
                                                 map_.in_channels,
-                                                w.sums + position * sum_position() + alike->tile * panel_columns(),
+                                                sums + position * sum_position() + alike->tile * panel_columns(),
                                                 panel_columns(),
                                                 alike->count - 1,
                                                 {alike->rows * window_row(), alike->rows * panel_columns()}});
@@ -216,7 +217,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
   a.column_step = a.out_row = panel_columns();
   const std::int64_t size = chunk_size(), window_step = window_position(), sum_step = sum_position();
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
-    if (bundle_ > 1) return multiply_bundle(position, weights);
+    if (bundle_ > 1) return multiply_bundle(position, weights, sums);  // whose few channels are a single chunk
     PositionTiles& tiles = w.tiles[position];
     const std::int64_t channel = chunk_begin(chunk);
     a.steps = chunk_begin(chunk + 1) - channel;

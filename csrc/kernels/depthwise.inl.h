@@ -257,6 +257,7 @@ struct PairedRow {
   std::ptrdiff_t offset;
   std::int64_t lanes;
 };
+static_assert(sizeof(PairedRow) <= 2 * sizeof(std::int64_t), "`scratch` has room for so much a row");
 
 // What two planes are computed from. Every address is that of a plane and what all planes have in common.
 template <class T>

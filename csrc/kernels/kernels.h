@@ -108,7 +108,7 @@ struct DotKernel {
 // zero, and its memory is not touched. A kernel with a most_width loads a row once, of two planes into the halves of a
 // vector, and takes the columns from there: lanes[j] are those in the image that tap j reads, for both halves. Kernels
 // may fetch what lies `ahead` of the rows that they read. Output rows do not overlap. `rows` has row_count entries, as
-// many as a pass of outputs reads even if there are fewer; four times as many pointers find room in `scratch`.
+// many as a pass of outputs reads even if there are fewer; twice as many pointers find room in `scratch`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
