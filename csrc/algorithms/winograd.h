@@ -154,14 +154,13 @@ class WinogradPlan final : public Plan {
   // theirs.
   std::int64_t register_tiles_bytes() const {
     const auto kinds = static_cast<std::int64_t>(windows_.kinds().size());
-    const std::int64_t most = kinds * (strip_tiles() / tile_rows() + (cut_in_pieces() ? strip_tiles() : kinds));
+    const std::int64_t most = kinds * (strip_tiles() / product_.rows + (cut_in_pieces() ? strip_tiles() : kinds));
     return ceil_div(most * static_cast<std::int64_t>(sizeof(RegisterTiles)), 64) * 64;
   }
   std::int64_t product_pieces_bytes() const {
     return ceil_div(positions() * pieces() * static_cast<std::int64_t>(sizeof(ProductPiece)), 64) * 64;
   }
 
-  std::int64_t tile_rows() const { return bundle_ > 1 ? set_.bundle_product_count : product_.rows; }
   const ProductKernel<T>& choose_product(bool frozen) const;
   std::int64_t most_tiles(std::int64_t together, int vectors, bool frozen) const;
   std::int64_t most_bands(std::int64_t together, int vectors, bool frozen) const;
@@ -227,8 +226,8 @@ class WinogradPlan final : public Plan {
   std::string isa_;
   bool frozen_;
   std::int64_t in_vectors_, out_vectors_;  // of planes of in channels; of out channels
-  const ProductKernel<T>& product_;        // the largest register tile of the products, but of a bundle
-  std::vector<std::int32_t> elements_;     // of a bundle: what its products read of a row (BundleProductArgs)
+  const ProductKernel<T>& product_;        // the largest register tile of the products
+  std::vector<std::int32_t> elements_;     // of a bundle: what its products read of a row (ProductArgs)
   WinogradWindows<T> windows_;
   WeightPanels<T> weights_;
   std::vector<KernelPiece> pieces_;

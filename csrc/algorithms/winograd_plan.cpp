@@ -106,7 +106,7 @@ template <class T>
 PlanReport WinogradPlan<T>::report() const {
   const std::string sum = pieces() > 1 ? std::to_string(pieces()) + " times " : "";
   const std::string bundle = bundle_ > 1 ? " of " + std::to_string(bundle_) + " groups" : "";
-  return {sum + winograd_name(kernel_) + ", products " + std::to_string(tile_rows()) + "x" +
+  return {sum + winograd_name(kernel_) + ", products " + std::to_string(product_.rows) + "x" +
               std::to_string(product_.vectors) + bundle,
           threads_,
           {{"tiles_per_band", windows_.band_tiles()},
@@ -119,6 +119,7 @@ PlanReport WinogradPlan<T>::report() const {
 // Panels are narrow where their transformed weights should stay in L2.
 template <class T>
 const ProductKernel<T>& WinogradPlan<T>::choose_product(bool frozen) const {
+  if (bundle_ > 1) return set_.bundle_product[set_.bundle_product_count - 1];
   return best_product(set_, out_vectors_, frozen ? set_.product[set_.product_count - 1].vectors : 2);
 }
 

@@ -72,7 +72,7 @@ void WinogradPlan<T>::cut_tiles(std::int64_t begin, std::int64_t end, RegisterTi
                                 Workspace& w) const {
   std::int64_t register_tiles = 0;  // of a position
   const auto cut = [&](std::int64_t window, std::int64_t tile, std::int64_t count, std::int64_t below) {
-    const auto parts = EvenParts::of_at_most(count, tile_rows());
+    const auto parts = EvenParts::of_at_most(count, product_.rows);
     parts.for_each_size([&](std::int64_t part, std::int64_t of_a_size, std::int64_t rows) {
       *tiles++ = {window + parts.begin(part), tile + parts.begin(part), rows, of_a_size, below};
     });
@@ -197,27 +197,15 @@ template <class T>
 void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed, std::int64_t group,
                                std::int64_t panel, std::int64_t first_residue) const {
   const std::int64_t vectors = panel_begin(panel + 1) - panel_begin(panel);
-  const ProductKernel<T>* const kernels = find_products(set_, static_cast<int>(vectors));
-  const auto multiply_bundle = [&](std::int64_t position, const T* weights, T* sums) {
-    for (const RegisterTiles* alike = w.tiles[position].begin; alike != w.tiles[position].end; ++alike)
-      set_.bundle_product[alike->rows - 1].run({w.windows + position * window_position() + alike->window * window_row(),
-                                                window_row(),
-                                                elements_.data(),
-                                                weights,
-                                                panel_columns(),
-                                                map_.in_channels,
-                                                sums + position * sum_position() + alike->tile * panel_columns(),
-                                                panel_columns(),
-                                                alike->count - 1,
-                                                {alike->rows * window_row(), alike->rows * panel_columns()}});
-  };
+  const ProductKernel<T>* const kernels =
+      bundle_ > 1 ? set_.bundle_product : find_products(set_, static_cast<int>(vectors));
   ProductArgs<T> a{};
   a.row = window_row();
   a.row_step = windows_.w.segments;
   a.column_step = a.out_row = panel_columns();
+  a.elements = elements_.data();
   const std::int64_t size = chunk_size(), window_step = window_position(), sum_step = sum_position();
   const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
-    if (bundle_ > 1) return multiply_bundle(position, weights, sums);  // whose few channels are a single chunk
     PositionTiles& tiles = w.tiles[position];
     const std::int64_t channel = chunk_begin(chunk);
     a.steps = chunk_begin(chunk + 1) - channel;

@@ -258,6 +258,9 @@ struct ProductPiece {
 // than the whole. What lies from `prefetch` on is fetched into L2, prefetch_step elements for each turn (KernelSet).
 // Then come further_tiles more, `rows` and `out` each time moved on by `next`: a call for each would take two steps
 // longer.
+// Kernels of a bundle of groups that are narrower than a vector: a row is a vector of the in channels of all of them,
+// whose out channels are the columns, and column n reads rows[m * row + elements[s * lanes + n]] in step s, the in
+// channel s of its group. They have a single piece and chunk.
 template <class T>
 struct ProductArgs {
   const T* rows;
@@ -276,6 +279,7 @@ struct ProductArgs {
   struct {
     std::ptrdiff_t rows, out;
   } next;
+  const std::int32_t* elements;
 };
 
 template <class T>
@@ -283,32 +287,6 @@ struct ProductKernel {
   int rows, vectors;
   void (*run)(const ProductArgs<T>&) noexcept;         // of a single piece
   void (*run_pieces)(const ProductArgs<T>&) noexcept;  // of any number
-};
-
-// The same of a bundle of groups that are narrower than a vector: a row is a vector of the in channels of all of them,
-// whose out channels are the columns. For row m and column n < lanes of the kernel
-//   out[m * out_row + n] = sum over s < steps of rows[m * row + elements[s * lanes + n]] * columns[s * column_step + n]
-// with `elements` below lanes: the in channel s of the group that column n is of.
-template <class T>
-struct BundleProductArgs {
-  const T* rows;
-  std::ptrdiff_t row;
-  const std::int32_t* elements;
-  const T* columns;
-  std::ptrdiff_t column_step;
-  std::int64_t steps;
-  T* out;
-  std::ptrdiff_t out_row;
-  std::int64_t further_tiles;
-  struct {
-    std::ptrdiff_t rows, out;
-  } next;
-};
-
-template <class T>
-struct BundleProductKernel {
-  int rows;
-  void (*run)(const BundleProductArgs<T>&) noexcept;
 };
 
 // The sums of a row of tiles to outputs: (y, x) of tile t is the vector out + t * out_tile + y * out_row + x *
@@ -466,7 +444,7 @@ struct KernelSet {
   void (*channel_products)(const ChannelProductArgs<T>&) noexcept;
   const ProductKernel<T>* product;  // for every count of vectors, rows 1, 2, .. up to what registers hold
   int product_count;
-  const BundleProductKernel<T>* bundle_product;  // of rows 1, 2, .. up to what registers hold
+  const ProductKernel<T>* bundle_product;  // of one vector, rows 1, 2, .. up to what registers hold
   int bundle_product_count;
   const WinogradKernel<T>* winograd;  // r x r, r x 1 and 1 x r taps, r = 2, 3, 4, 5
   int winograd_count;

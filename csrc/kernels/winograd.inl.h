@@ -284,7 +284,7 @@ struct Products {
 // A vector of rows holds the channels of several groups. It is loaded once; what is broadcast elsewhere is a
 // permutation of it here, which takes another port than the multiply-adds on some cores.
 template <class T, int rows>
-void bundle_product(const BundleProductArgs<T>& a) noexcept {
+void bundle_product(const ProductArgs<T>& a) noexcept {
   using V = Vec<T>;
   const T* from = a.rows;
   T* out = a.out;
@@ -308,13 +308,14 @@ void bundle_product(const BundleProductArgs<T>& a) noexcept {
   }
 }
 
+#define TILECONV_BUNDLE(rows) {rows, 1, bundle_product<T, rows>, nullptr}
 template <class T>
-constexpr BundleProductKernel<T> bundle_table[] = {
-    {1, bundle_product<T, 1>},   {2, bundle_product<T, 2>},   {3, bundle_product<T, 3>},   {4, bundle_product<T, 4>},
-    {5, bundle_product<T, 5>},   {6, bundle_product<T, 6>},
+constexpr ProductKernel<T> bundle_table[] = {
+    TILECONV_BUNDLE(1),  TILECONV_BUNDLE(2),  TILECONV_BUNDLE(3),  TILECONV_BUNDLE(4),
+    TILECONV_BUNDLE(5),  TILECONV_BUNDLE(6),
 #if defined(__AVX512F__)
-    {7, bundle_product<T, 7>},   {8, bundle_product<T, 8>},   {9, bundle_product<T, 9>},   {10, bundle_product<T, 10>},
-    {11, bundle_product<T, 11>}, {12, bundle_product<T, 12>}, {13, bundle_product<T, 13>}, {14, bundle_product<T, 14>},
+    TILECONV_BUNDLE(7),  TILECONV_BUNDLE(8),  TILECONV_BUNDLE(9),  TILECONV_BUNDLE(10),
+    TILECONV_BUNDLE(11), TILECONV_BUNDLE(12), TILECONV_BUNDLE(13), TILECONV_BUNDLE(14),
 #endif
 };
 constexpr int bundle_table_size = sizeof(bundle_table<float>) / sizeof(*bundle_table<float>);

@@ -164,7 +164,8 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
                                                             out.data(),
                                                             room,
                                                             tiles - 1,
-                                                            {rows * row, rows * room}});
+                                                            {rows * row, rows * room},
+                                                            nullptr});
             for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
               const std::ptrdiff_t m = at / room, n = at % room;
               T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
@@ -198,16 +199,12 @@ TYPED_TEST(Winograd, BundleProductsAreExactOnSmallIntegers) {
           std::vector<std::int32_t> elements;
           for (std::int64_t k = 0; k < steps * lanes; ++k)
             elements.push_back(static_cast<std::int32_t>((k * k + 3 * k) % lanes));
-          set.bundle_product[i].run({left.data(),
-                                     row,
-                                     elements.data(),
-                                     right.data(),
-                                     column,
-                                     steps,
-                                     out.data(),
-                                     room,
-                                     tiles - 1,
-                                     {rows * row, rows * room}});
+          ProductArgs<T> a{};
+          a.rows = left.data(), a.row = row, a.elements = elements.data();
+          a.columns = right.data(), a.column_step = column, a.steps = steps;
+          a.out = out.data(), a.out_row = room;
+          a.further_tiles = tiles - 1, a.next = {rows * row, rows * room};
+          set.bundle_product[i].run(a);
           for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
             const std::ptrdiff_t m = at / room, n = at % room;
             T sum = n < lanes ? T(0) : nan<T>;
