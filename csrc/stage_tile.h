@@ -29,53 +29,45 @@ struct StageTile {
   bool zero_rows;       // whether rows in zero padding are written; else no tap reads them
 };
 
-// Rows 0 .. count - 1 of one channel to a.destination, `pitch` elements apart. A kernel call costs more than a short
-// row: rows at equal distances are staged in one call, as if they were channels.
-template <class T, class RowAt>
-void stage_channel(const KernelSet<T>& set, StageArgs<T> a, std::int64_t pitch, std::ptrdiff_t source_row,
-                   std::int64_t count, bool zero_rows, RowAt row_at) {
-  const StageArgs<T> channel = a;
-  a.destination_channel = pitch;
-  for (std::int64_t u = 0; u < count; u += a.channels) {
-    const std::int64_t row = row_at(u);
-    a.channels = 1;
-    a.destination = channel.destination + u * pitch;
-    a.source = row < 0 ? nullptr : channel.source + row * source_row;
-    if (row < 0) {
-      if (zero_rows) set.stage(a);
-      continue;
-    }
-    const std::int64_t distance = u + 1 < count ? row_at(u + 1) - row : 0;
-    const auto follows = [&](std::int64_t next) { return next >= 0 && next == row + a.channels * distance; };
-    while (u + a.channels < count && follows(row_at(u + a.channels))) ++a.channels;
-    a.source_channel = distance * source_row;
-    set.stage(a);
-  }
-}
-
 // Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
-// negative, it is one of zeros, or left as it is without zero_rows. A row of all channels at a time; or channel by
-// channel, if channels are few, or rows are wide and more than a few, which the hardware's prefetcher follows. Four and
-// more channels that are adjacent in the source are read together, a row at a time.
+// negative, it is one of zeros, or left as it is without zero_rows. A row of all channels at a time; or, as a kernel
+// call costs more than a short row, rows at equal distances as if they were channels, of one channel after the other:
+// if channels are few, or rows are wide and more than a few, which the hardware's prefetcher follows. Four and more
+// channels that are adjacent in the source are read together, a row at a time.
 template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t pitch, std::ptrdiff_t source_row,
                 std::int64_t count, bool zero_rows, RowAt row_at) {
-  StageArgs<T> a = all;
   constexpr std::int64_t wide = 128;
-  const bool wide_rows = a.row_length >= wide && count > 3;
-  if ((a.channels < count || wide_rows) && (a.channels < 4 || a.source_channel != sizeof(T))) {
+  const bool wide_rows = all.row_length >= wide && count > 3;
+  const bool by_channel = (all.channels < count || wide_rows) && (all.channels < 4 || all.source_channel != sizeof(T));
+  std::int64_t row = count > 0 ? row_at(0) : 0;
+  for (std::int64_t u = 0, end = 0; u < count; u = end) {
+    const std::int64_t first = row;
+    const auto next = [&] { return ++end < count ? row_at(end) : -1; };
+    StageArgs<T> a = all;
+    a.destination += u * pitch;
+    end = u;
+    row = next();
+    if (first < 0) {
+      a.source = nullptr;
+      if (zero_rows) set.stage(a);
+      continue;
+    }
+    a.source += first * source_row;
+    if (!by_channel) {
+      set.stage(a);
+      continue;
+    }
+    const std::int64_t distance = row - first;
+    while (row >= 0 && row == first + (end - u) * distance) row = next();
+    a.channels = end - u;
+    a.destination_channel = pitch;
+    a.source_channel = distance * source_row;
     for (std::int64_t c = 0; c < all.channels; ++c) {
-      stage_channel(set, a, pitch, source_row, count, zero_rows, row_at);
+      set.stage(a);
       a.destination += all.destination_channel;
       a.source += all.source_channel;
     }
-    return;
-  }
-  for (std::int64_t u = 0; u < count; ++u) {
-    const std::int64_t row = row_at(u);
-    a.destination = all.destination + u * pitch;
-    a.source = row < 0 ? nullptr : all.source + row * source_row;
-    if (row >= 0 || zero_rows) set.stage(a);
   }
 }
 

@@ -1,6 +1,8 @@
-// depthwise: every out channel is computed from one input plane. Source rows are read where they are, through a table
-// of row pointers in which the AxisMap has resolved the padding of rows; zero padding of columns is a matter of masked
-// loads at the edges. Only other modes and strides along a row have their columns staged.
+// depthwise: every out channel is computed from one input plane. Source rows are read as they are, through a table of
+// row pointers in which the AxisMap has resolved the padding of rows; zero padding of columns is a matter of masked
+// loads at the edges. Only other modes and strides along a row have their columns staged. Rows whose elements are not
+// adjacent, as with the channels innermost, are copied first, and rows of outputs last: of some planes together, so
+// that channels are transposed.
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -42,25 +44,23 @@ class DepthwisePlan final : public Plan {
         grid_(taps_h_),
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
         own_(find_kernel(map.w.step, map.w.map.size)),
-        in_place_(request.layout.input_rows && zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
+        natural_(zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
+        in_place_(natural_ && request.layout.input_rows),
         out_rows_(request.layout.out_rows),
-        kernel_(in_place_ ? *own_ : staged_kernel()),
-        tile_h_(tile_height()) {
-    tiles_ = ceil_div(map_.h.out_size, tile_h_);
-    if (!in_place_) {
+        kernel_(natural_ ? *own_ : staged_kernel()),
+        threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)),
+        planes_(planes_of_a_task()),
+        plane_blocks_(ceil_div(map_.groups, planes_)),
+        tile_h_(tile_height()),
+        tiles_(ceil_div(map_.h.out_size, tile_h_)) {
+    if (!natural_) {
       staged_w_ = make_staged_axis(map_.w, map_.w.out_size);
       pieces_ = make_pieces(map_.w, staged_w_, map_.w.out_size, 0, map_.w.out_size);
     }
     for (std::int64_t j = 0; j < map_.w.count; ++j)
-      columns_.push_back(in_place_ ? taps_w_.tap(j)
-                                   : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
+      columns_.push_back(natural_ ? taps_w_.tap(j)
+                                  : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
     find_lanes();
-    threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
-    // Planes of one call of a kernel, which prepares what they share; still enough calls for the threads. Weights that
-    // are copied for them stay in L1.
-    if (in_place_ && out_rows_ && map_.out_channels == 1)
-      planes_ = std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, weights_in_place() ? 64 : 16);
-    plane_blocks_ = ceil_div(map_.groups, planes_);
   }
 
   // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
@@ -87,7 +87,10 @@ class DepthwisePlan final : public Plan {
   PlanReport report() const override {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
     return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " +
-                std::to_string(kernel_.rows) + " rows at once" + (in_place_ ? ", input in place" : ""),
+                std::to_string(kernel_.rows) + " rows at once" +
+                (in_place_  ? ", input in place"
+                 : natural_ ? ", input copied"
+                            : ""),
             threads_,
             {{"tile_h", tile_h_}, {"planes", planes_}}};
   }
@@ -148,9 +151,20 @@ class DepthwisePlan final : public Plan {
     }
     return nullptr;
   }
+  // In place, calls of a kernel prepare what their planes share; there are still enough calls for the threads, and
+  // weights that are copied for them stay in L1. Else a cache line of channels, as far as L2 has room for a pass.
+  std::int64_t planes_of_a_task() const {
+    constexpr std::int64_t copied = 16;
+    if (!natural_ || map_.out_channels > 1) return 1;
+    if (in_place_ && out_rows_)
+      return std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, weights_in_place() ? 64 : copied);
+    const std::int64_t pass = used_rows(std::min<std::int64_t>(kernel_.rows, map_.h.out_size));
+    const std::int64_t fit = core_traits().l2 / 2 / element / (pass * map_.w.map.size + 1);
+    return std::clamp<std::int64_t>(std::min(map_.groups / threads_, fit), 1, copied);
+  }
   std::int64_t tile_height() const {
-    const std::int64_t budget = core_traits().l2 / 4 / element;
-    const std::int64_t width = map_.w.out_size * (in_place_ ? map_.w.step : 1) + map_.w.staged_length(1);
+    const std::int64_t budget = core_traits().l2 / 4 / element / (in_place_ && out_rows_ ? 1 : planes_);
+    const std::int64_t width = map_.w.out_size * (natural_ ? map_.w.step : 1) + map_.w.staged_length(1);
     const std::int64_t passes = std::max<std::int64_t>(
         1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / kernel_.rows);
     return std::min(map_.h.out_size, passes * kernel_.rows);
@@ -168,8 +182,8 @@ class DepthwisePlan final : public Plan {
       for (const std::ptrdiff_t column : columns_)
         for (int s = 0; s < kernel_.stride_w; ++s) first.push_back(column + s * (set_.lanes - 1));
     loads_ = static_cast<std::int64_t>(first.size());
-    const std::int64_t begin = in_place_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2;
-    const std::int64_t end = in_place_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2;
+    const std::int64_t begin = natural_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2;
+    const std::int64_t end = natural_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2;
     for (std::int64_t x = 0; x < map_.w.out_size; x += lanes) {
       bool inner = true;
       for (const std::int64_t load : first) {
@@ -187,7 +201,7 @@ class DepthwisePlan final : public Plan {
 
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes + set_.lanes; }
   // A row of the source, or of staged columns, with room for vectors behind.
-  std::int64_t source_row() const { return whole(in_place_ ? map_.w.map.size : staged_w_.length) + set_.lanes; }
+  std::int64_t source_row() const { return whole(natural_ ? map_.w.map.size : staged_w_.length) + set_.lanes; }
   std::int64_t zero_size() const { return source_row(); }
   // Rows of the grid that `outputs` of them read, and with those of a whole pass at least.
   std::int64_t used_rows(std::int64_t outputs) const {
@@ -198,9 +212,14 @@ class DepthwisePlan final : public Plan {
   }
   std::int64_t most_outputs() const { return ceil_div(tile_h_, grid_.period); }
   std::int64_t most_grid_rows() const { return grid_rows(most_outputs()); }
-  std::int64_t staged_size() const { return in_place_ ? 0 : used_rows(most_outputs()) * source_row(); }
+  // Of scratch: a row, a plane of the rows that a tile reads with room for a vector behind it.
+  std::int64_t scratch_row() const { return natural_ ? map_.w.map.size : source_row(); }
+  std::int64_t scratch_plane() const { return whole(used_rows(most_outputs()) * scratch_row()); }
+  std::int64_t staged_size() const { return in_place_ ? 0 : planes_ * scratch_plane(); }
   // Where the output's elements are not adjacent.
-  std::int64_t spill_size() const { return out_rows_ ? 0 : tile_h_ * whole(map_.w.out_size); }
+  std::int64_t spilled_planes() const { return std::min<std::int64_t>(planes_ * map_.out_channels, 16); }
+  std::int64_t spilled_plane() const { return tile_h_ * map_.w.out_size; }
+  std::int64_t spill_size() const { return out_rows_ ? 0 : whole(spilled_planes() * spilled_plane()); }
   std::int64_t table_bytes() const {
     return (3 * most_grid_rows() + tile_h_) * static_cast<std::int64_t>(sizeof(std::ptrdiff_t));
   }
@@ -228,7 +247,7 @@ class DepthwisePlan final : public Plan {
     a.columns = columns_.data();
     a.weights = load_weights(v, begin, end, weights);
     a.out_rows = out_rows;
-    a.width = map_.w.out_size, a.in_width = in_place_ ? map_.w.map.size : staged_w_.length;
+    a.width = map_.w.out_size, a.in_width = natural_ ? map_.w.map.size : staged_w_.length;
     a.kernel_h = map_.h.count, a.kernel_w = map_.w.count, a.stride_h = grid_.stride;
     a.columns_first = own_ != nullptr && own_->kernel_w == 0;  // as in place, wherever the input is
     a.inner_begin = inner_begin_, a.inner_end = inner_end_;
@@ -236,9 +255,10 @@ class DepthwisePlan final : public Plan {
     a.loads = loads_;
     const char* const source = v.input + n * v.input_stride[0] + begin * v.input_stride[1];
     a.input = in_place_ ? reinterpret_cast<const T*>(source) : staged;
-    a.input_plane = map_.out_channels > 1 ? 0 : v.input_stride[1] / element;  // the planes of one group share it
-    const std::ptrdiff_t input_row = in_place_ ? v.input_stride[2] / element : source_row();
-    const std::ptrdiff_t out_row = out_rows_ ? v.out_stride[2] / element : whole(map_.w.out_size);
+    const std::ptrdiff_t input_plane = in_place_ ? v.input_stride[1] / element : scratch_plane();
+    a.input_plane = map_.out_channels > 1 ? 0 : input_plane;  // the planes of one group share it
+    const std::ptrdiff_t input_row = in_place_ ? v.input_stride[2] / element : scratch_row();
+    const std::ptrdiff_t out_row = out_rows_ ? v.out_stride[2] / element : map_.w.out_size;
     a.ahead = kernel_.rows * grid_.stride * input_row;
     for (std::int64_t y = y0; y < std::min(y0 + grid_.period, y1); ++y) {
       a.height = ceil_div(y1 - y, grid_.period);
@@ -246,13 +266,12 @@ class DepthwisePlan final : public Plan {
       const std::int64_t used = used_rows(a.height);
       std::fill(rows + used, rows + a.row_count, no_row);
       for (std::int64_t q = 0; q < used; ++q) rows[q] = map_.h.map(y * map_.h.step + taps_h_.first + q * grid_.unit);
-      if (!in_place_)
-        stage_rows<T>(set_,
-                      {staged, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
-                       static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
-                      source_row(), v.input_stride[2], used, true, [&](std::int64_t q) { return rows[q]; });
-      for (std::int64_t q = 0; q < used; ++q)
-        rows[q] = !in_place_ ? q * input_row : rows[q] < 0 ? no_row : rows[q] * input_row;
+      if (in_place_) {
+        for (std::int64_t q = 0; q < used; ++q) rows[q] = rows[q] < 0 ? no_row : rows[q] * input_row;
+      } else {
+        bring_rows(v, source, end - begin, rows, used, staged);
+        for (std::int64_t q = 0; q < used; ++q) rows[q] = natural_ && rows[q] < 0 ? no_row : q * input_row;
+      }
       for (std::int64_t t = 0; t < a.height; ++t) out_rows[t] = t * out_row * (out_rows_ ? grid_.period : 1);
       run_planes(v, n, begin * map_.out_channels, end * map_.out_channels, y, spill, a);
     }
@@ -267,16 +286,42 @@ class DepthwisePlan final : public Plan {
     a.planes = end - begin;
     a.out = reinterpret_cast<T*>(out);
     if (out_rows_) return kernel_.run(a);
-    PlaneArgs<T> one = a;
-    one.planes = 1;
-    one.out = spill;
-    for (std::int64_t k = begin; k < end; ++k, out += v.out_stride[1]) {
-      kernel_.run(one);
-      set_.spread({spill, whole(map_.w.out_size), a.height, map_.w.out_size, reinterpret_cast<T*>(out),
-                   v.out_stride[2] / element * grid_.period, v.out_stride[3] / element});
-      one.weights += map_.taps();
-      if (one.bias) ++one.bias;
+    const bool one_row = grid_.period == 1 && v.out_stride[2] == map_.w.out_size * v.out_stride[3];
+    const std::int64_t rows = one_row ? 1 : a.height, row = map_.w.out_size * a.height / rows;
+    PlaneArgs<T> some = a;
+    some.out = spill;
+    some.out_plane = spilled_plane();
+    for (std::int64_t k = begin; k < end; k += some.planes) {
+      some.planes = std::min(spilled_planes(), end - k);
+      kernel_.run(some);
+      for (std::int64_t r = 0; r < rows; ++r)
+        set_.spread({spill + r * row, some.out_plane, some.planes, row,
+                     reinterpret_cast<T*>(out + r * grid_.period * v.out_stride[2]), v.out_stride[1] / element,
+                     v.out_stride[3] / element});
+      out += some.planes * v.out_stride[1];
+      some.input += some.planes * some.input_plane;
+      some.weights += some.planes * map_.taps();
+      if (some.bias) some.bias += some.planes;
     }
+  }
+
+  // The rows of planes from `source` on: staged, or, of those in the image, which are `unit` apart there, copies.
+  void bring_rows(const ConvViews& v, const char* source, std::int64_t planes, const std::ptrdiff_t* rows,
+                  std::int64_t count, T* to) const {
+    if (!natural_)
+      return stage_rows<T>(set_,
+                           {to, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
+                            static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
+                           scratch_row(), v.input_stride[2], count, true, [&](std::int64_t q) { return rows[q]; });
+    const auto in_image = [](std::ptrdiff_t row) { return row >= 0; };
+    const std::ptrdiff_t* const first = std::find_if(rows, rows + count, in_image);
+    const std::int64_t found = std::count_if(rows, rows + count, in_image), width = scratch_row();
+    const bool joined = grid_.unit == 1 && v.input_stride[2] == width * v.input_stride[3];
+    const std::int64_t length = joined ? found * width : width;
+    const StagePiece piece{0, length, 0, length, 0, 1};
+    for (std::int64_t r = 0; r < found; r += joined ? found : 1)
+      set_.stage({to + (first - rows + r) * width, scratch_plane(), source + first[r] * v.input_stride[2],
+                  v.input_stride[1], v.input_stride[3], planes, &piece, 1, length});
   }
 
   // Those of planes [begin, end), as the kernels read them: where they are, or copied `to`.
@@ -297,15 +342,16 @@ class DepthwisePlan final : public Plan {
   RowGrid grid_;
   bool zeros_mode_;
   const PlaneKernel<T>* own_;  // for rows in place; nullptr if none has the stride
+  bool natural_;               // the kernel reads rows as they lie in an image; else as they are staged
   bool in_place_, out_rows_;
   const PlaneKernel<T>& kernel_;
-  std::int64_t tile_h_, tiles_ = 1, planes_ = 1, plane_blocks_ = 1;
+  int threads_;
+  std::int64_t planes_, plane_blocks_, tile_h_, tiles_;
   StagedAxis staged_w_;
   std::vector<StagePiece> pieces_;
   std::vector<std::ptrdiff_t> columns_;
   std::int64_t loads_ = 0, inner_begin_ = 0, inner_end_ = 0;
   std::vector<LaneBits> lanes_;
-  int threads_ = 1;
 };
 
 template <class T>

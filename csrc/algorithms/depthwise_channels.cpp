@@ -266,6 +266,10 @@ class DepthwiseChannelsPlan final : public Plan {
       set_.pack({outputs, lanes, 1, rows * width, rows * width, planes, out, plane});
       return;
     }
+    if (plane == 1) {
+      set_.pack({outputs, 1, lanes, planes, planes, rows * width, out, step, width, row - width * step});
+      return;
+    }
     T* const line = outputs + kept_rows_ * tiles_.tile_w() * lanes;
     for (std::int64_t r = 0; r < rows; ++r) {
       const T* const from = outputs + r * width * lanes;

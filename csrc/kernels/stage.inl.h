@@ -173,51 +173,84 @@ TILECONV_NOINLINE bool stage_turns_of_pieces(const StageArgs<T>& a) noexcept {
   return true;
 }
 
-// Rows of one or two pieces of so many vectors, as most are: all masks are made once for all channels.
-template <class T, int step, int pieces, int vectors>
-TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a) noexcept {
+// Elements of a source row, `step * vectors` vectors from `first` bytes on, of which [begin, end) are loaded: vector i
+// of every `step` of them, once dealt, goes to to[i].
+template <int step>
+struct NarrowSource {
+  std::ptrdiff_t first;
+  std::int64_t begin, end;
+  std::int64_t to[step];
+};
+
+// The source of one piece: its elements are the even ones of a step of 2.
+template <class T, int step>
+TILECONV_INLINE NarrowSource<step> source_of(const StagePiece& piece, std::ptrdiff_t source_element) {
+  const std::int64_t begin = piece.lead * step, end = piece.count > 0 ? begin + (piece.count - 1) * step + 1 : begin;
+  return {piece.source * source_element - begin * static_cast<std::ptrdiff_t>(sizeof(T)), begin, end, {piece.position}};
+}
+
+// Of two pieces whose elements take turns, from its first on. False if they do not.
+template <class T>
+TILECONV_INLINE bool source_of_turns(const StagePiece& even, const StagePiece& odd, std::ptrdiff_t source_element,
+                                     NarrowSource<2>& both) {
+  both = source_of<T, 2>(even, source_element);
+  const NarrowSource<2> second = source_of<T, 2>(odd, source_element);
+  if (second.first != both.first + source_element || even.count == 0 || odd.count == 0) return false;
+  const std::int64_t begin = second.begin + 1, end = second.end + 1;
+  if (begin - both.begin > 1 || both.begin - begin > 1 || end - both.end > 1 || both.end - end > 1) return false;
+  both.begin = begin < both.begin ? begin : both.begin;
+  both.end = end > both.end ? end : both.end;
+  both.to[1] = odd.position;
+  return true;
+}
+
+// Rows of so many vectors, from one or two sources, each dealt to `rows` rows: all masks are made once for all
+// channels.
+template <class T, int step, int sources, int rows, int vectors>
+TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a, const NarrowSource<step> (&source)[sources]) noexcept {
   constexpr int lanes = Vec<T>::lanes;
-  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
-  typename Vec<T>::Mask mask[pieces][vectors * step];
-  std::ptrdiff_t first[pieces];
+  typename Vec<T>::Mask mask[sources][vectors * step];
   TILECONV_UNROLL
-  for (int k = 0; k < pieces; ++k) {
-    const StagePiece& piece = a.pieces[k];
-    const std::int64_t begin = piece.lead * step, end = piece.count > 0 ? begin + (piece.count - 1) * step + 1 : begin;
-    first[k] = piece.source * a.source_element - begin * element;
+  for (int k = 0; k < sources; ++k) {
     TILECONV_UNROLL
     for (int i = 0; i < vectors * step; ++i)
-      mask[k][i] = Vec<T>::mask_between(lane<T>(begin - i * lanes), lane<T>(end - i * lanes));
+      mask[k][i] = Vec<T>::mask_between(lane<T>(source[k].begin - i * lanes), lane<T>(source[k].end - i * lanes));
   }
+  const std::ptrdiff_t ahead = 12 * a.source_channel, source_channel = a.source_channel;
   const char* from = a.source;
   T* to = a.destination;
-  for (std::int64_t c = 0; c < a.channels; ++c) {
+  for (std::int64_t c = a.channels; c > 0; --c) {
     TILECONV_UNROLL
-    for (int k = 0; k < pieces; ++k) {
-      const T* const source = reinterpret_cast<const T*>(from + first[k]);
+    for (int k = 0; k < sources; ++k) {
+      const T* const row = reinterpret_cast<const T*>(from + source[k].first);
+      Vec<T> value[vectors][step];
       TILECONV_UNROLL
       for (int i = 0; i < vectors; ++i) {
-        Vec<T> value[step];
         TILECONV_UNROLL
         for (int s = 0; s < step; ++s) {
-          const T* const p = source + (i * step + s) * lanes;
-          if (k == 0) TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + 12 * a.source_channel);
-          value[s] = Vec<T>::load_masked(p, mask[k][i * step + s]);
+          const T* const p = row + (i * step + s) * lanes;
+          if (k == 0) TILECONV_PREFETCH(reinterpret_cast<const char*>(p) + ahead);
+          value[i][s] = Vec<T>::load_masked(p, mask[k][i * step + s]);
         }
-        deal<step>(value);
-        value[0].store(to + a.pieces[k].position + i * lanes);
+        deal<step>(value[i]);
+      }
+      TILECONV_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        TILECONV_UNROLL
+        for (int i = 0; i < vectors; ++i) value[i][r].store(to + source[k].to[r] + i * lanes);
       }
     }
-    from += a.source_channel;
+    from += source_channel;
     to += a.destination_channel;
   }
 }
 
-template <class T, int step, int pieces, int most>
-TILECONV_INLINE bool stage_narrow_upto(const StageArgs<T>& a, std::int64_t vectors) {
+template <class T, int rows, int most, int step, int sources>
+TILECONV_INLINE bool stage_narrow_upto(const StageArgs<T>& a, std::int64_t vectors,
+                                       const NarrowSource<step> (&source)[sources]) {
   if constexpr (most > 1)
-    if (vectors < most) return stage_narrow_upto<T, step, pieces, most - 1>(a, vectors);
-  if (vectors == most) stage_narrow<T, step, pieces, most>(a);
+    if (vectors < most) return stage_narrow_upto<T, rows, most - 1>(a, vectors, source);
+  if (vectors == most) stage_narrow<T, step, sources, rows, most>(a, source);
   return vectors == most;
 }
 
@@ -226,14 +259,23 @@ template <class T>
 TILECONV_INLINE bool stage_narrow(const StageArgs<T>& a) {
   const auto vectors = [](const StagePiece& piece) { return (piece.length + Vec<T>::lanes - 1) / Vec<T>::lanes; };
   const StagePiece& first = *a.pieces;
-  const std::ptrdiff_t step = first.step * a.source_element;
-  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
-  if (a.piece_count == 1 && step == element) return stage_narrow_upto<T, 1, 1, 4>(a, vectors(first));
-  if (step != 2 * element) return false;
-  if (a.piece_count == 1) return stage_narrow_upto<T, 2, 1, 2>(a, vectors(first));
+  const std::ptrdiff_t step = first.step * a.source_element, element = a.source_element;
+  if (a.piece_count == 1 && step == sizeof(T)) {
+    const NarrowSource<1> source[] = {source_of<T, 1>(first, element)};
+    return stage_narrow_upto<T, 1, 4>(a, vectors(first), source);
+  }
+  if (step != 2 * sizeof(T)) return false;
+  if (a.piece_count == 1) {
+    const NarrowSource<2> source[] = {source_of<T, 2>(first, element)};
+    return stage_narrow_upto<T, 1, 2>(a, vectors(first), source);
+  }
   const StagePiece& second = a.pieces[1];
-  return a.piece_count == 2 && second.step == first.step && vectors(second) == vectors(first) &&
-         stage_narrow_upto<T, 2, 2, 2>(a, vectors(first));
+  if (a.piece_count != 2 || second.step != first.step || vectors(second) != vectors(first)) return false;
+  NarrowSource<2> turns[1];
+  if (element == sizeof(T) && source_of_turns<T>(first, second, element, turns[0]))
+    return stage_narrow_upto<T, 2, 4>(a, vectors(first), turns);
+  const NarrowSource<2> both[] = {source_of<T, 2>(first, element), source_of<T, 2>(second, element)};
+  return stage_narrow_upto<T, 1, 2>(a, vectors(first), both);
 }
 
 template <class T>
@@ -263,6 +305,8 @@ void stage(const StageArgs<T>& a) noexcept {
 template <class T>
 void spread(const SpreadArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;
+  if (a.to_row == 1 && a.rows >= lanes / 2)
+    return pack<T>({a.from, a.from_row, 1, a.rows, a.rows, a.count, a.to, a.to_element});
   for (std::int64_t row = 0; row < a.rows; ++row) {
     const T* const from = a.from + row * a.from_row;
     T* const to = a.to + row * a.to_row;
