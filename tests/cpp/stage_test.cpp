@@ -208,6 +208,38 @@ TYPED_TEST(DataMovement, PackingTransposesAndPadsWithZeros) {
   });
 }
 
+// ---- Spreading ----
+
+TYPED_TEST(DataMovement, SpreadingTouchesNothingBetween) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Random random(7);
+    const std::int64_t n = set.lanes, sizes[] = {1, 2, n / 2, n - 1, n, n + 1, 2 * n + 1};
+    for (const std::int64_t rows : sizes)
+      for (const std::int64_t count : sizes)
+        // Elements apart, and rows behind each other; rows apart by an element, and elements by more than all rows.
+        for (const auto& [row, element] : {std::pair{count + 1, std::int64_t{1}},
+                                           {2 * count, std::int64_t{2}},
+                                           {5 * count + 1, std::int64_t{5}},
+                                           {std::int64_t{1}, rows},
+                                           {std::int64_t{1}, rows + 3}}) {
+          const std::int64_t from_row = count + 2;
+          Guarded<T> from(static_cast<std::size_t>((rows - 1) * from_row + count), Edge::end);
+          fill_normals(from, random);
+          const auto size = static_cast<std::size_t>((rows - 1) * row + (count - 1) * element + 1);
+          Guarded<T> to(size, Edge::end);
+          std::fill(to.begin(), to.end(), nan<T>);
+          std::vector<T> expected(size, nan<T>);
+          for (std::int64_t r = 0; r < rows; ++r)
+            for (std::int64_t i = 0; i < count; ++i)
+              expected[static_cast<std::size_t>(r * row + i * element)] = from[r * from_row + i];
+          set.spread({from.data(), from_row, rows, count, to.data(), row, element});
+          ASSERT_TRUE(std::equal(to.begin(), to.end(), expected.begin(), same_value<T>))
+              << rows << " rows of " << count << ", " << row << " apart, elements " << element;
+        }
+  });
+}
+
 TYPED_TEST(DataMovement, PackingBlocksCopiesEveryPixel) {
   using T = TypeParam;
   for_each_set<T>([](const KernelSet<T>& set) {
