@@ -32,14 +32,14 @@ struct StageTile {
 // Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
 // negative, it is one of zeros, or left as it is without zero_rows. A row of all channels at a time; or, as a kernel
 // call costs more than a short row, rows at equal distances as if they were channels, of one channel after the other:
-// if channels are few, or rows are wide and more than a few, which the hardware's prefetcher follows. Four and more
+// if channels are few, or rows are wide and more than a few, which the hardware's prefetcher follows. Three and more
 // channels that are adjacent in the source are read together, a row at a time.
 template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t pitch, std::ptrdiff_t source_row,
                 std::int64_t count, bool zero_rows, RowAt row_at) {
   constexpr std::int64_t wide = 128;
   const bool wide_rows = all.row_length >= wide && count > 3;
-  const bool by_channel = (all.channels < count || wide_rows) && (all.channels < 4 || all.source_channel != sizeof(T));
+  const bool by_channel = (all.channels < count || wide_rows) && (all.channels < 3 || all.source_channel != sizeof(T));
   std::int64_t row = count > 0 ? row_at(0) : 0;
   for (std::int64_t u = 0, end = 0; u < count; u = end) {
     const std::int64_t first = row;

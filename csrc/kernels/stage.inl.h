@@ -41,10 +41,41 @@ TILECONV_INLINE void stage_adjacent(T* to, const char* from, const StagePiece& p
   for (; i < piece.length; i += lanes) Vec<T>::broadcast(T(0)).store(to + i);
 }
 
-// Elements t * n + k of the vectors, t = 0, 1, .., go to vector k; n is a power of two.
+// Of n vectors, n odd: element t * n + k of all, t = 0, 1, .., lies in a lane of its own, as n and the count of lanes
+// have no common divisor. lanes[k][i] are those in vector i; order[k][t] is that of t, and turn[k] its inverse.
+template <int n, int count>
+struct OddDeal {
+  LaneBits lanes[n][n] = {};
+  std::int32_t order[n][count] = {}, turn[n][count] = {};
+  constexpr OddDeal() {
+    for (int k = 0; k < n; ++k)
+      for (int t = 0; t < count; ++t) {
+        const int at = t * n + k;
+        lanes[k][at / count] = static_cast<LaneBits>(lanes[k][at / count] | 1 << at % count);
+        order[k][t] = at % count;
+        turn[k][at % count] = t;
+      }
+  }
+};
+template <int n, int count>
+constexpr OddDeal<n, count> odd_deal;
+
+// Elements t * n + k of the vectors, t = 0, 1, .., go to vector k; n is odd or a power of two.
 template <int n, class T>
 TILECONV_INLINE void deal(Vec<T> (&v)[n]) {
-  if constexpr (n > 1) {
+  if constexpr (n % 2 == 1 && n > 1) {
+    constexpr const auto& table = odd_deal<n, Vec<T>::lanes>;
+    Vec<T> dealt[n];
+    TILECONV_UNROLL
+    for (int k = 0; k < n; ++k) {
+      Vec<T> mixed = v[0];
+      TILECONV_UNROLL
+      for (int i = 1; i < n; ++i) mixed = Vec<T>::blended(mixed, v[i], Vec<T>::mask_of(table.lanes[k][i]));
+      dealt[k] = Vec<T>::permuted(mixed, Vec<T>::index_at(table.order[k]));
+    }
+    TILECONV_UNROLL
+    for (int k = 0; k < n; ++k) v[k] = dealt[k];
+  } else if constexpr (n > 1) {
     Vec<T> even[n / 2], odd[n / 2];
     TILECONV_UNROLL
     for (int i = 0; i < n / 2; ++i) {
@@ -90,7 +121,7 @@ TILECONV_NOINLINE void deal_elements(T* to, std::ptrdiff_t to_row, const T* from
   for (int k = 0; k < rows; ++k) store_upto(v[k], to + k * to_row + at, left);
 }
 
-// Any other step: one by one, but for strides 2 and 4 along adjacent elements.
+// Any other step: one by one, but for strides 2 to 4 along adjacent elements.
 template <class T>
 TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& piece, std::ptrdiff_t step,
                                    std::ptrdiff_t ahead) {
@@ -100,6 +131,8 @@ TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& pi
   const T* const source = reinterpret_cast<const T*>(from);
   if (step == 2 * element) {
     deal_elements<2, 1>(to, 0, source, piece.count, ahead);
+  } else if (step == 3 * element) {
+    deal_elements<3, 1>(to, 0, source, piece.count, ahead);
   } else if (step == 4 * element) {
     deal_elements<4, 1>(to, 0, source, piece.count, ahead);
   } else {
@@ -111,7 +144,7 @@ TILECONV_INLINE void stage_strided(T* to, const char* from, const StagePiece& pi
 // they are staged one by one, and how.
 template <class T>
 TILECONV_INLINE bool deals(std::int64_t rows, std::int64_t step) {
-  return ((rows == 2 || rows == 4) && step == rows) || rows >= Vec<T>::lanes / 2;
+  return (rows >= 2 && rows <= 4 && step == rows) || rows >= Vec<T>::lanes / 2;
 }
 template <class T>
 TILECONV_INLINE void deal_rows(T* to, std::ptrdiff_t to_row, const char* from, std::int64_t rows, std::int64_t step,
@@ -119,6 +152,8 @@ TILECONV_INLINE void deal_rows(T* to, std::ptrdiff_t to_row, const char* from, s
   const T* const source = reinterpret_cast<const T*>(from);
   if (rows == 2 && step == 2)
     deal_elements<2, 2>(to, to_row, source, count, ahead);
+  else if (rows == 3 && step == 3)
+    deal_elements<3, 3>(to, to_row, source, count, ahead);
   else if (rows == 4 && step == 4)
     deal_elements<4, 4>(to, to_row, source, count, ahead);
   else
@@ -302,9 +337,33 @@ void stage(const StageArgs<T>& a) noexcept {
   }
 }
 
+// Rows that take turns in their target, as channels do where they are innermost; n is odd.
+template <int n, class T>
+TILECONV_NOINLINE void spread_in_turns(const SpreadArgs<T>& a) noexcept {
+  constexpr int lanes = Vec<T>::lanes;
+  constexpr const auto& table = odd_deal<n, lanes>;
+  std::int64_t i = 0;
+  for (; i + lanes <= a.count; i += lanes) {
+    Vec<T> row[n];
+    TILECONV_UNROLL
+    for (int k = 0; k < n; ++k)
+      row[k] = Vec<T>::permuted(Vec<T>::load(a.from + k * a.from_row + i), Vec<T>::index_at(table.turn[k]));
+    TILECONV_UNROLL
+    for (int j = 0; j < n; ++j) {
+      Vec<T> mixed = row[0];
+      TILECONV_UNROLL
+      for (int k = 1; k < n; ++k) mixed = Vec<T>::blended(mixed, row[k], Vec<T>::mask_of(table.lanes[k][j]));
+      mixed.store(a.to + n * i + j * lanes);
+    }
+  }
+  for (; i < a.count; ++i)
+    for (int k = 0; k < n; ++k) a.to[n * i + k] = a.from[k * a.from_row + i];
+}
+
 template <class T>
 void spread(const SpreadArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;
+  if (a.to_row == 1 && a.rows == 3 && a.to_element == 3) return spread_in_turns<3>(a);
   if (a.to_row == 1 && a.rows >= lanes / 2)
     return pack<T>({a.from, a.from_row, 1, a.rows, a.rows, a.count, a.to, a.to_element});
   for (std::int64_t row = 0; row < a.rows; ++row) {

@@ -10,6 +10,7 @@
 //   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n on
 //   permuted(a, index)        lane i is element index[i] of a; index_at(p) loads them. With 32 registers there are also
 //                             index_from(n), which is n, n + 1, .., and a mask that leaves 0 in other lanes
+//   blended(a, b, mask)       of b in the lanes of the mask, of a in the others
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 //   add_product(sum, a, b)    for the loops of register tiles: fma, into the register of the sum
 //   kept(a)                   for the same: loaded once, where compilers would load it with each multiply-add

@@ -81,6 +81,9 @@ struct Vec<float> {
   }
   static TILECONV_INLINE Vec even(Vec a, Vec b) { return in_order({_mm256_shuffle_ps(a.v, b.v, 0x88)}); }
   static TILECONV_INLINE Vec odd(Vec a, Vec b) { return in_order({_mm256_shuffle_ps(a.v, b.v, 0xdd)}); }
+  static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) {
+    return {_mm256_blendv_ps(a.v, b.v, _mm256_castsi256_ps(mask))};
+  }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const {
@@ -176,6 +179,9 @@ struct Vec<double> {
   static TILECONV_INLINE Vec in_order(Vec a) { return {_mm256_permute4x64_pd(a.v, 0xd8)}; }
   static TILECONV_INLINE Vec even(Vec a, Vec b) { return in_order({_mm256_shuffle_pd(a.v, b.v, 0x0)}); }
   static TILECONV_INLINE Vec odd(Vec a, Vec b) { return in_order({_mm256_shuffle_pd(a.v, b.v, 0xf)}); }
+  static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) {
+    return {_mm256_blendv_pd(a.v, b.v, _mm256_castsi256_pd(mask))};
+  }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const {

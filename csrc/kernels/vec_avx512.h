@@ -64,6 +64,7 @@ struct Vec<float> {
     if (n == 0) return a;
     return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), n))};
   }
+  static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) { return {_mm512_mask_blend_ps(mask, a.v, b.v)}; }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
@@ -171,6 +172,7 @@ struct Vec<double> {
     if (n == 0) return a;
     return {_mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(b.v), _mm512_castpd_si512(a.v), n))};
   }
+  static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) { return {_mm512_mask_blend_pd(mask, a.v, b.v)}; }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }

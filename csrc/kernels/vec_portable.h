@@ -58,6 +58,11 @@ struct Vec {
     for (int i = 0; i < lanes; ++i) r.v[i] = i < lanes / 2 ? a.v[2 * i + 1] : b.v[2 * i + 1 - lanes];
     return r;
   }
+  static TILECONV_INLINE Vec blended(const Vec& a, const Vec& b, Mask mask) {
+    Vec r;
+    for (int i = 0; i < lanes; ++i) r.v[i] = mask >> i & 1 ? b.v[i] : a.v[i];
+    return r;
+  }
   static TILECONV_INLINE Vec broadcast(T x) {
     Vec r;
     for (int i = 0; i < lanes; ++i) r.v[i] = x;

@@ -214,7 +214,7 @@ TYPED_TEST(DataMovement, SpreadingTouchesNothingBetween) {
   using T = TypeParam;
   for_each_set<T>([](const KernelSet<T>& set) {
     Random random(7);
-    const std::int64_t n = set.lanes, sizes[] = {1, 2, n / 2, n - 1, n, n + 1, 2 * n + 1};
+    const std::int64_t n = set.lanes, sizes[] = {1, 2, 3, n / 2, n - 1, n, n + 1, 2 * n + 1};
     for (const std::int64_t rows : sizes)
       for (const std::int64_t count : sizes)
         // Elements apart, and rows behind each other; rows apart by an element, and elements by more than all rows.
