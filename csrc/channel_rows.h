@@ -1,5 +1,5 @@
-// Rows of a vector of channels with the channels innermost: what kernels read whose lanes are channels. The padding of
-// columns is resolved on the way.
+// Rows of a vector of channels with the channels innermost: what kernels read, and write, whose lanes are channels. The
+// padding of columns is resolved on the way.
 #pragma once
 
 #include <algorithm>
@@ -52,6 +52,23 @@ void transpose_row(const KernelSet<T>& set, const std::vector<StagePiece>& piece
                 piece.step * (row.column / element), row.channels, lanes, piece.count, begin + piece.lead * lanes,
                 lanes});
     std::fill_n(begin + end * lanes, (piece.length - end) * lanes, T(0));
+  }
+}
+
+// The way back: pixel x of `from`, a vector of channels at from + x * lanes, goes to out + x * out_pixel + c *
+// out_channel for c < channels, strides in elements. `scratch` takes channels * pixels elements; it is used only where
+// neither pixels nor channels are adjacent.
+template <class T>
+void write_pixels(const KernelSet<T>& set, const T* from, std::int64_t pixels, std::int64_t channels, T* out,
+                  std::ptrdiff_t out_channel, std::ptrdiff_t out_pixel, T* scratch) {
+  const std::int64_t lanes = set.lanes;
+  if (out_pixel == 1 || pixels == 1) {
+    set.pack({from, lanes, 1, pixels, pixels, channels, out, out_channel});
+  } else if (out_channel == 1) {
+    set.pack({from, 1, lanes, channels, channels, pixels, out, out_pixel});
+  } else {
+    set.pack({from, lanes, 1, pixels, pixels, channels, scratch, pixels});
+    set.spread({scratch, pixels, channels, pixels, out, out_channel, out_pixel});
   }
 }
 

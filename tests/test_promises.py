@@ -222,6 +222,23 @@ def test_stride_beyond_the_image(groups: int, stride: int) -> None:
         assert_exact(back, expected, f"gradient of stride {stride} by {algorithm}")
 
 
+@pytest.mark.parametrize("stride", [10**3, 10**6, 2**33, 614891469123651719, 2**60 - 1])
+@pytest.mark.parametrize("layout", ["contiguous", "nhwc"])
+@pytest.mark.parametrize("groups", [1, 3], ids=["dense", "depthwise"])
+def test_stride_from_padding_to_padding(groups: int, layout: str, stride: int, isa: str) -> None:
+    """The first and the last row of outputs read zeros: the rows that strides leave out are nowhere in a table."""
+    rng = np.random.default_rng(0)
+    x = arrange(rng.integers(-4, 5, (1, 3, 15, 9)).astype(np.float32), layout)
+    w = rng.integers(-4, 5, (3, 3 // groups, 3, 3)).astype(np.float32)
+    outside: dict[str, Any] = {"groups": groups, "stride": (stride, 1), "padding": ((stride - 2, stride), (1, 1))}
+    inside = reference.conv2d(x, w, groups=groups, padding=(0, 1))[:, :, 2:3]
+    expected = np.concatenate([np.zeros_like(inside), inside, np.zeros_like(inside)], axis=2)
+    for algorithm in supporting(x, w, **outside):
+        assert_accurate(tc.conv2d(x, w, **outside, algorithm=algorithm), expected, algorithm)
+        report = tc.explain(x.shape, w.shape, **outside, algorithm=algorithm)
+        assert report.workspace_bytes < 2**20, algorithm
+
+
 @pytest.mark.parametrize("dilation", [2**62, 2**63 - 2, 2**63 - 1])
 @pytest.mark.parametrize("channels", [1, 16], ids=["depthwise", "dense"])
 def test_dilation_of_a_single_tap(channels: int, dilation: int) -> None:

@@ -24,13 +24,20 @@ const char* unsupported(const PlanRequest& request) {
 }
 
 // Rows of output and kernel on a common grid. Outputs y, y + period, .. read rows of input that lie `unit` apart, so
-// that tap i of output t among them reads row t * stride + i of that grid, whatever stride and dilation are.
+// that tap i of output t among them reads row t * stride + i of that grid, whatever stride and dilation are. Rows
+// between the kernels of two outputs are left out of it: before every row t * stride but the first there is a gap.
 struct RowGrid {
   explicit RowGrid(const AxisTaps& axis)
-      : unit(axis.count > 1 ? axis.difference : axis.step),
-        period(unit / std::gcd(unit, axis.step)),
-        stride(axis.step * period / unit) {}
-  std::int64_t unit, period, stride;
+      : unit(axis.count > 1 ? axis.difference : axis.step), period(unit / std::gcd(unit, axis.step)) {
+    if (period >= axis.out_size) return;
+    const std::int64_t apart = axis.step * period / unit;
+    stride = std::min(apart, std::max<std::int64_t>(1, axis.count));
+    gap = (apart - stride) * unit;
+  }
+  // Of row q, from the first of them on.
+  std::int64_t coordinate(std::int64_t q) const { return q * unit + (gap == 0 ? 0 : q / stride * gap); }
+
+  std::int64_t unit, period, stride = 1, gap = 0;
 };
 
 template <class T>
@@ -44,22 +51,22 @@ class DepthwisePlan final : public Plan {
         grid_(taps_h_),
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
         own_(find_kernel(map.w.step, map.w.map.size)),
-        natural_(zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
-        in_place_(natural_ && request.layout.input_rows),
+        image_rows_(zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
+        in_place_(image_rows_ && request.layout.input_rows),
         out_rows_(request.layout.out_rows),
-        kernel_(natural_ ? *own_ : staged_kernel()),
+        kernel_(image_rows_ ? *own_ : staged_kernel()),
         threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)),
         planes_(planes_of_a_task()),
         plane_blocks_(ceil_div(map_.groups, planes_)),
         tile_h_(tile_height()),
         tiles_(ceil_div(map_.h.out_size, tile_h_)) {
-    if (!natural_) {
+    if (!image_rows_) {
       staged_w_ = make_staged_axis(map_.w, map_.w.out_size);
       pieces_ = make_pieces(map_.w, staged_w_, map_.w.out_size, 0, map_.w.out_size);
     }
     for (std::int64_t j = 0; j < map_.w.count; ++j)
-      columns_.push_back(natural_ ? taps_w_.tap(j)
-                                  : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
+      columns_.push_back(image_rows_ ? taps_w_.tap(j)
+                                     : staged_w_.tap_position[static_cast<std::size_t>(original(map_.w, j))]);
     find_lanes();
   }
 
@@ -88,9 +95,9 @@ class DepthwisePlan final : public Plan {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
     return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " +
                 std::to_string(kernel_.rows) + " rows at once" +
-                (in_place_  ? ", input in place"
-                 : natural_ ? ", input copied"
-                            : ""),
+                (in_place_     ? ", input in place"
+                 : image_rows_ ? ", input copied"
+                               : ""),
             threads_,
             {{"tile_h", tile_h_}, {"planes", planes_}}};
   }
@@ -106,6 +113,7 @@ class DepthwisePlan final : public Plan {
 
  private:
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
+  static constexpr std::int64_t transposed_together = 16;  // channels: one cache line of floats, two of doubles
   // Taps in order of their coordinate, as the kernels read rows and columns from top left on.
   static AxisTaps ascending(const MapAxis& axis) {
     AxisTaps taps = axis;
@@ -152,21 +160,30 @@ class DepthwisePlan final : public Plan {
     return nullptr;
   }
   // In place, calls of a kernel prepare what their planes share; there are still enough calls for the threads, and
-  // weights that are copied for them stay in L1. Else a cache line of channels, as far as L2 has room for a pass.
+  // weights that are copied for them stay in L1. Else channels are transposed, some of a vector's at least, as far as
+  // L2 has room for what a pass reads; images so wide that this takes more than a few MB are copied one by one.
   std::int64_t planes_of_a_task() const {
-    constexpr std::int64_t copied = 16;
-    if (!natural_ || map_.out_channels > 1) return 1;
+    constexpr std::int64_t most_bytes = std::int64_t{4} << 20;
+    if (!image_rows_ || map_.out_channels > 1) return 1;
     if (in_place_ && out_rows_)
-      return std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1, weights_in_place() ? 64 : copied);
+      return std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1,
+                                      weights_in_place() ? 64 : transposed_together);
     const std::int64_t pass = used_rows(std::min<std::int64_t>(kernel_.rows, map_.h.out_size));
-    const std::int64_t fit = core_traits().l2 / 2 / element / (pass * map_.w.map.size + 1);
-    return std::clamp<std::int64_t>(std::min(map_.groups / threads_, fit), 1, copied);
+    const std::int64_t plane = element * pass * std::max(map_.w.map.size, map_.w.out_size) + 1, some = set_.lanes / 2;
+    const std::int64_t fit =
+        std::max<std::int64_t>(core_traits().l2 / 2 / plane, some * plane <= most_bytes ? some : 1);
+    return std::min({map_.groups, transposed_together, fit});
   }
+  // What a tile reads, and what is copied or spilled of it, stays in L2; with less than a task for each thread it is
+  // cut further.
   std::int64_t tile_height() const {
-    const std::int64_t budget = core_traits().l2 / 4 / element / (in_place_ && out_rows_ ? 1 : planes_);
-    const std::int64_t width = map_.w.out_size * (natural_ ? map_.w.step : 1) + map_.w.staged_length(1);
-    const std::int64_t passes = std::max<std::int64_t>(
-        1, budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / kernel_.rows);
+    const std::int64_t planes = out_rows_ ? planes_ : spilled_planes();
+    const std::int64_t budget = core_traits().l2 / 4 / element / (in_place_ && out_rows_ ? 1 : planes);
+    const std::int64_t width = map_.w.out_size * (image_rows_ ? map_.w.step : 1) + map_.w.staged_length(1);
+    const std::int64_t shares = ceil_div(threads_, std::max<std::int64_t>(1, map_.batch * plane_blocks_));
+    const std::int64_t passes = std::clamp<std::int64_t>(
+        budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / kernel_.rows, 1,
+        std::max<std::int64_t>(1, ceil_div(ceil_div(map_.h.out_size, kernel_.rows), shares)));
     return std::min(map_.h.out_size, passes * kernel_.rows);
   }
 
@@ -182,8 +199,8 @@ class DepthwisePlan final : public Plan {
       for (const std::ptrdiff_t column : columns_)
         for (int s = 0; s < kernel_.stride_w; ++s) first.push_back(column + s * (set_.lanes - 1));
     loads_ = static_cast<std::int64_t>(first.size());
-    const std::int64_t begin = natural_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2;
-    const std::int64_t end = natural_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2;
+    const std::int64_t begin = image_rows_ ? 0 : std::numeric_limits<std::int64_t>::min() / 2;
+    const std::int64_t end = image_rows_ ? map_.w.map.size : std::numeric_limits<std::int64_t>::max() / 2;
     for (std::int64_t x = 0; x < map_.w.out_size; x += lanes) {
       bool inner = true;
       for (const std::int64_t load : first) {
@@ -201,7 +218,7 @@ class DepthwisePlan final : public Plan {
 
   std::int64_t whole(std::int64_t n) const { return ceil_div(n, set_.lanes) * set_.lanes + set_.lanes; }
   // A row of the source, or of staged columns, with room for vectors behind.
-  std::int64_t source_row() const { return whole(natural_ ? map_.w.map.size : staged_w_.length) + set_.lanes; }
+  std::int64_t source_row() const { return whole(image_rows_ ? map_.w.map.size : staged_w_.length) + set_.lanes; }
   std::int64_t zero_size() const { return source_row(); }
   // Rows of the grid that `outputs` of them read, and with those of a whole pass at least.
   std::int64_t used_rows(std::int64_t outputs) const {
@@ -213,11 +230,11 @@ class DepthwisePlan final : public Plan {
   std::int64_t most_outputs() const { return ceil_div(tile_h_, grid_.period); }
   std::int64_t most_grid_rows() const { return grid_rows(most_outputs()); }
   // Of scratch: a row, a plane of the rows that a tile reads with room for a vector behind it.
-  std::int64_t scratch_row() const { return natural_ ? map_.w.map.size : source_row(); }
+  std::int64_t scratch_row() const { return image_rows_ ? map_.w.map.size : source_row(); }
   std::int64_t scratch_plane() const { return whole(used_rows(most_outputs()) * scratch_row()); }
   std::int64_t staged_size() const { return in_place_ ? 0 : planes_ * scratch_plane(); }
   // Where the output's elements are not adjacent.
-  std::int64_t spilled_planes() const { return std::min<std::int64_t>(planes_ * map_.out_channels, 16); }
+  std::int64_t spilled_planes() const { return std::min(planes_ * map_.out_channels, transposed_together); }
   std::int64_t spilled_plane() const { return tile_h_ * map_.w.out_size; }
   std::int64_t spill_size() const { return out_rows_ ? 0 : whole(spilled_planes() * spilled_plane()); }
   std::int64_t table_bytes() const {
@@ -247,7 +264,7 @@ class DepthwisePlan final : public Plan {
     a.columns = columns_.data();
     a.weights = load_weights(v, begin, end, weights);
     a.out_rows = out_rows;
-    a.width = map_.w.out_size, a.in_width = natural_ ? map_.w.map.size : staged_w_.length;
+    a.width = map_.w.out_size, a.in_width = image_rows_ ? map_.w.map.size : staged_w_.length;
     a.kernel_h = map_.h.count, a.kernel_w = map_.w.count, a.stride_h = grid_.stride;
     a.columns_first = own_ != nullptr && own_->kernel_w == 0;  // as in place, wherever the input is
     a.inner_begin = inner_begin_, a.inner_end = inner_end_;
@@ -265,12 +282,13 @@ class DepthwisePlan final : public Plan {
       a.row_count = grid_rows(a.height);
       const std::int64_t used = used_rows(a.height);
       std::fill(rows + used, rows + a.row_count, no_row);
-      for (std::int64_t q = 0; q < used; ++q) rows[q] = map_.h.map(y * map_.h.step + taps_h_.first + q * grid_.unit);
+      for (std::int64_t q = 0; q < used; ++q)
+        rows[q] = map_.h.map(y * map_.h.step + taps_h_.first + grid_.coordinate(q));
       if (in_place_) {
         for (std::int64_t q = 0; q < used; ++q) rows[q] = rows[q] < 0 ? no_row : rows[q] * input_row;
       } else {
         bring_rows(v, source, end - begin, rows, used, staged);
-        for (std::int64_t q = 0; q < used; ++q) rows[q] = natural_ && rows[q] < 0 ? no_row : q * input_row;
+        for (std::int64_t q = 0; q < used; ++q) rows[q] = image_rows_ && rows[q] < 0 ? no_row : q * input_row;
       }
       for (std::int64_t t = 0; t < a.height; ++t) out_rows[t] = t * out_row * (out_rows_ ? grid_.period : 1);
       run_planes(v, n, begin * map_.out_channels, end * map_.out_channels, y, spill, a);
@@ -308,7 +326,7 @@ class DepthwisePlan final : public Plan {
   // The rows of planes from `source` on: staged, or, of those in the image, which are `unit` apart there, copies.
   void bring_rows(const ConvViews& v, const char* source, std::int64_t planes, const std::ptrdiff_t* rows,
                   std::int64_t count, T* to) const {
-    if (!natural_)
+    if (!image_rows_)
       return stage_rows<T>(set_,
                            {to, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
                             static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
@@ -316,7 +334,7 @@ class DepthwisePlan final : public Plan {
     const auto in_image = [](std::ptrdiff_t row) { return row >= 0; };
     const std::ptrdiff_t* const first = std::find_if(rows, rows + count, in_image);
     const std::int64_t found = std::count_if(rows, rows + count, in_image), width = scratch_row();
-    const bool joined = grid_.unit == 1 && v.input_stride[2] == width * v.input_stride[3];
+    const bool joined = grid_.unit == 1 && grid_.gap == 0 && v.input_stride[2] == width * v.input_stride[3];
     const std::int64_t length = joined ? found * width : width;
     const StagePiece piece{0, length, 0, length, 0, 1};
     for (std::int64_t r = 0; r < found; r += joined ? found : 1)
@@ -341,8 +359,8 @@ class DepthwisePlan final : public Plan {
   AxisTaps taps_h_, taps_w_;
   RowGrid grid_;
   bool zeros_mode_;
-  const PlaneKernel<T>* own_;  // for rows in place; nullptr if none has the stride
-  bool natural_;               // the kernel reads rows as they lie in an image; else as they are staged
+  const PlaneKernel<T>* own_;  // for rows of the image; nullptr if none has the stride
+  bool image_rows_;            // that is the kernel, and rows are read as in the image, there or copied; else staged
   bool in_place_, out_rows_;
   const PlaneKernel<T>& kernel_;
   int threads_;

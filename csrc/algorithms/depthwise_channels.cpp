@@ -262,24 +262,11 @@ class DepthwiseChannelsPlan final : public Plan {
     T* const out =
         reinterpret_cast<T*>(v.out + n * v.out_stride[0] + (block * lanes * map_.out_channels + k) * v.out_stride[1] +
                              y * v.out_stride[2] + x0 * v.out_stride[3]);
-    if (step == 1 && (rows == 1 || row == width)) {
-      set_.pack({outputs, lanes, 1, rows * width, rows * width, planes, out, plane});
-      return;
-    }
-    if (plane == 1) {
-      set_.pack({outputs, 1, lanes, planes, planes, rows * width, out, step, width, row - width * step});
-      return;
-    }
-    T* const line = outputs + kept_rows_ * tiles_.tile_w() * lanes;
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const T* const from = outputs + r * width * lanes;
-      if (step == 1) {
-        set_.pack({from, lanes, 1, width, width, planes, out + r * row, plane});
-        continue;
-      }
-      set_.pack({from, lanes, 1, width, width, planes, line, width});
-      set_.spread({line, width, planes, width, out + r * row, plane, step});
-    }
+    T* const scratch = outputs + kept_rows_ * tiles_.tile_w() * lanes;
+    const bool joined = rows == 1 || row == width * step;
+    const std::int64_t lines = joined ? 1 : rows, pixels = joined ? rows * width : width;
+    for (std::int64_t r = 0; r < lines; ++r)
+      write_pixels<T>(set_, outputs + r * width * lanes, pixels, planes, out + r * row, plane, step, scratch);
   }
 
   ShiftMap map_;

@@ -1,4 +1,5 @@
 // The run of a winograd plan: windows, products, outputs of one strip of bands.
+#include "../channel_rows.h"
 #include "../parallel.h"
 #include "direct_sum.h"
 #include "winograd.h"
@@ -304,10 +305,8 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
       continue;
     }
     for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t width, T* out) {
-      const bool adjacent = step == 1 || width == 1;
-      set_.pack({w.outputs + row * out_row + x * lanes, lanes, 1, width, width, channels, adjacent ? out : w.direct,
-                 adjacent ? v.out_stride[1] / element : width});
-      if (!adjacent) set_.spread({w.direct, width, channels, width, out, v.out_stride[1] / element, step});
+      write_pixels(set_, w.outputs + row * out_row + x * lanes, width, channels, out, v.out_stride[1] / element, step,
+                   w.direct);
     });
   }
   return next;

@@ -290,5 +290,23 @@ TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
   set_core_traits(own);
 }
 
+// Copies of fewer channels than half a vector go element by element: neither threads nor wide images are a reason.
+TEST(Depthwise, CopiesSomeChannelsTogetherWhereTheyAreInnermost) {
+  Layout innermost;
+  innermost.input_rows = innermost.input_planes = innermost.out_rows = innermost.out_planes = false;
+  for (const KernelTable* table : available_kernels())
+    for (const char* line : {"ic3 ih512 oc3 kh3 p1 g3", "ic17 ih56 oc17 kh3 p1 g17", "ic32 ih28 oc32 kh5 p2 g32",
+                             "ic960 ih7 oc960 kh3 p1 g960", "ic16 ih1080 iw1920 oc16 kh3 p1 g16"})
+      for (const int threads : {1, 2, 8}) {
+        const ConvProblem p = make_problem(line);
+        const PlanReport report = depthwise_algorithm.prepare({p, table, threads, false, innermost})->report();
+        EXPECT_NE(report.kernel.find("input copied"), std::string::npos) << line << " on " << table->isa;
+        for (const auto& [name, value] : report.blocking)
+          if (name == "planes") {
+            EXPECT_GE(value, std::min<std::int64_t>(p.groups, table->f32.lanes / 2)) << line << " on " << table->isa;
+          }
+      }
+}
+
 }  // namespace
 }  // namespace tileconv::test
