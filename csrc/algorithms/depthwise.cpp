@@ -282,11 +282,17 @@ class DepthwisePlan final : public Plan {
       a.row_count = grid_rows(a.height);
       const std::int64_t used = used_rows(a.height);
       std::fill(rows + used, rows + a.row_count, no_row);
-      for (std::int64_t q = 0; q < used; ++q)
-        rows[q] = map_.h.map(y * map_.h.step + taps_h_.first + grid_.coordinate(q));
+      // By value: what is written to the table could be any member.
+      const auto image_row = [grid = grid_, map = map_.h.map, first = y * map_.h.step + taps_h_.first](std::int64_t q) {
+        return map(first + grid.coordinate(q));
+      };
       if (in_place_) {
-        for (std::int64_t q = 0; q < used; ++q) rows[q] = rows[q] < 0 ? no_row : rows[q] * input_row;
+        for (std::int64_t q = 0; q < used; ++q) {
+          const std::int64_t row = image_row(q);
+          rows[q] = row < 0 ? no_row : row * input_row;
+        }
       } else {
+        for (std::int64_t q = 0; q < used; ++q) rows[q] = image_row(q);
         bring_rows(v, source, end - begin, rows, used, staged);
         for (std::int64_t q = 0; q < used; ++q) rows[q] = image_rows_ && rows[q] < 0 ? no_row : q * input_row;
       }
