@@ -15,8 +15,8 @@ struct Pieces {
       : first(pieces.data()), count(static_cast<std::int64_t>(pieces.size())) {}
 };
 
-// Channel c goes to destination + c * destination_channel; a row has `pitch` elements there. Behind the last row of each
-// channel there is room for a vector, which may be overrun.
+// Channel c goes to destination + c * destination_channel; a row has `pitch` elements there. Behind the last row of
+// each channel there is room for a vector, which may be overrun.
 template <class T>
 struct StageTile {
   T* destination;
