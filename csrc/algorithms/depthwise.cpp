@@ -84,7 +84,8 @@ class DepthwisePlan final : public Plan {
                                               : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
     const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
     const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
-    const auto pixels = static_cast<double>(map_.h.out_size * map_.h.step * map_.w.out_size * map_.w.step);
+    const double pixels =
+        static_cast<double>(map_.h.out_size * map_.h.step) * static_cast<double>(map_.w.out_size * map_.w.step);
     const double copied = weights_in_place() ? 0 : 4.0 * static_cast<double>(map_.out_channels * map_.taps());
     return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + copied + 35);
   }

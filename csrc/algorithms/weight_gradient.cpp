@@ -61,7 +61,7 @@ double WeightGradientPlan<T>::cycles() const noexcept {
                        out = swapped_ ? map_.in_channels : map_.out_channels;
     const std::int64_t vectors = ceil_div(out, set_.lanes) * in * map_.taps();
     return 0.7 * vector_passes(set_) * used * static_cast<double>(map_.groups * vectors) *
-           static_cast<double>(map_.h.out_size * map_.w.out_size);
+           static_cast<double>(map_.h.out_size) * static_cast<double>(map_.w.out_size);
   }
   // Dot: a row's vectors for every element of the kernels, which the more of them cross a cache line the wider they
   // are, and what a row, staging and a group cost besides.
