@@ -68,7 +68,8 @@ double WeightGradientPlan<T>::cycles() const noexcept {
   const double vector = 0.8 + 0.8 * static_cast<double>(set_.lanes * element) / 64 * vector_passes(set_);
   const auto rows = static_cast<double>(map_.groups * map_.h.out_size);
   const auto elements = static_cast<double>(map_.out_channels * map_.steps());
-  const auto pixels = static_cast<double>(map_.in_channels * map_.h.step * map_.w.out_size * map_.w.step);
+  const double pixels =
+      static_cast<double>(map_.in_channels * map_.h.step) * static_cast<double>(map_.w.out_size * map_.w.step);
   const double staged = map_.w.step == 1 ? pixels / set_.lanes : pixels;
   return rows * (vector * static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * elements + staged + 12) +
          200.0 * static_cast<double>(map_.groups);
