@@ -55,9 +55,8 @@ void transpose_row(const KernelSet<T>& set, const std::vector<StagePiece>& piece
   }
 }
 
-// The way back: pixel x of `from`, a vector of channels at from + x * lanes, goes to out + x * out_pixel + c *
-// out_channel for c < channels, strides in elements. `scratch` takes channels * pixels elements; it is used only where
-// neither pixels nor channels are adjacent.
+// The way back: out[c * out_channel + x * out_pixel] = from[x * lanes + c] for c < channels, x < pixels. `scratch`
+// takes channels * pixels elements; it is used only where neither pixels nor channels are adjacent.
 template <class T>
 void write_pixels(const KernelSet<T>& set, const T* from, std::int64_t pixels, std::int64_t channels, T* out,
                   std::ptrdiff_t out_channel, std::ptrdiff_t out_pixel, T* scratch) {

@@ -208,8 +208,8 @@ TILECONV_NOINLINE bool stage_turns_of_pieces(const StageArgs<T>& a) noexcept {
   return true;
 }
 
-// Elements of a source row, `step * vectors` vectors from `first` bytes on, of which [begin, end) are loaded: vector i
-// of every `step` of them, once dealt, goes to to[i].
+// A part of a source row, from `first` bytes on, of which the elements [begin, end) are loaded. Of every `step` vectors
+// of it, once they are dealt, the first are stored: vector i behind those before it at position to[i] of the row.
 template <int step>
 struct NarrowSource {
   std::ptrdiff_t first;
@@ -224,7 +224,7 @@ TILECONV_INLINE NarrowSource<step> source_of(const StagePiece& piece, std::ptrdi
   return {piece.source * source_element - begin * static_cast<std::ptrdiff_t>(sizeof(T)), begin, end, {piece.position}};
 }
 
-// Of two pieces whose elements take turns, from its first on. False if they do not.
+// Of two pieces whose elements take turns. False if they do not, or if the second piece has the even elements.
 template <class T>
 TILECONV_INLINE bool source_of_turns(const StagePiece& even, const StagePiece& odd, std::ptrdiff_t source_element,
                                      NarrowSource<2>& both) {
