@@ -60,7 +60,9 @@ class DepthwisePlan final : public Plan {
         plane_blocks_(ceil_div(map_.groups, planes_)),
         tile_h_(tile_height()),
         tiles_(ceil_div(map_.h.out_size, tile_h_)) {
-    if (!image_rows_) {
+    if (image_rows_) {
+      pieces_.push_back({0, map_.w.map.size, 0, map_.w.map.size, 0, 1});
+    } else {
       staged_w_ = make_staged_axis(map_.w, map_.w.out_size);
       pieces_ = make_pieces(map_.w, staged_w_, map_.w.out_size, 0, map_.w.out_size);
     }
@@ -178,8 +180,8 @@ class DepthwisePlan final : public Plan {
   // What a tile reads, and what is copied or spilled of it, stays in L2; with less than a task for each thread it is
   // cut further.
   std::int64_t tile_height() const {
-    const std::int64_t planes = out_rows_ ? planes_ : spilled_planes();
-    const std::int64_t budget = core_traits().l2 / 4 / element / (in_place_ && out_rows_ ? 1 : planes);
+    const std::int64_t planes = !out_rows_ ? spilled_planes() : in_place_ ? 1 : planes_;
+    const std::int64_t budget = core_traits().l2 / 4 / element / planes;
     const std::int64_t width = map_.w.out_size * (image_rows_ ? map_.w.step : 1) + map_.w.staged_length(1);
     const std::int64_t shares = ceil_div(threads_, std::max<std::int64_t>(1, map_.batch * plane_blocks_));
     const std::int64_t passes = std::clamp<std::int64_t>(
@@ -330,23 +332,34 @@ class DepthwisePlan final : public Plan {
     }
   }
 
-  // The rows of planes from `source` on: staged, or, of those in the image, which are `unit` apart there, copies.
+  // The rows of planes from `source` on to scratch: with their columns staged, or as they lie in the image. Those that
+  // adjoin there are brought as one, so that narrow ones fill vectors too.
   void bring_rows(const ConvViews& v, const char* source, std::int64_t planes, const std::ptrdiff_t* rows,
                   std::int64_t count, T* to) const {
-    if (!image_rows_)
-      return stage_rows<T>(set_,
-                           {to, 0, source, 0, v.input_stride[3], 1, pieces_.data(),
-                            static_cast<std::int64_t>(pieces_.size()), staged_w_.length},
-                           scratch_row(), v.input_stride[2], count, true, [&](std::int64_t q) { return rows[q]; });
+    const std::int64_t pitch = scratch_row();
+    StageArgs<T> a{to,
+                   scratch_plane(),
+                   source,
+                   v.input_stride[1],
+                   v.input_stride[3],
+                   planes,
+                   pieces_.data(),
+                   static_cast<std::int64_t>(pieces_.size()),
+                   image_rows_ ? pitch : staged_w_.length};
+    const bool adjoin = grid_.unit == 1 && grid_.gap == 0 && v.input_stride[2] == pitch * v.input_stride[3];
+    if (!image_rows_ || !adjoin)
+      return stage_rows<T>(set_, a, pitch, v.input_stride[2], count, !image_rows_,
+                           [&](std::int64_t q) { return rows[q]; });
     const auto in_image = [](std::ptrdiff_t row) { return row >= 0; };
     const std::ptrdiff_t* const first = std::find_if(rows, rows + count, in_image);
-    const std::int64_t found = std::count_if(rows, rows + count, in_image), width = scratch_row();
-    const bool joined = grid_.unit == 1 && grid_.gap == 0 && v.input_stride[2] == width * v.input_stride[3];
-    const std::int64_t length = joined ? found * width : width;
-    const StagePiece piece{0, length, 0, length, 0, 1};
-    for (std::int64_t r = 0; r < found; r += joined ? found : 1)
-      set_.stage({to + (first - rows + r) * width, scratch_plane(), source + first[r] * v.input_stride[2],
-                  v.input_stride[1], v.input_stride[3], planes, &piece, 1, length});
+    if (first == rows + count) return;
+    const std::int64_t length = std::count_if(first, rows + count, in_image) * pitch;
+    const StagePiece joined{0, length, 0, length, 0, 1};
+    a.destination += (first - rows) * pitch;
+    a.source += *first * v.input_stride[2];
+    a.pieces = &joined;
+    a.row_length = length;
+    set_.stage(a);
   }
 
   // Those of planes [begin, end), as the kernels read them: where they are, or copied `to`.
