@@ -34,7 +34,7 @@ test-cpp: $(VENV)/.tools gtest ## The tests of the C++ core alone, warnings as e
 	$(BIN)/ctest --preset tests
 
 test-python: $(VENV)/.package $(VENV)/.extra-test $(WITH_TORCH) ## The tests of the installed package alone
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.package $(VENV)/.peers ## Time layers side by side with the peers (ARGS: see bench/README.md)
 	$(BIN)/python -m bench $(ARGS)
