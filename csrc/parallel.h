@@ -47,8 +47,8 @@ class TaskDigits {
 };
 
 // Scratch memory of this thread, one block for each use.
-enum class Arena { workspace, packed_weights, border };
-constexpr int arena_count = 3;
+enum class Arena { workspace, packed_weights, border, flags };
+constexpr int arena_count = 4;
 
 // At least `bytes`, 64-byte aligned, valid until the thread's next request for the same use. Content is undefined. A
 // block grows to the largest request and is kept, up to a limit; release_large_arenas gives larger ones back, and is

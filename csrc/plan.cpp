@@ -7,9 +7,10 @@
 
 namespace tileconv {
 
-const Algorithm* const algorithms[] = {&depthwise_algorithm, &depthwise_channels_algorithm, &shift_gemm_algorithm,
-                                       &winograd_algorithm,  &strassen_algorithm,           &toeplitz_algorithm,
-                                       &fft_algorithm,       &reference_algorithm};
+const Algorithm* const algorithms[] = {
+    &depthwise_algorithm,     &depthwise_channels_algorithm, &shift_gemm_algorithm, &winograd_algorithm,
+    &winograd_rows_algorithm, &strassen_algorithm,           &toeplitz_algorithm,   &fft_algorithm,
+    &reference_algorithm};
 const int algorithm_count = sizeof algorithms / sizeof *algorithms;
 
 Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {

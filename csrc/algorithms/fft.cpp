@@ -149,7 +149,7 @@ class FftPlan final : public Plan {
     const std::int64_t planes = map_.batch * map_.groups, pairs = ceil_div(tiling_.tiles_h * tiling_.tiles_w, 2);
     using Flag = std::atomic<bool>;
     Flag* const spoilt =
-        static_cast<Flag*>(thread_arena(Arena::border, static_cast<std::size_t>(planes) * sizeof(Flag)));
+        static_cast<Flag*>(thread_arena(Arena::flags, static_cast<std::size_t>(planes) * sizeof(Flag)));
     for (std::int64_t p = 0; p < planes; ++p) new (spoilt + p) Flag(false);
     parallel_for(planes * pairs, threads_, [&](std::int64_t task) {
       const std::int64_t plane = task / pairs;

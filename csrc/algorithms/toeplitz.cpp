@@ -14,10 +14,8 @@
 // One task is a rectangle of phases. Where an output comes out not finite, or weights are not, the image is computed
 // again by shift_gemm.
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -26,6 +24,7 @@
 #include "../staging.h"
 #include "algorithms.h"
 #include "products.h"
+#include "spoilt_images.h"
 #include "weight_panels.h"
 
 namespace tileconv {
@@ -92,13 +91,11 @@ class ToeplitzPlan final : public Plan {
         panels_(map_, request, product_.vectors),
         in_place_(request.layout.input_rows),
         out_rows_(request.layout.out_rows),
-        direct_(request) {
+        request_(request) {
     cut_tiles();
     if (!in_place_) image_ = make_pieces(map_.w.map, 0, map_.w.out_size);
     cycles_ = estimate();
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
-    direct_.problem.batch = 1;
-    direct_.frozen = false;
   }
 
   double cycles() const noexcept override { return cycles_; }
@@ -164,7 +161,6 @@ class ToeplitzPlan final : public Plan {
   void sum_inputs(const ConvViews& v, const Tile& t, std::int64_t position) const;
   void multiply(const Tile& t, const T* packed, std::int64_t position) const;
   bool finish(const ConvViews& v, const Tile& t) const;
-  void run_directly(const ConvViews& v, const std::atomic<bool>* images) const;
 
   ShiftMap map_;
   const KernelSet<T>& set_;
@@ -177,7 +173,7 @@ class ToeplitzPlan final : public Plan {
   std::vector<StagePiece> image_;  // the columns of the image
   double cycles_ = 0;
   int threads_ = 1;
-  PlanRequest direct_;  // of one image by shift_gemm
+  PlanRequest request_;
 };
 
 // Products at the pace of their register tile, and what a call costs, or at that of their weights, which
@@ -247,38 +243,15 @@ void ToeplitzPlan<T>::pack(const ConvViews& v, void* packed) const {
 
 template <class T>
 void ToeplitzPlan<T>::run(const ConvViews& v, const void* packed) const {
-  using Flag = std::atomic<bool>;
-  Flag* const spoilt =
-      static_cast<Flag*>(thread_arena(Arena::border, static_cast<std::size_t>(map_.batch) * sizeof(Flag)));
   const bool finite = *static_cast<const bool*>(packed);
-  for (std::int64_t n = 0; n < map_.batch; ++n) new (spoilt + n) Flag(!finite);
+  const SpoiltImages spoilt(map_.batch, !finite);
   const std::int64_t tasks = map_.groups * tiles_h_ * tiles_w_;
   const T* const weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes);
   if (finite)
     parallel_for(map_.batch * tasks, threads_, [&](std::int64_t task) {
-      if (!run_tile(v, weights, task)) spoilt[task / tasks].store(true, std::memory_order_relaxed);
+      if (!run_tile(v, weights, task)) spoilt.add(task / tasks);
     });
-  const auto is_spoilt = [](const Flag& flag) { return flag.load(std::memory_order_relaxed); };
-  if (std::any_of(spoilt, spoilt + map_.batch, is_spoilt)) run_directly(v, spoilt);
-}
-
-// Those images that are spoilt. Few calls come here: its plan and packed weights are made for this one.
-template <class T>
-void ToeplitzPlan<T>::run_directly(const ConvViews& v, const std::atomic<bool>* spoilt) const {
-  const std::unique_ptr<Plan> plan = shift_gemm_algorithm.prepare(direct_);
-  constexpr std::size_t line = 64;
-  const auto bytes = static_cast<std::size_t>(plan->packed_bytes());
-  std::size_t room = bytes + line;
-  const std::unique_ptr<char[]> memory(bytes > 0 ? new char[room] : nullptr);
-  void* packed = memory.get();
-  if (packed) plan->pack(v, std::align(line, bytes, packed, room));
-  for (std::int64_t n = 0; n < map_.batch; ++n) {
-    if (!spoilt[n].load(std::memory_order_relaxed)) continue;
-    ConvViews image = v;
-    image.input += n * v.input_stride[0];
-    image.out += n * v.out_stride[0];
-    plan->run(image, packed);
-  }
+  spoilt.sum_directly<T>(map_, request_, v);
 }
 
 // Returns whether all outputs are finite.

@@ -1,0 +1,424 @@
+// winograd_rows: Winograd's algorithm F(m, r) down the columns of the image alone, with the pixels of a row in the
+// lanes of vectors. Of few channels, the transforms of `winograd` along both axes cost what they save; here each in
+// channel is transformed once for all its out channels and columns of the kernel, and each sum once for all its in
+// channels:
+//
+//   six rows of an in channel ---> B^T d, six rows ---> for each tap along the row, six rows of products are added up
+//                                                                        |
+//   m rows of an out channel <--- A^T, in registers <--------------------+
+//
+// 6 multiply-adds instead of m * r, 12 for r = 3 (A. Lavin, S. Gray, "Fast algorithms for convolutional neural
+// networks", 2016; transforms and longer kernels, in pieces, as in winograd.inl.h and winograd_common.h). With a
+// dilation, the rows that lie so far apart, a phase, are an image of their own.
+//
+// One task is a band of rows of tiles of one image, group and phase. Where an output comes out not finite, or weights
+// are not, the image is computed again by shift_gemm.
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../cpu.h"
+#include "../parallel.h"
+#include "../shift_map.h"
+#include "../stage_tile.h"
+#include "algorithms.h"
+#include "shift_gemm.h"
+#include "spoilt_images.h"
+#include "weight_panels.h"
+#include "winograd_common.h"
+
+namespace tileconv {
+namespace {
+
+constexpr std::int64_t positions = winograd_window_size;
+constexpr std::int64_t longest = 16;  // kernels, in pieces: of five
+
+const char* unsupported(const PlanRequest& request) {
+  const ConvProblem& p = request.problem;
+  if (p.pass == Pass::weight_gradient) return "weight gradients are sums over pixels";
+  if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
+  if (p.kernel_h < 2 || p.kernel_h > longest) return "the kernel has less than 2 or more than 16 rows";
+  const bool forward = p.pass == Pass::forward;
+  if (p.dilation_h >= (forward ? p.out_h : p.in_h)) return "the dilation leaves tiles of a single row";
+  // Rows of windows, and a few beside them.
+  const double rows = static_cast<double>(forward ? p.group_in_channels() : p.group_out_channels()) *
+                          static_cast<double>(positions * (winograd_pieces(p.kernel_h) + 1)) +
+                      4 * positions;
+  const double width = static_cast<double>(p.in_w) + static_cast<double>(p.pad_left) +
+                       static_cast<double>(p.pad_right) +
+                       static_cast<double>(p.dilation_w) * static_cast<double>(p.kernel_w) + 128;
+  if (rows * width * static_cast<double>(dtype_size(p.dtype)) > static_cast<double>(most_workspace))
+    return "the windows of a row of tiles are more than the workspace holds";
+  return nullptr;
+}
+
+template <class T>
+class WinogradRowsPlan final : public Plan {
+ public:
+  WinogradRowsPlan(const ShiftMap& map, const PlanRequest& request)
+      : map_(map),
+        request_(request),
+        set_(kernel_set<T>(*request.kernels)),
+        taps_(winograd_piece_taps(map.h.count)),
+        pieces_(winograd_pieces(map.h.count)),
+        kernels_(std::find_if(set_.winograd_row, set_.winograd_row + set_.winograd_row_count,
+                              [&](const WinogradRowKernel<T>& kernel) { return kernel.taps == taps_; })),
+        blocks_(EvenParts::of_at_most(map.out_channels, most_channels(set_))),
+        in_place_(request.layout.input_rows),
+        out_rows_(request.layout.out_rows),
+        dilation_(std::abs(map.h.difference)),
+        phases_(std::min(dilation_, map.h.out_size)),
+        tiles_(ceil_div(ceil_div(map.h.out_size, dilation_), outputs())) {
+    place_columns();
+    place_taps();
+    cycles_ = estimate();
+    threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
+    bands_ = splits_for(map_.batch * map_.groups * phases_, tiles_, threads_);
+  }
+
+  double cycles() const noexcept override { return cycles_; }
+  std::int64_t workspace_bytes() const noexcept override {
+    return (pieces_ * window_size() + pitch_ + staged_size() + outputs_size()) * element;
+  }
+  // Whether all weights are finite; for each block of out channels, those of WinogradRowArgs.
+  std::int64_t packed_bytes() const noexcept override {
+    return header_bytes + map_.groups * map_.out_channels * sums() * positions * element;
+  }
+  std::string packing_key() const override { return std::string(request_.kernels->isa) + ":winograd_rows"; }
+  void pack(const ConvViews& v, void* packed) const override;
+  void run(const ConvViews& v, const void* packed) const override;
+  PlanReport report() const override {
+    return {"F(" + std::to_string(outputs()) + ", " + std::to_string(taps_) + ") down the columns, " +
+                std::to_string(blocks_.count > 0 ? ceil_div(map_.out_channels, blocks_.count) : 0) + " channels",
+            threads_,
+            {{"pieces", pieces_}, {"tile_w", tile_w_}, {"tasks_per_image", map_.groups * phases_ * bands_}}};
+  }
+
+ private:
+  static constexpr std::int64_t element = sizeof(T);
+  static constexpr std::int64_t header_bytes = 64;
+
+  struct Band {
+    std::int64_t n, group, phase;
+    T *windows, *zeros, *staged, *outputs;
+  };
+  // A column of the windows that lies outside the image: a copy of another, or of zeros where that is negative.
+  struct Margin {
+    std::int64_t column, source;
+  };
+
+  static std::int64_t most_channels(const KernelSet<T>& set) {
+    return set.winograd_row[set.winograd_row_count - 1].channels;
+  }
+  int outputs() const { return winograd_outputs(taps_); }
+  std::int64_t taps() const { return pieces_ * map_.w.count; }
+  std::int64_t sums() const { return map_.in_channels * taps(); }
+  std::int64_t window_size() const { return map_.in_channels * positions * pitch_; }
+  std::int64_t staged_row() const { return image_columns() + set_.lanes; }
+  std::int64_t staged_size() const { return in_place_ ? 0 : positions * map_.in_channels * staged_row(); }
+  std::int64_t outputs_size() const { return out_rows_ ? 0 : most_channels(set_) * outputs() * outputs_row(); }
+  std::int64_t outputs_row() const { return tile_w_ + set_.lanes; }
+  std::int64_t image_columns() const { return image_end_ - image_begin_; }
+  // Rows of outputs, `dilation` apart, of a phase.
+  std::int64_t rows_of(std::int64_t phase) const { return ceil_div(map_.h.out_size - phase, dilation_); }
+
+  // The first out channel of the block of channel k, and how many it has.
+  std::pair<std::int64_t, std::int64_t> block_of(std::int64_t k) const {
+    const std::int64_t longer = blocks_.larger * (blocks_.size + 1), size = blocks_.size + (k < longer ? 1 : 0);
+    const std::int64_t origin = k < longer ? 0 : longer;
+    return {k - (k - origin) % size, size};
+  }
+
+  void place_columns();
+  void place_taps();
+  double estimate() const;
+  void run_band(const ConvViews& v, const T* weights, std::int64_t task, const SpoiltImages& spoilt) const;
+  void make_windows(const ConvViews& v, const Band& b, std::int64_t tile) const;
+  void clear_margins(const Band& b) const;
+  bool multiply(const ConvViews& v, const Band& b, const T* weights, std::int64_t tile) const;
+
+  ShiftMap map_;
+  PlanRequest request_;
+  const KernelSet<T>& set_;
+  int taps_;             // of a piece
+  std::int64_t pieces_;  // three taps apart, as are the tiles: see winograd_common.h
+  const WinogradRowKernel<T>* kernels_;
+  EvenParts blocks_;  // of out channels
+  bool in_place_, out_rows_;
+  std::int64_t dilation_, phases_, tiles_;
+  std::int64_t image_begin_ = 0, image_end_ = 0;  // the columns of the image that outputs read
+  std::int64_t image_at_ = 0, first_at_ = 0;      // where the windows have the first of them, the first of all
+  std::int64_t pitch_ = 0, image_room_ = 0;       // of a row of windows; written for the image
+  std::int64_t tile_w_ = 0;
+  std::vector<Margin> margins_;
+  std::vector<std::ptrdiff_t> taps_at_;  // for each place that the windows of a tile's first piece may have
+  double cycles_ = 0;
+  int threads_ = 1;
+  std::int64_t bands_ = 1;
+};
+
+// A row of windows: the columns from the first tap of the first output to the last tap of the last one, those of the
+// image from a whole vector on.
+template <class T>
+void WinogradRowsPlan<T>::place_columns() {
+  const std::int64_t lanes = set_.lanes;
+  const std::int64_t from = map_.w.lowest(), to = map_.w.out_size - 1 + from + map_.w.reach();
+  // What padding repeats may lie behind what outputs read themselves.
+  const bool repeats = map_.w.map.mode != PaddingMode::zeros;
+  image_begin_ = std::min(repeats ? 0 : std::max<std::int64_t>(0, from), map_.w.map.size);
+  image_end_ = std::max(image_begin_, repeats ? map_.w.map.size : std::min(to, map_.w.map.size));
+  image_at_ = ceil_div(std::max<std::int64_t>(0, image_begin_ - from), lanes) * lanes;
+  first_at_ = image_at_ - image_begin_ + from;
+  image_room_ = ceil_div(image_columns(), lanes) * lanes;
+  // A row of outputs of less than a vector is read as a whole one.
+  const std::int64_t read = std::max(first_at_ + to - from + lanes, image_at_ + image_room_);
+  pitch_ = winograd_apart<T>(ceil_div(read, lanes) * lanes, set_.lanes);
+  for (std::int64_t x = from; repeats && x < to; ++x)
+    if (x < 0 || x >= map_.w.map.size) {
+      const std::int64_t source = map_.w.map(x);
+      margins_.push_back({first_at_ + x - from, image_at_ + source});
+    }
+  // Windows stay in half of L1 while all out channels pass.
+  const std::int64_t column_bytes = std::max<std::int64_t>(1, pieces_ * map_.in_channels * positions * element);
+  const std::int64_t vectors = ceil_div(map_.w.out_size, lanes);
+  const std::int64_t most = std::max<std::int64_t>(2, core_traits().l1d / 2 / column_bytes / lanes);
+  tile_w_ = blocks_.count <= 1 ? map_.w.out_size : ceil_div(vectors, ceil_div(vectors, most)) * lanes;
+}
+
+template <class T>
+void WinogradRowsPlan<T>::place_taps() {
+  for (std::int64_t place = 0; place < pieces_; ++place)
+    for (std::int64_t piece = 0; piece < pieces_; ++piece)
+      for (std::int64_t j = 0; j < map_.w.count; ++j)
+        taps_at_.push_back((place + piece) % pieces_ * window_size() + first_at_ + map_.w.tap(j) - map_.w.lowest());
+}
+
+// Windows at the pace of additions and stores, products at that of their register tiles: of a vector's loads, all but
+// the first of a row of taps lie in two cache lines, as a rule. Then the sums become outputs.
+template <class T>
+double WinogradRowsPlan<T>::estimate() const {
+  const double passes = vector_passes(set_), lanes = set_.lanes;
+  const auto in = static_cast<double>(map_.in_channels);
+  const double vectors = std::ceil(static_cast<double>(map_.w.out_size) / lanes);
+  const double image_vectors = std::ceil(static_cast<double>(image_columns()) / lanes);
+  const std::int64_t rows = ceil_div(map_.h.out_size, dilation_), longer = map_.h.out_size - (rows - 1) * dilation_;
+  const auto tiles =
+      static_cast<double>(longer * ceil_div(rows, outputs()) + (phases_ - longer) * ceil_div(rows - 1, outputs()));
+  const double windows = tiles + static_cast<double>(phases_ * (pieces_ - 1));
+  const double window_cycles =
+      image_vectors * 12 * passes + static_cast<double>(positions) * static_cast<double>(margins_.size()) + 20;
+  double block_cycles = 0;
+  blocks_.for_each_size([&](std::int64_t, std::int64_t count, std::int64_t channels) {
+    const auto sums_of = static_cast<double>(positions * channels);
+    const double crossing = static_cast<double>(set_.lanes) * element == 64 ? 1.7 : 1.4;
+    const double step = tile_cycles(sums_of, sums_of, crossing * static_cast<double>(positions), passes);
+    const double finish = static_cast<double>(channels) * (2.5 * outputs() + 3) * passes;
+    block_cycles += static_cast<double>(count) * (static_cast<double>(sums()) * step + finish + 10);
+  });
+  constexpr double margin = 1.05;
+  return margin * static_cast<double>(map_.groups) *
+         (windows * in * window_cycles + tiles * (vectors * block_cycles + 30 * static_cast<double>(blocks_.count)));
+}
+
+// A vector of out channels of an in channel at a time.
+template <class T>
+void WinogradRowsPlan<T>::pack(const ConvViews& v, void* packed) const {
+  const T* const weight = reinterpret_cast<const T*>(v.weight);
+  *static_cast<bool*>(packed) =
+      set_.finite(v.weight, map_.groups * map_.out_channels * map_.in_channels * map_.kernel_elements);
+  T* const first = reinterpret_cast<T*>(static_cast<char*>(packed) + header_bytes);
+  const WeightPanels<T> panels(map_, request_, 1);
+  const WinogradKernel<T>& kernel = *find_winograd(set_, taps_, 1);
+  const std::int64_t lanes = set_.lanes, columns = map_.w.count;
+  const auto scratch_bytes = static_cast<std::size_t>((panels.channel_size() + positions * lanes) * element);
+  parallel_for(map_.groups * panels.panels(), threads_, [&](std::int64_t task) {
+    T* const kernels = static_cast<T*>(thread_arena(Arena::workspace, scratch_bytes));
+    T* const transformed = kernels + panels.channel_size();
+    const std::int64_t group = task / panels.panels(), panel = task % panels.panels();
+    const std::int64_t begin = panel * lanes, end = std::min(begin + lanes, map_.out_channels);
+    for (std::int64_t c = 0; c < map_.in_channels; ++c) {
+      panels.pack_columns(map_, weight, group, panel, c, map_.kernel_elements, kernels);
+      for (std::int64_t tap = 0; tap < taps(); ++tap) {
+        std::ptrdiff_t tap_at[winograd_most_taps];
+        for (std::int64_t i = 0; i < taps_; ++i) {
+          // Pieces share a tap, which belongs to the first; from top to bottom.
+          const std::int64_t piece = tap / columns, row = piece * winograd_outputs(taps_) + i;
+          const bool own = row < map_.h.count && (piece == 0 || i > 0);
+          const std::int64_t h = map_.h.difference > 0 ? row : map_.h.count - 1 - row;
+          tap_at[i] = own ? map_.kernel_index(h, tap % columns) * lanes : -1;
+        }
+        kernel.weights({kernels, tap_at, 0, transformed, lanes, 0, 1});
+        for (std::int64_t k = begin; k < end; ++k) {
+          const auto [from, channels] = block_of(k);
+          T* const to = first + (group * map_.out_channels + from) * sums() * positions +
+                        (c * taps() + tap) * positions * channels + k - from;
+          for (std::int64_t p = 0; p < positions; ++p) to[p * channels] = transformed[p * lanes + k - begin];
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void WinogradRowsPlan<T>::run(const ConvViews& v, const void* packed) const {
+  const bool finite = *static_cast<const bool*>(packed);
+  const SpoiltImages spoilt(map_.batch, !finite);
+  const T* const weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes);
+  if (finite)
+    parallel_for(map_.batch * map_.groups * phases_ * bands_, threads_,
+                 [&](std::int64_t task) { run_band(v, weights, task, spoilt); });
+  spoilt.sum_directly<T>(map_, request_, v);
+}
+
+template <class T>
+void WinogradRowsPlan<T>::run_band(const ConvViews& v, const T* weights, std::int64_t task,
+                                   const SpoiltImages& spoilt) const {
+  Band b{};
+  TaskDigits digits(task);
+  const std::int64_t band = digits.next(bands_);
+  b.phase = digits.next(phases_);
+  b.group = digits.next(map_.groups);
+  b.n = digits.rest();
+  b.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  b.zeros = b.windows + pieces_ * window_size();
+  b.staged = b.zeros + pitch_;
+  b.outputs = b.staged + staged_size();
+  clear_margins(b);
+  const T* const group_weights = weights + b.group * map_.out_channels * sums() * positions;
+  const std::int64_t tiles = ceil_div(rows_of(b.phase), outputs());
+  const std::int64_t begin = split_at(tiles, bands_, band), end = split_at(tiles, bands_, band + 1);
+  bool finite = true;
+  for (std::int64_t tile = begin; tile < end; ++tile) {
+    for (std::int64_t p = tile == begin ? 0 : pieces_ - 1; p < pieces_; ++p) make_windows(v, b, tile + p);
+    finite &= multiply(v, b, group_weights, tile);
+  }
+  if (!finite) spoilt.add(b.n);
+}
+
+// What no window writes.
+template <class T>
+void WinogradRowsPlan<T>::clear_margins(const Band& b) const {
+  std::fill_n(b.zeros, pitch_, T(0));
+  const std::int64_t behind = image_at_ + image_room_;
+  for (std::int64_t row = 0; row < pieces_ * map_.in_channels * positions; ++row) {
+    T* const window = b.windows + row * pitch_;
+    std::fill_n(window, image_at_, T(0));
+    std::fill_n(window + behind, pitch_ - behind, T(0));
+  }
+}
+
+// The windows of a row of tiles, over those of the tile `pieces` before. Rows that no output reads are zeros.
+template <class T>
+void WinogradRowsPlan<T>::make_windows(const ConvViews& v, const Band& b, std::int64_t tile) const {
+  WinogradRowWindowArgs<T> a{};
+  a.channels = map_.in_channels;
+  a.columns = image_columns();
+  T* const windows = b.windows + tile % pieces_ * window_size();
+  a.out = windows + image_at_;
+  a.out_channel = positions * pitch_;
+  a.out_position = pitch_;
+  const char* const source = map_source(map_, v, b.n, b.group, 0) + image_begin_ * v.input_stride[3];
+  const std::int64_t rows = rows_of(b.phase) + map_.h.count - 1;
+  const StagePiece image{0, a.columns, 0, a.columns, 0, 1};
+  for (std::int64_t i = 0; i < positions; ++i) {
+    const std::int64_t row = tile * outputs() + i;
+    const std::int64_t y = row < rows ? map_.h.map(b.phase + row * dilation_ + map_.h.lowest()) : -1;
+    if (y < 0) {
+      a.rows[i] = b.zeros;
+      continue;
+    }
+    const char* const from = source + y * v.input_stride[2];
+    if (in_place_) {
+      a.rows[i] = reinterpret_cast<const T*>(from);
+      a.row_channel[i] = v.input_stride[1] / element;
+      continue;
+    }
+    T* const staged = b.staged + i * map_.in_channels * staged_row();
+    set_.stage({staged, staged_row(), from, v.input_stride[1], v.input_stride[3], a.channels, &image, 1, a.columns});
+    a.rows[i] = staged;
+    a.row_channel[i] = staged_row();
+  }
+  set_.winograd_row_windows(a);
+  for (std::int64_t row = 0; !margins_.empty() && row < a.channels * positions; ++row)
+    for (const Margin& margin : margins_) windows[row * pitch_ + margin.column] = windows[row * pitch_ + margin.source];
+}
+
+// Returns whether all outputs are finite.
+template <class T>
+bool WinogradRowsPlan<T>::multiply(const ConvViews& v, const Band& b, const T* weights, std::int64_t tile) const {
+  const std::int64_t y = b.phase + tile * outputs() * dilation_, width = map_.w.out_size;
+  const T* const bias = v.bias ? reinterpret_cast<const T*>(v.bias) + b.group * map_.out_channels : nullptr;
+  const std::ptrdiff_t out_channel = v.out_stride[1] / element, out_row = dilation_ * v.out_stride[2] / element;
+  char* const first_out =
+      v.out + b.n * v.out_stride[0] + b.group * map_.out_channels * v.out_stride[1] + y * v.out_stride[2];
+  WinogradRowArgs<T> a{};
+  a.in_channel = positions * pitch_;
+  a.position = pitch_;
+  a.taps = taps_at_.data() + tile % pieces_ * taps();
+  a.tap_count = taps();
+  a.in_channels = map_.in_channels;
+  a.rows = std::min<std::int64_t>(outputs(), rows_of(b.phase) - tile * outputs());
+  a.out_channel = out_rows_ ? out_channel : outputs() * outputs_row();
+  a.out_row = out_rows_ ? out_row : outputs_row();
+  bool finite = true;
+  for (std::int64_t next = 0; next < width; next += tile_w_) {
+    const std::int64_t x = std::min(next, std::max<std::int64_t>(0, width - set_.lanes));
+    a.input = b.windows + x;
+    a.width = std::min(next + tile_w_, width) - x;
+    blocks_.for_each_size([&](std::int64_t block, std::int64_t count, std::int64_t channels) {
+      for (std::int64_t k = blocks_.begin(block), end = k + count * channels; k < end; k += channels) {
+        T* const out = reinterpret_cast<T*>(first_out + k * v.out_stride[1] + x * v.out_stride[3]);
+        a.weights = weights + k * sums() * positions;
+        a.bias = bias ? bias + k : nullptr;
+        a.out = out_rows_ ? out : b.outputs;
+        finite &= kernels_[channels - 1].run(a);
+        for (std::int64_t row = 0; !out_rows_ && row < a.rows; ++row)
+          set_.spread({b.outputs + row * a.out_row, a.out_channel, channels, a.width, out + row * out_row, out_channel,
+                       v.out_stride[3] / element});
+      }
+    });
+  }
+  return finite;
+}
+
+// Products at two vectors a cycle.
+template <class T>
+double least_cycles(const PlanRequest& request) {
+  const ConvProblem& p = request.problem;
+  const KernelSet<T>& set = kernel_set<T>(*request.kernels);
+  const std::int64_t pieces = winograd_pieces(p.kernel_h);
+  const double pixels = std::min(static_cast<double>(p.in_h) * static_cast<double>(p.in_w),
+                                 static_cast<double>(p.out_h) * static_cast<double>(p.out_w));
+  const double products =
+      static_cast<double>(positions * pieces * p.kernel_w) / winograd_outputs(winograd_piece_taps(p.kernel_h));
+  return pixels * products * static_cast<double>(p.groups * p.group_in_channels() * p.group_out_channels()) /
+         set.lanes * vector_passes(set) / 2;
+}
+
+template <class T>
+std::unique_ptr<Plan> make_map_plan(const ShiftMap& map, const PlanRequest& request) {
+  return std::make_unique<WinogradRowsPlan<T>>(map, request);
+}
+
+template <class T>
+std::unique_ptr<Plan> prepare(const PlanRequest& request) {
+  if (request.problem.pass == Pass::input_gradient) return make_input_gradient_plan<T>(request, {make_map_plan<T>});
+  return make_map_plan<T>(forward_map(request.problem, request.layout), request);
+}
+
+}  // namespace
+
+const Algorithm winograd_rows_algorithm = {
+    "winograd_rows",
+    "error below 1e-5 (float32) and 1e-13 (float64) of the largest output",
+    unsupported,
+    [](const PlanRequest& r) {
+      return r.problem.dtype == DType::float32 ? least_cycles<float>(r) : least_cycles<double>(r);
+    },
+    [](const PlanRequest& r) { return r.problem.dtype == DType::float32 ? prepare<float>(r) : prepare<double>(r); },
+};
+
+}  // namespace tileconv
