@@ -9,13 +9,15 @@
 //
 // 6 multiply-adds instead of m * r, 12 for r = 3 (A. Lavin, S. Gray, "Fast algorithms for convolutional neural
 // networks", 2016; transforms and longer kernels, in pieces, as in winograd.inl.h and winograd_common.h). With a
-// dilation, the rows that lie so far apart, a phase, are an image of their own.
+// dilation, the rows that lie so far apart, a phase, are an image of their own. With a stride, so are the rows that the
+// taps of a segment read: each segment has windows of its own, and all of them go into the same sums.
 //
 // One task is a band of rows of tiles of one image, group and phase. Where an output comes out not finite, or weights
 // are not, the image is computed again by shift_gemm.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,22 +36,25 @@ namespace tileconv {
 namespace {
 
 constexpr std::int64_t positions = winograd_window_size;
-constexpr std::int64_t longest = 16;  // kernels, in pieces: of five
+constexpr std::int64_t longest = 16;  // taps of a segment, in five pieces
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass == Pass::weight_gradient) return "weight gradients are sums over pixels";
-  if (p.stride_h != 1 || p.stride_w != 1) return "the stride is not 1";
-  if (p.kernel_h < 2 || p.kernel_h > longest) return "the kernel has less than 2 or more than 16 rows";
   const bool forward = p.pass == Pass::forward;
+  if (!forward && (p.stride_h != 1 || p.stride_w != 1)) return "the gradient's stride is not 1";
+  const std::int64_t period = p.stride_h / std::gcd(p.stride_h, p.dilation_h);
+  const std::int64_t taps = ceil_div(p.kernel_h, period), segments = std::min(period, p.kernel_h);
+  if (taps < 2 || taps > longest)
+    return "the kernel, or what a stride leaves of it, has less than 2 or more than 16 rows";
   if (p.dilation_h >= (forward ? p.out_h : p.in_h)) return "the dilation leaves tiles of a single row";
-  // Rows of windows, and a few beside them.
+  // Rows of windows, of staged and of spilled pixels.
   const double rows = static_cast<double>(forward ? p.group_in_channels() : p.group_out_channels()) *
-                          static_cast<double>(positions * (winograd_pieces(p.kernel_h) + 1)) +
+                          static_cast<double>(positions * (segments * winograd_pieces(taps) + 1)) +
                       4 * positions;
   const double width = static_cast<double>(p.in_w) + static_cast<double>(p.pad_left) +
                        static_cast<double>(p.pad_right) +
-                       static_cast<double>(p.dilation_w) * static_cast<double>(p.kernel_w) + 128;
+                       2 * static_cast<double>(p.dilation_w) * static_cast<double>(p.kernel_w) + 128;
   if (rows * width * static_cast<double>(dtype_size(p.dtype)) > static_cast<double>(most_workspace))
     return "the windows of a row of tiles are more than the workspace holds";
   return nullptr;
@@ -62,14 +67,15 @@ class WinogradRowsPlan final : public Plan {
       : map_(map),
         request_(request),
         set_(kernel_set<T>(*request.kernels)),
-        taps_(winograd_piece_taps(map.h.count)),
-        pieces_(winograd_pieces(map.h.count)),
+        segments_(winograd_segments(map.h)),
+        taps_(winograd_piece_taps(winograd_taps(map.h))),
+        pieces_(winograd_pieces(winograd_taps(map.h))),
         kernels_(std::find_if(set_.winograd_row, set_.winograd_row + set_.winograd_row_count,
                               [&](const WinogradRowKernel<T>& kernel) { return kernel.taps == taps_; })),
         blocks_(EvenParts::of_at_most(map.out_channels, most_channels(set_))),
-        in_place_(request.layout.input_rows),
+        in_place_(request.layout.input_rows && map.w.step == 1),
         out_rows_(request.layout.out_rows),
-        dilation_(std::abs(map.h.difference)),
+        dilation_(std::abs(map.h.difference) / std::gcd(map.h.step, map.h.difference)),
         phases_(std::min(dilation_, map.h.out_size)),
         tiles_(ceil_div(ceil_div(map.h.out_size, dilation_), outputs())) {
     place_columns();
@@ -105,7 +111,7 @@ class WinogradRowsPlan final : public Plan {
     std::int64_t n, group, phase;
     T *windows, *zeros, *staged, *outputs;
   };
-  // A column of the windows that lies outside the image: a copy of another, or of zeros where that is negative.
+  // A column of the windows that lies outside the image and repeats another.
   struct Margin {
     std::int64_t column, source;
   };
@@ -114,16 +120,18 @@ class WinogradRowsPlan final : public Plan {
     return set.winograd_row[set.winograd_row_count - 1].channels;
   }
   int outputs() const { return winograd_outputs(taps_); }
-  std::int64_t taps() const { return pieces_ * map_.w.count; }
+  std::int64_t planes() const { return segments_ * map_.in_channels; }
+  std::int64_t taps() const { return segments_ * pieces_ * map_.w.count; }
   std::int64_t sums() const { return map_.in_channels * taps(); }
-  std::int64_t window_size() const { return map_.in_channels * positions * pitch_; }
-  std::int64_t staged_row() const { return image_columns() + set_.lanes; }
+  std::int64_t segment_size() const { return map_.in_channels * positions * pitch_; }
+  std::int64_t window_size() const { return planes() * positions * pitch_; }
+  std::int64_t staged_row() const { return columns_ + set_.lanes; }
   std::int64_t staged_size() const { return in_place_ ? 0 : positions * map_.in_channels * staged_row(); }
   std::int64_t outputs_size() const { return out_rows_ ? 0 : most_channels(set_) * outputs() * outputs_row(); }
   std::int64_t outputs_row() const { return tile_w_ + set_.lanes; }
-  std::int64_t image_columns() const { return image_end_ - image_begin_; }
+  std::int64_t written_columns() const { return ceil_div(columns_, set_.lanes) * set_.lanes; }
   // Rows of outputs, `dilation` apart, of a phase.
-  std::int64_t rows_of(std::int64_t phase) const { return ceil_div(map_.h.out_size - phase, dilation_); }
+  std::int64_t tile_rows(std::int64_t phase) const { return ceil_div(map_.h.out_size - phase, dilation_); }
 
   // The first out channel of the block of channel k, and how many it has.
   std::pair<std::int64_t, std::int64_t> block_of(std::int64_t k) const {
@@ -143,57 +151,69 @@ class WinogradRowsPlan final : public Plan {
   ShiftMap map_;
   PlanRequest request_;
   const KernelSet<T>& set_;
+  std::int64_t segments_;
   int taps_;             // of a piece
   std::int64_t pieces_;  // three taps apart, as are the tiles: see winograd_common.h
   const WinogradRowKernel<T>* kernels_;
   EvenParts blocks_;  // of out channels
   bool in_place_, out_rows_;
   std::int64_t dilation_, phases_, tiles_;
-  std::int64_t image_begin_ = 0, image_end_ = 0;  // the columns of the image that outputs read
-  std::int64_t image_at_ = 0, first_at_ = 0;      // where the windows have the first of them, the first of all
-  std::int64_t pitch_ = 0, image_room_ = 0;       // of a row of windows; written for the image
+  // Of a row, so many columns are transformed, from one of the image on if they are read in place; their place in the
+  // windows, whose rows lie `pitch` apart.
+  std::int64_t columns_ = 0, source_ = 0, columns_at_ = 0, pitch_ = 0;
+  std::vector<StagePiece> staged_;
+  std::vector<std::ptrdiff_t> tap_columns_;  // of the windows, where output 0 reads
   std::int64_t tile_w_ = 0;
   std::vector<Margin> margins_;
-  std::vector<std::ptrdiff_t> taps_at_;  // for each place that the windows of a tile's first piece may have
+  std::vector<std::ptrdiff_t> taps_at_;  // the same of all segments and pieces, for each place that the windows of a
+                                         // tile's first piece may have
   double cycles_ = 0;
   int threads_ = 1;
   std::int64_t bands_ = 1;
 };
 
-// A row of windows: the columns from the first tap of the first output to the last tap of the last one, those of the
-// image from a whole vector on.
+// A row of windows is the columns that outputs read. Where they are adjacent in the image it is transformed from there,
+// to whole vectors, and what lies outside is filled in; else they are staged first.
 template <class T>
 void WinogradRowsPlan<T>::place_columns() {
-  const std::int64_t lanes = set_.lanes;
-  const std::int64_t from = map_.w.lowest(), to = map_.w.out_size - 1 + from + map_.w.reach();
-  // What padding repeats may lie behind what outputs read themselves.
-  const bool repeats = map_.w.map.mode != PaddingMode::zeros;
-  image_begin_ = std::min(repeats ? 0 : std::max<std::int64_t>(0, from), map_.w.map.size);
-  image_end_ = std::max(image_begin_, repeats ? map_.w.map.size : std::min(to, map_.w.map.size));
-  image_at_ = ceil_div(std::max<std::int64_t>(0, image_begin_ - from), lanes) * lanes;
-  first_at_ = image_at_ - image_begin_ + from;
-  image_room_ = ceil_div(image_columns(), lanes) * lanes;
+  const MapAxis& axis = map_.w;
+  const std::int64_t lanes = set_.lanes, width = axis.out_size;
+  std::int64_t end = 0;  // of what outputs read
+  if (in_place_) {
+    const std::int64_t from = axis.lowest(), to = width - 1 + from + axis.reach(), size = axis.map.size;
+    // What padding repeats may lie behind what outputs read themselves.
+    const bool repeats = axis.map.mode != PaddingMode::zeros;
+    source_ = std::min(repeats ? 0 : std::max<std::int64_t>(0, from), size);
+    columns_ = std::max<std::int64_t>(0, (repeats ? size : std::min(to, size)) - source_);
+    columns_at_ = ceil_div(std::max<std::int64_t>(0, source_ - from), lanes) * lanes;
+    const std::int64_t origin = columns_at_ - source_;  // where column 0 would be
+    end = origin + to;
+    for (std::int64_t x = from; repeats && x < to; ++x)
+      if (x < 0 || x >= size) margins_.push_back({origin + x, origin + axis.map(x)});
+    for (std::int64_t j = 0; j < axis.count; ++j) tap_columns_.push_back(origin + axis.tap(j));
+  } else {
+    const StagedAxis staged = make_staged_axis(axis, width);
+    staged_ = make_pieces(axis, staged, width, 0, width);
+    columns_ = end = staged.length;
+    tap_columns_.assign(staged.tap_position.begin(), staged.tap_position.end());
+  }
   // A row of outputs of less than a vector is read as a whole one.
-  const std::int64_t read = std::max(first_at_ + to - from + lanes, image_at_ + image_room_);
-  pitch_ = winograd_apart<T>(ceil_div(read, lanes) * lanes, set_.lanes);
-  for (std::int64_t x = from; repeats && x < to; ++x)
-    if (x < 0 || x >= map_.w.map.size) {
-      const std::int64_t source = map_.w.map(x);
-      margins_.push_back({first_at_ + x - from, image_at_ + source});
-    }
+  const std::int64_t room = std::max(end + lanes, columns_at_ + written_columns());
+  pitch_ = winograd_apart<T>(ceil_div(room, lanes) * lanes, set_.lanes);
   // Windows stay in half of L1 while all out channels pass.
-  const std::int64_t column_bytes = std::max<std::int64_t>(1, pieces_ * map_.in_channels * positions * element);
-  const std::int64_t vectors = ceil_div(map_.w.out_size, lanes);
+  const std::int64_t column_bytes = std::max<std::int64_t>(1, pieces_ * planes() * positions * element);
+  const std::int64_t vectors = ceil_div(width, lanes);
   const std::int64_t most = std::max<std::int64_t>(2, core_traits().l1d / 2 / column_bytes / lanes);
-  tile_w_ = blocks_.count <= 1 ? map_.w.out_size : ceil_div(vectors, ceil_div(vectors, most)) * lanes;
+  tile_w_ = blocks_.count <= 1 ? width : ceil_div(vectors, ceil_div(vectors, most)) * lanes;
 }
 
 template <class T>
 void WinogradRowsPlan<T>::place_taps() {
   for (std::int64_t place = 0; place < pieces_; ++place)
-    for (std::int64_t piece = 0; piece < pieces_; ++piece)
-      for (std::int64_t j = 0; j < map_.w.count; ++j)
-        taps_at_.push_back((place + piece) % pieces_ * window_size() + first_at_ + map_.w.tap(j) - map_.w.lowest());
+    for (std::int64_t segment = 0; segment < segments_; ++segment)
+      for (std::int64_t piece = 0; piece < pieces_; ++piece)
+        for (const std::int64_t column : tap_columns_)
+          taps_at_.push_back((place + piece) % pieces_ * window_size() + segment * segment_size() + column);
 }
 
 // Windows at the pace of additions and stores, products at that of their register tiles: of a vector's loads, all but
@@ -201,15 +221,14 @@ void WinogradRowsPlan<T>::place_taps() {
 template <class T>
 double WinogradRowsPlan<T>::estimate() const {
   const double passes = vector_passes(set_), lanes = set_.lanes;
-  const auto in = static_cast<double>(map_.in_channels);
+  const auto in = static_cast<double>(planes());
   const double vectors = std::ceil(static_cast<double>(map_.w.out_size) / lanes);
-  const double image_vectors = std::ceil(static_cast<double>(image_columns()) / lanes);
+  const double row_vectors = std::ceil(static_cast<double>(map_.w.staged_length(map_.w.out_size)) / lanes);
   const std::int64_t rows = ceil_div(map_.h.out_size, dilation_), longer = map_.h.out_size - (rows - 1) * dilation_;
   const auto tiles =
       static_cast<double>(longer * ceil_div(rows, outputs()) + (phases_ - longer) * ceil_div(rows - 1, outputs()));
   const double windows = tiles + static_cast<double>(phases_ * (pieces_ - 1));
-  const double window_cycles =
-      image_vectors * 12 * passes + static_cast<double>(positions) * static_cast<double>(margins_.size()) + 20;
+  const double window_cycles = row_vectors * (map_.w.step == 1 ? 12 : 24) * passes + 20;
   double block_cycles = 0;
   blocks_.for_each_size([&](std::int64_t, std::int64_t count, std::int64_t channels) {
     const auto sums_of = static_cast<double>(positions * channels);
@@ -232,7 +251,7 @@ void WinogradRowsPlan<T>::pack(const ConvViews& v, void* packed) const {
   T* const first = reinterpret_cast<T*>(static_cast<char*>(packed) + header_bytes);
   const WeightPanels<T> panels(map_, request_, 1);
   const WinogradKernel<T>& kernel = *find_winograd(set_, taps_, 1);
-  const std::int64_t lanes = set_.lanes, columns = map_.w.count;
+  const std::int64_t lanes = set_.lanes;
   const auto scratch_bytes = static_cast<std::size_t>((panels.channel_size() + positions * lanes) * element);
   parallel_for(map_.groups * panels.panels(), threads_, [&](std::int64_t task) {
     T* const kernels = static_cast<T*>(thread_arena(Arena::workspace, scratch_bytes));
@@ -242,13 +261,15 @@ void WinogradRowsPlan<T>::pack(const ConvViews& v, void* packed) const {
     for (std::int64_t c = 0; c < map_.in_channels; ++c) {
       panels.pack_columns(map_, weight, group, panel, c, map_.kernel_elements, kernels);
       for (std::int64_t tap = 0; tap < taps(); ++tap) {
+        TaskDigits digits(tap);
+        const std::int64_t column = digits.next(map_.w.count), piece = digits.next(pieces_), segment = digits.rest();
         std::ptrdiff_t tap_at[winograd_most_taps];
         for (std::int64_t i = 0; i < taps_; ++i) {
-          // Pieces share a tap, which belongs to the first; from top to bottom.
-          const std::int64_t piece = tap / columns, row = piece * winograd_outputs(taps_) + i;
+          // From top to bottom; pieces share a tap, which belongs to the first.
+          const std::int64_t row = segment + (piece * winograd_outputs(taps_) + i) * segments_;
           const bool own = row < map_.h.count && (piece == 0 || i > 0);
           const std::int64_t h = map_.h.difference > 0 ? row : map_.h.count - 1 - row;
-          tap_at[i] = own ? map_.kernel_index(h, tap % columns) * lanes : -1;
+          tap_at[i] = own ? map_.kernel_index(h, column) * lanes : -1;
         }
         kernel.weights({kernels, tap_at, 0, transformed, lanes, 0, 1});
         for (std::int64_t k = begin; k < end; ++k) {
@@ -288,7 +309,7 @@ void WinogradRowsPlan<T>::run_band(const ConvViews& v, const T* weights, std::in
   b.outputs = b.staged + staged_size();
   clear_margins(b);
   const T* const group_weights = weights + b.group * map_.out_channels * sums() * positions;
-  const std::int64_t tiles = ceil_div(rows_of(b.phase), outputs());
+  const std::int64_t tiles = ceil_div(tile_rows(b.phase), outputs());
   const std::int64_t begin = split_at(tiles, bands_, band), end = split_at(tiles, bands_, band + 1);
   bool finite = true;
   for (std::int64_t tile = begin; tile < end; ++tile) {
@@ -302,10 +323,10 @@ void WinogradRowsPlan<T>::run_band(const ConvViews& v, const T* weights, std::in
 template <class T>
 void WinogradRowsPlan<T>::clear_margins(const Band& b) const {
   std::fill_n(b.zeros, pitch_, T(0));
-  const std::int64_t behind = image_at_ + image_room_;
-  for (std::int64_t row = 0; row < pieces_ * map_.in_channels * positions; ++row) {
+  const std::int64_t behind = columns_at_ + written_columns();
+  for (std::int64_t row = 0; row < pieces_ * planes() * positions; ++row) {
     T* const window = b.windows + row * pitch_;
-    std::fill_n(window, image_at_, T(0));
+    std::fill_n(window, columns_at_, T(0));
     std::fill_n(window + behind, pitch_ - behind, T(0));
   }
 }
@@ -315,34 +336,35 @@ template <class T>
 void WinogradRowsPlan<T>::make_windows(const ConvViews& v, const Band& b, std::int64_t tile) const {
   WinogradRowWindowArgs<T> a{};
   a.channels = map_.in_channels;
-  a.columns = image_columns();
-  T* const windows = b.windows + tile % pieces_ * window_size();
-  a.out = windows + image_at_;
+  a.columns = columns_;
   a.out_channel = positions * pitch_;
   a.out_position = pitch_;
-  const char* const source = map_source(map_, v, b.n, b.group, 0) + image_begin_ * v.input_stride[3];
-  const std::int64_t rows = rows_of(b.phase) + map_.h.count - 1;
-  const StagePiece image{0, a.columns, 0, a.columns, 0, 1};
-  for (std::int64_t i = 0; i < positions; ++i) {
-    const std::int64_t row = tile * outputs() + i;
-    const std::int64_t y = row < rows ? map_.h.map(b.phase + row * dilation_ + map_.h.lowest()) : -1;
-    if (y < 0) {
-      a.rows[i] = b.zeros;
-      continue;
+  T* const windows = b.windows + tile % pieces_ * window_size();
+  const char* const source = map_source(map_, v, b.n, b.group, 0) + source_ * v.input_stride[3];
+  const std::int64_t last_row = tile_rows(b.phase) + winograd_taps(map_.h) - 1;
+  for (std::int64_t segment = 0; segment < segments_; ++segment) {
+    const std::int64_t tap = map_.h.difference > 0 ? map_.h.tap(segment) : map_.h.lowest();
+    for (std::int64_t i = 0; i < positions; ++i) {
+      const std::int64_t row = tile * outputs() + i;
+      const std::int64_t y = row < last_row ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
+      const char* const from = source + y * v.input_stride[2];
+      a.rows[i] = b.zeros, a.row_channel[i] = 0;
+      if (y < 0) continue;
+      if (in_place_) {
+        a.rows[i] = reinterpret_cast<const T*>(from);
+        a.row_channel[i] = v.input_stride[1] / element;
+        continue;
+      }
+      T* const staged = b.staged + i * map_.in_channels * staged_row();
+      set_.stage({staged, staged_row(), from, v.input_stride[1], v.input_stride[3], a.channels, staged_.data(),
+                  static_cast<std::int64_t>(staged_.size()), columns_});
+      a.rows[i] = staged;
+      a.row_channel[i] = staged_row();
     }
-    const char* const from = source + y * v.input_stride[2];
-    if (in_place_) {
-      a.rows[i] = reinterpret_cast<const T*>(from);
-      a.row_channel[i] = v.input_stride[1] / element;
-      continue;
-    }
-    T* const staged = b.staged + i * map_.in_channels * staged_row();
-    set_.stage({staged, staged_row(), from, v.input_stride[1], v.input_stride[3], a.channels, &image, 1, a.columns});
-    a.rows[i] = staged;
-    a.row_channel[i] = staged_row();
+    a.out = windows + segment * segment_size() + columns_at_;
+    set_.winograd_row_windows(a);
   }
-  set_.winograd_row_windows(a);
-  for (std::int64_t row = 0; !margins_.empty() && row < a.channels * positions; ++row)
+  for (std::int64_t row = 0; !margins_.empty() && row < planes() * positions; ++row)
     for (const Margin& margin : margins_) windows[row * pitch_ + margin.column] = windows[row * pitch_ + margin.source];
 }
 
@@ -360,7 +382,7 @@ bool WinogradRowsPlan<T>::multiply(const ConvViews& v, const Band& b, const T* w
   a.taps = taps_at_.data() + tile % pieces_ * taps();
   a.tap_count = taps();
   a.in_channels = map_.in_channels;
-  a.rows = std::min<std::int64_t>(outputs(), rows_of(b.phase) - tile * outputs());
+  a.rows = std::min<std::int64_t>(outputs(), tile_rows(b.phase) - tile * outputs());
   a.out_channel = out_rows_ ? out_channel : outputs() * outputs_row();
   a.out_row = out_rows_ ? out_row : outputs_row();
   bool finite = true;
@@ -389,11 +411,12 @@ template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const KernelSet<T>& set = kernel_set<T>(*request.kernels);
-  const std::int64_t pieces = winograd_pieces(p.kernel_h);
+  const std::int64_t segments = std::min(p.stride_h / std::gcd(p.stride_h, p.dilation_h), p.kernel_h);
+  const std::int64_t taps = ceil_div(p.kernel_h, segments);
   const double pixels = std::min(static_cast<double>(p.in_h) * static_cast<double>(p.in_w),
                                  static_cast<double>(p.out_h) * static_cast<double>(p.out_w));
-  const double products =
-      static_cast<double>(positions * pieces * p.kernel_w) / winograd_outputs(winograd_piece_taps(p.kernel_h));
+  const double products = static_cast<double>(positions * segments * winograd_pieces(taps) * p.kernel_w) /
+                          winograd_outputs(winograd_piece_taps(taps));
   return pixels * products * static_cast<double>(p.groups * p.group_in_channels() * p.group_out_channels()) /
          set.lanes * vector_passes(set) / 2;
 }
