@@ -93,7 +93,9 @@ class WinogradRowsPlan final : public Plan {
   std::int64_t packed_bytes() const noexcept override {
     return header_bytes + map_.groups * map_.out_channels * sums() * positions * element;
   }
-  std::string packing_key() const override { return std::string(request_.kernels->isa) + ":winograd_rows"; }
+  std::string packing_key() const override {
+    return std::string(request_.kernels->isa) + ":winograd_rows:" + std::to_string(segments_);
+  }
   void pack(const ConvViews& v, void* packed) const override;
   void run(const ConvViews& v, const void* packed) const override;
   PlanReport report() const override {
@@ -142,6 +144,7 @@ class WinogradRowsPlan final : public Plan {
 
   void place_columns();
   void place_taps();
+  void transform_kernels(const T* kernels, std::int64_t channels, T* out) const;
   double estimate() const;
   void run_band(const ConvViews& v, const T* weights, std::int64_t task, const SpoiltImages& spoilt) const;
   void make_windows(const ConvViews& v, const Band& b, std::int64_t tile) const;
@@ -217,70 +220,98 @@ void WinogradRowsPlan<T>::place_taps() {
 }
 
 // Windows at the pace of additions and stores, products at that of their register tiles: of a vector's loads, all but
-// the first of a row of taps lie in two cache lines, as a rule. Then the sums become outputs.
+// the first of a row of taps lie in two cache lines, as a rule. Then the sums become outputs. Windows beyond L1 are
+// written to L2 and read from there; weights beyond it come from L2 for every tile. Compilers take the vectors of plain
+// C++, of 16 bytes, apart in such loops.
 template <class T>
 double WinogradRowsPlan<T>::estimate() const {
   const double passes = vector_passes(set_), lanes = set_.lanes;
-  const auto in = static_cast<double>(planes());
+  const auto in = static_cast<double>(planes()), l1 = static_cast<double>(core_traits().l1d);
   const double vectors = std::ceil(static_cast<double>(map_.w.out_size) / lanes);
   const double row_vectors = std::ceil(static_cast<double>(map_.w.staged_length(map_.w.out_size)) / lanes);
+  const double row_tiles = std::ceil(static_cast<double>(map_.w.out_size) / static_cast<double>(tile_w_));
   const std::int64_t rows = ceil_div(map_.h.out_size, dilation_), longer = map_.h.out_size - (rows - 1) * dilation_;
   const auto tiles =
       static_cast<double>(longer * ceil_div(rows, outputs()) + (phases_ - longer) * ceil_div(rows - 1, outputs()));
   const double windows = tiles + static_cast<double>(phases_ * (pieces_ - 1));
-  const double window_cycles = row_vectors * (map_.w.step == 1 ? 12 : 24) * passes + 20;
+  const double columns = static_cast<double>(pieces_ * positions * element) * in;
+  const double way = columns * row_vectors * lanes > l1 ? 4.0 * static_cast<double>(positions * pieces_) : 0;
+  const double window_cycles = row_vectors * ((map_.w.step == 1 ? 12 : 24) * passes + way) + 20;
+  const double sum_bytes = static_cast<double>(positions * sums() * element);
+  const bool near = sum_bytes * static_cast<double>(map_.out_channels) < l1 / 2;
+  const std::int64_t vector_bytes = set_.lanes * element;
+  const double crossing = vector_bytes == 64 ? 1.7 : 2, apart = vector_bytes == 16 ? 3 : 1;
   double block_cycles = 0;
   blocks_.for_each_size([&](std::int64_t, std::int64_t count, std::int64_t channels) {
     const auto sums_of = static_cast<double>(positions * channels);
-    const double crossing = static_cast<double>(set_.lanes) * element == 64 ? 1.7 : 1.4;
-    const double step = tile_cycles(sums_of, sums_of, crossing * static_cast<double>(positions), passes);
-    const double finish = static_cast<double>(channels) * (2.5 * outputs() + 3) * passes;
-    block_cycles += static_cast<double>(count) * (static_cast<double>(sums()) * step + finish + 10);
+    const double step = apart * tile_cycles(sums_of, sums_of, crossing * static_cast<double>(positions), passes);
+    const double finish = static_cast<double>(channels) * (1.5 * outputs() + 2) * passes;
+    const double weights = near ? 0 : row_tiles * sum_bytes * static_cast<double>(channels) / 16;
+    block_cycles += static_cast<double>(count) *
+                    (vectors * (static_cast<double>(sums()) * step + finish + 10) + weights + 30 * row_tiles);
   });
-  constexpr double margin = 1.05;
-  return margin * static_cast<double>(map_.groups) *
-         (windows * in * window_cycles + tiles * (vectors * block_cycles + 30 * static_cast<double>(blocks_.count)));
+  // The weights of a gradient are packed in every call.
+  const double packed = map_.scattered_weights() ? 10 * static_cast<double>(sums() * map_.out_channels) : 0;
+  constexpr double margin = 1.12;  // for little gain the running sum is preferred
+  return margin * static_cast<double>(map_.groups) * (windows * in * window_cycles + tiles * block_cycles + packed);
 }
 
-// A vector of out channels of an in channel at a time.
+// Kernels of a few in channels and a vector of out channels at a time, which are then dealt out to their blocks.
 template <class T>
 void WinogradRowsPlan<T>::pack(const ConvViews& v, void* packed) const {
+  constexpr std::int64_t together = 8;
   const T* const weight = reinterpret_cast<const T*>(v.weight);
   *static_cast<bool*>(packed) =
       set_.finite(v.weight, map_.groups * map_.out_channels * map_.in_channels * map_.kernel_elements);
   T* const first = reinterpret_cast<T*>(static_cast<char*>(packed) + header_bytes);
   const WeightPanels<T> panels(map_, request_, 1);
-  const WinogradKernel<T>& kernel = *find_winograd(set_, taps_, 1);
-  const std::int64_t lanes = set_.lanes;
-  const auto scratch_bytes = static_cast<std::size_t>((panels.channel_size() + positions * lanes) * element);
+  const std::int64_t lanes = set_.lanes, transformed_size = taps() * positions * lanes;  // of an in channel
+  const auto scratch_bytes = static_cast<std::size_t>(together * (panels.channel_size() + transformed_size) * element);
   parallel_for(map_.groups * panels.panels(), threads_, [&](std::int64_t task) {
     T* const kernels = static_cast<T*>(thread_arena(Arena::workspace, scratch_bytes));
-    T* const transformed = kernels + panels.channel_size();
+    T* const transformed = kernels + together * panels.channel_size();
     const std::int64_t group = task / panels.panels(), panel = task % panels.panels();
     const std::int64_t begin = panel * lanes, end = std::min(begin + lanes, map_.out_channels);
-    for (std::int64_t c = 0; c < map_.in_channels; ++c) {
-      panels.pack_columns(map_, weight, group, panel, c, map_.kernel_elements, kernels);
-      for (std::int64_t tap = 0; tap < taps(); ++tap) {
-        TaskDigits digits(tap);
-        const std::int64_t column = digits.next(map_.w.count), piece = digits.next(pieces_), segment = digits.rest();
+    for (std::int64_t c = 0; c < map_.in_channels; c += together) {
+      const std::int64_t channels = std::min(together, map_.in_channels - c),
+                         joined = map_.scattered_weights() ? 1 : channels;
+      for (std::int64_t i = 0; i < channels; i += joined)
+        panels.pack_columns(map_, weight, group, panel, c + i, map_.kernel_elements * joined,
+                            kernels + i * panels.channel_size());
+      transform_kernels(kernels, channels, transformed);
+      for (std::int64_t k = begin; k < end;) {
+        const auto [block, size] = block_of(k);
+        const std::int64_t count = std::min(block + size, end) - k;
+        const T* from = transformed + k - begin;
+        T* to = first + ((group * map_.out_channels + block) * sums() + c * taps() * size) * positions + k - block;
+        for (std::int64_t n = 0; n < channels * taps() * positions; ++n, from += lanes, to += size)
+          for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
+        k += count;
+      }
+    }
+  });
+}
+
+// Kernels of some in channels with a vector of out channels for each element; position p of tap t of one of them goes
+// to out + ((channel * taps() + t) * positions + p) * lanes.
+template <class T>
+void WinogradRowsPlan<T>::transform_kernels(const T* kernels, std::int64_t channels, T* out) const {
+  const std::int64_t lanes = set_.lanes;
+  const WinogradKernel<T>& kernel = *find_winograd(set_, taps_, 1);
+  for (std::int64_t segment = 0; segment < segments_; ++segment)
+    for (std::int64_t piece = 0; piece < pieces_; ++piece)
+      for (std::int64_t j = 0; j < map_.w.count; ++j, out += positions * lanes) {
         std::ptrdiff_t tap_at[winograd_most_taps];
         for (std::int64_t i = 0; i < taps_; ++i) {
           // From top to bottom; pieces share a tap, which belongs to the first.
           const std::int64_t row = segment + (piece * winograd_outputs(taps_) + i) * segments_;
           const bool own = row < map_.h.count && (piece == 0 || i > 0);
           const std::int64_t h = map_.h.difference > 0 ? row : map_.h.count - 1 - row;
-          tap_at[i] = own ? map_.kernel_index(h, column) * lanes : -1;
+          tap_at[i] = own ? map_.kernel_index(h, j) * lanes : -1;
         }
-        kernel.weights({kernels, tap_at, 0, transformed, lanes, 0, 1});
-        for (std::int64_t k = begin; k < end; ++k) {
-          const auto [from, channels] = block_of(k);
-          T* const to = first + (group * map_.out_channels + from) * sums() * positions +
-                        (c * taps() + tap) * positions * channels + k - from;
-          for (std::int64_t p = 0; p < positions; ++p) to[p * channels] = transformed[p * lanes + k - begin];
-        }
+        kernel.weights(
+            {kernels, tap_at, map_.kernel_elements * lanes, out, lanes, taps() * positions * lanes, channels});
       }
-    }
-  });
 }
 
 template <class T>

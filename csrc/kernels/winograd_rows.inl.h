@@ -40,21 +40,22 @@ bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
   const bool whole = width >= V::lanes && rows >= outputs;
   const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
   for (std::int64_t x = 0;; x = x + V::lanes < last ? x + V::lanes : last) {
-    V sum[positions][channels];
+    V sum[positions][channels][1];
     TILECONV_UNROLL
     for (int p = 0; p < positions; ++p) {
       TILECONV_UNROLL
-      for (int k = 0; k < channels; ++k) sum[p][k] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
+      for (int k = 0; k < channels; ++k) sum[p][k][0] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
     }
     const T *input = a.input + x, *weights = a.weights;
     for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
       for (std::int64_t t = 0; t < a.tap_count; ++t) {
         const T* first = input + a.taps[t];
         for_constants<positions>([&](auto p) TILECONV_INLINE_LAMBDA {
-          const V column = V::kept(position_rows.template at<p.value>(first).template vector<0>());
-          TILECONV_UNROLL
-          for (int k = 0; k < channels; ++k)
-            V::add_product(sum[p.value][k], V::broadcast(weights[p.value * channels + k]), column);
+          const auto column = position_rows.template at<p.value>(first);
+          add_outer_product(
+              sum[p.value],
+              [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
+              [&](auto) TILECONV_INLINE_LAMBDA { return column.template vector<0>(); });
         });
         weights += positions * channels;
         TILECONV_OPAQUE(weights);
@@ -63,8 +64,10 @@ bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
     T* out = a.out + x;
     TILECONV_UNROLL
     for (int k = 0; k < channels; ++k, out += out_channel) {
-      V y[outputs];
-      output_sums<T, taps>(&sum[0][k], channels, y, 1);
+      V of_channel[positions], y[outputs];
+      TILECONV_UNROLL
+      for (int p = 0; p < positions; ++p) of_channel[p] = sum[p][k][0];
+      output_sums<T, taps>(of_channel, 1, y, 1);
       V all = y[0];
       TILECONV_UNROLL
       for (int i = 1; i < outputs; ++i) all = all + y[i];
