@@ -235,8 +235,10 @@ double WinogradRowsPlan<T>::estimate() const {
       static_cast<double>(longer * ceil_div(rows, outputs()) + (phases_ - longer) * ceil_div(rows - 1, outputs()));
   const double windows = tiles + static_cast<double>(phases_ * (pieces_ - 1));
   const double columns = static_cast<double>(pieces_ * positions * element) * in;
-  const double way = columns * row_vectors * lanes > l1 ? 4.0 * static_cast<double>(positions * pieces_) : 0;
-  const double window_cycles = row_vectors * ((map_.w.step == 1 ? 12 : 24) * passes + way) + 20;
+  const double bytes = columns * row_vectors * lanes;
+  const double way = bytes < l1 ? 0 : bytes < static_cast<double>(core_traits().l2) / 4 ? 4 : 8;
+  const double window_cycles =
+      row_vectors * ((map_.w.step == 1 ? 12 : 24) * passes + way * static_cast<double>(positions * pieces_)) + 20;
   const double sum_bytes = static_cast<double>(positions * sums() * element);
   const bool near = sum_bytes * static_cast<double>(map_.out_channels) < l1 / 2;
   const std::int64_t vector_bytes = set_.lanes * element;
@@ -250,8 +252,10 @@ double WinogradRowsPlan<T>::estimate() const {
     block_cycles += static_cast<double>(count) *
                     (vectors * (static_cast<double>(sums()) * step + finish + 10) + weights + 30 * row_tiles);
   });
-  // The weights of a gradient are packed in every call.
-  const double packed = map_.scattered_weights() ? 10 * static_cast<double>(sums() * map_.out_channels) : 0;
+  // The weights of a gradient are packed in every call, a vector of out channels at a time.
+  const double out_channels = static_cast<double>(map_.out_channels), out_vectors = std::ceil(out_channels / lanes);
+  const double packed =
+      map_.scattered_weights() ? static_cast<double>(sums()) * (120 * out_vectors + 6 * out_channels) : 0;
   constexpr double margin = 1.12;  // for little gain the running sum is preferred
   return margin * static_cast<double>(map_.groups) * (windows * in * window_cycles + tiles * block_cycles + packed);
 }
@@ -372,8 +376,8 @@ void WinogradRowsPlan<T>::make_windows(const ConvViews& v, const Band& b, std::i
   a.out_position = pitch_;
   T* const windows = b.windows + tile % pieces_ * window_size();
   const char* const source = map_source(map_, v, b.n, b.group, 0) + source_ * v.input_stride[3];
-  const std::int64_t last_row = tile_rows(b.phase) + winograd_taps(map_.h) - 1;
   for (std::int64_t segment = 0; segment < segments_; ++segment) {
+    const std::int64_t last_row = tile_rows(b.phase) + ceil_div(map_.h.count - segment, segments_) - 1;
     const std::int64_t tap = map_.h.difference > 0 ? map_.h.tap(segment) : map_.h.lowest();
     for (std::int64_t i = 0; i < positions; ++i) {
       const std::int64_t row = tile * outputs() + i;
