@@ -65,7 +65,7 @@ def supported(algorithm: str) -> Case:
 
     It is of planes under a large kernel, of single taps, or of a dilation of half the image.
     """
-    lines = ("ic64 ih32 oc64 kh25 g64", "ic1024 ih14 oc64 kh1", "ic256 ih28 oc32 kh3 p14 d14")
+    lines = ("ic64 ih32 oc64 kh15 g64", "ic1024 ih14 oc64 kh1", "ic256 ih28 oc32 kh3 p14 d14")
     return next(case for case in map(Case.parse, lines) if plan_or_refusal(case, algorithm))
 
 

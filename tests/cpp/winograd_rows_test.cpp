@@ -1,0 +1,142 @@
+// The kernels of Winograd's algorithm down the columns: windows, products and outputs against the direct sum that they
+// stand for, on every instruction set.
+#include <algorithm>
+
+#include "kernels/kernels.h"
+#include "test_support.h"
+
+namespace tileconv::test {
+namespace {
+
+template <class T>
+class WinogradRows : public testing::Test {};
+using Elements = testing::Types<float, double>;
+TYPED_TEST_SUITE(WinogradRows, Elements, );
+
+// Three taps along each of the rows that a row of tiles reads, of two in channels.
+template <class T>
+struct TileRow {
+  static constexpr std::int64_t in_channels = 2, columns = 3;
+
+  const KernelSet<T>& set;
+  const WinogradRowKernel<T>& kernel;
+  std::int64_t width, rows;
+  std::int64_t taps = kernel.taps, channels = kernel.channels, in_w = width + columns - 1;
+  std::int64_t pitch = in_w + 2 * set.lanes, out_row = width + 1, out_channel = rows * out_row + 3;
+  Guarded<T> image{static_cast<std::size_t>(in_channels * winograd_window_size * in_w), Edge::end};
+  std::vector<T> kernels = std::vector<T>(static_cast<std::size_t>(channels * in_channels * taps * columns));
+  Guarded<T> bias{static_cast<std::size_t>(channels), Edge::end};
+  Guarded<T> out{static_cast<std::size_t>((channels - 1) * out_channel + (rows - 1) * out_row + width), Edge::end};
+
+  std::size_t tap_at(std::int64_t k, std::int64_t c, std::int64_t i, std::int64_t j) const {
+    return static_cast<std::size_t>(((k * in_channels + c) * taps + i) * columns + j);
+  }
+  double expected(std::int64_t k, std::int64_t y, std::int64_t x, bool with_bias) {
+    double sum = with_bias ? bias[k] : T(0);
+    for (std::int64_t c = 0; c < in_channels; ++c)
+      for (std::int64_t i = 0; i < taps; ++i)
+        for (std::int64_t j = 0; j < columns; ++j)
+          sum += double(image[(c * winograd_window_size + y + i) * in_w + x + j]) * double(kernels[tap_at(k, c, i, j)]);
+    return sum;
+  }
+
+  void fill() {
+    Random random(4);
+    fill_normals(image, random);
+    fill_normals(kernels, random);
+    fill_normals(bias, random);
+    std::fill(out.begin(), out.end(), nan<T>);
+  }
+  // Whether all outputs came out finite.
+  bool run(bool with_bias) {
+    std::vector<T> windows(static_cast<std::size_t>(in_channels * winograd_window_size * pitch), nan<T>);
+    WinogradRowWindowArgs<T> a{};
+    for (std::int64_t i = 0; i < winograd_window_size; ++i) {
+      a.rows[i] = image.data() + i * in_w;
+      a.row_channel[i] = winograd_window_size * in_w;
+    }
+    a.channels = in_channels, a.columns = in_w;
+    a.out = windows.data(), a.out_channel = winograd_window_size * pitch, a.out_position = pitch;
+    set.winograd_row_windows(a);
+    const std::vector<T> weights = transformed();
+    const std::ptrdiff_t tap_columns[columns] = {0, 1, 2};
+    return kernel.run({windows.data(), winograd_window_size * pitch, pitch, tap_columns, columns, in_channels,
+                       weights.data(), with_bias ? bias.data() : nullptr, out.data(), out_channel, out_row, rows,
+                       width});
+  }
+
+ private:
+  // By the transform of kernels of one column, whose lanes are out channels.
+  std::vector<T> transformed() const {
+    const auto* const column =
+        std::find_if(set.winograd, set.winograd + set.winograd_count,
+                     [&](const auto& candidate) { return candidate.taps_h == taps && candidate.taps_w == 1; });
+    std::vector<T> weights, lanes(static_cast<std::size_t>(taps * set.lanes)),
+        positions(static_cast<std::size_t>(winograd_window_size * set.lanes));
+    std::ptrdiff_t rows_at[winograd_most_taps];
+    for (std::int64_t i = 0; i < taps; ++i) rows_at[i] = i * set.lanes;
+    for (std::int64_t c = 0; c < in_channels; ++c)
+      for (std::int64_t j = 0; j < columns; ++j) {
+        for (std::int64_t i = 0; i < taps; ++i)
+          for (std::int64_t k = 0; k < channels; ++k)
+            lanes[static_cast<std::size_t>(i * set.lanes + k)] = kernels[tap_at(k, c, i, j)];
+        column->weights({lanes.data(), rows_at, 0, positions.data(), set.lanes, 0, 1});
+        for (std::int64_t p = 0; p < winograd_window_size; ++p)
+          for (std::int64_t k = 0; k < channels; ++k)
+            weights.push_back(positions[static_cast<std::size_t>(p * set.lanes + k)]);
+      }
+    return weights;
+  }
+};
+
+template <class T, class F>
+void for_each_row(F f) {
+  for_each_set<T>([&](const KernelSet<T>& set) {
+    ASSERT_EQ(set.winograd_row_count % 4, 0);
+    for (int i = 0; i < set.winograd_row_count; ++i) {
+      const WinogradRowKernel<T>& kernel = set.winograd_row[i];
+      const std::int64_t lanes = set.lanes;
+      for (const std::int64_t width : {std::int64_t{1}, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes - 1})
+        for (std::int64_t rows = 1; rows <= winograd_outputs(kernel.taps); ++rows) f(set, kernel, width, rows);
+    }
+  });
+}
+
+TYPED_TEST(WinogradRows, GiveTheDirectSumAndWriteNothingElse) {
+  using T = TypeParam;
+  for_each_row<T>([](const auto& set, const auto& kernel, std::int64_t width, std::int64_t rows) {
+    for (const bool with_bias : {false, true}) {
+      TileRow<T> tiles{set, kernel, width, rows};
+      tiles.fill();
+      EXPECT_TRUE(tiles.run(with_bias));
+      const double bound = sizeof(T) == 4 ? 2e-5 : 4e-14;
+      for (std::int64_t i = 0; i < static_cast<std::int64_t>(tiles.out.size()); ++i) {
+        const std::int64_t k = i / tiles.out_channel, y = i % tiles.out_channel / tiles.out_row,
+                           x = i % tiles.out_channel % tiles.out_row;
+        if (x >= width || y >= rows)
+          ASSERT_NE(tiles.out[i], tiles.out[i]) << "written beside the outputs";
+        else
+          ASSERT_NEAR(tiles.out[i], tiles.expected(k, y, x, with_bias), bound)
+              << kernel.taps << " taps, channel " << k << " of " << kernel.channels << ", row " << y << " of " << rows
+              << ", column " << x << " of " << width;
+      }
+    }
+  });
+}
+
+// Wherever an output reads a value that is not finite.
+TYPED_TEST(WinogradRows, TellWhatIsNotFinite) {
+  using T = TypeParam;
+  for_each_row<T>([](const auto& set, const auto& kernel, std::int64_t width, std::int64_t rows) {
+    for (const T value : {nan<T>, std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity()})
+      for (const std::int64_t y : {std::int64_t{0}, rows - 1 + kernel.taps - 1}) {
+        TileRow<T> tiles{set, kernel, width, rows};
+        tiles.fill();
+        tiles.image[(winograd_window_size + y) * tiles.in_w + tiles.in_w - 1] = value;
+        EXPECT_FALSE(tiles.run(false)) << kernel.taps << " taps, row " << y << " of the window, width " << width;
+      }
+  });
+}
+
+}  // namespace
+}  // namespace tileconv::test
