@@ -2,8 +2,10 @@
 // time, and a forked child starts with a pool of its own.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace tileconv {
 
@@ -55,5 +57,23 @@ constexpr int arena_count = 4;
 // called at the end of every run. Throws std::bad_alloc.
 void* thread_arena(Arena use, std::size_t bytes);
 void release_large_arenas() noexcept;
+
+// Flags that tasks set on whatever thread, in the arena of the one that made them, until it makes others.
+class SharedFlags {
+ public:
+  SharedFlags(std::int64_t count, bool value)
+      : count_(count),
+        flags_(static_cast<Flag*>(thread_arena(Arena::flags, static_cast<std::size_t>(count) * sizeof(Flag)))) {
+    for (std::int64_t i = 0; i < count; ++i) new (flags_ + i) Flag(value);
+  }
+  void set(std::int64_t i) noexcept { flags_[i].store(true, std::memory_order_relaxed); }
+  bool operator[](std::int64_t i) const noexcept { return flags_[i].load(std::memory_order_relaxed); }
+  std::int64_t count() const noexcept { return count_; }
+
+ private:
+  using Flag = std::atomic<bool>;
+  std::int64_t count_;
+  Flag* flags_;
+};
 
 }  // namespace tileconv

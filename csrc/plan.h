@@ -1,8 +1,8 @@
 // The road of one call below the arguments: request -> choose an algorithm -> Plan -> run.
 //
 // A plan is made by a pure function of the request and decides everything: kernel, blocking, tables, workspace. run()
-// allocates nothing but its arena and decides nothing, but for toeplitz, which plans a direct sum for images that are
-// not finite. Results do not depend on layout, threads or weights' lifetime in the request: they only let a plan take a
+// allocates nothing but its arena and decides nothing, but for toeplitz and winograd_rows, which plan a direct sum for
+// images that are not finite. Results do not depend on layout, threads or weights' lifetime in the request: they only let a plan take a
 // faster road to the same bits.
 #pragma once
 

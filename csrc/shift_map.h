@@ -102,6 +102,11 @@ struct EvenParts {
   static EvenParts of_at_most(std::int64_t total, std::int64_t most) noexcept { return {total, ceil_div(total, most)}; }
 
   std::int64_t begin(std::int64_t part) const noexcept { return part * size + std::min(part, larger); }
+  // The part that element i is in.
+  std::int64_t part_of(std::int64_t i) const noexcept {
+    const std::int64_t of_larger = larger * (size + 1);
+    return i < of_larger ? i / (size + 1) : larger + (i - of_larger) / size;
+  }
   // f(part, parts, size): so many parts of that size, from `part` on.
   template <class F>
   void for_each_size(F f) const {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -100,19 +101,55 @@ def test_outputs_of_every_layout(layout: str, isa: str) -> None:
     assert_same_bits(np.ascontiguousarray(out), expected, layout)
 
 
-@pytest.mark.parametrize("kernel_h", [3, 9])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_bits_do_not_depend_on_batch_or_threads(threads: int, kernel_h: int, isa: str) -> None:
-    case = few((kernel_h, 3), (61, 150), in_channels=8, out_channels=24, batch=3)
+@pytest.mark.parametrize(
+    ("kernel_h", "stride", "dilation"), [(3, 1, 1), (9, 1, 1), (3, 1, 7), (7, 2, 1), (13, 1, 4)], ids=str
+)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_bits_do_not_depend_on_batch_or_threads(
+    threads: int, kernel_h: int, stride: int, dilation: int, isa: str
+) -> None:
+    """Nor, of phases that are not equally long, on how many bands they are cut into; or on what lay in the arena."""
+    shape = {"in_channels": 8, "out_channels": 24, "batch": 3}
+    case = few((kernel_h, 3), (61, 150), (stride, stride), (dilation, 1), **shape)
     x, w, b = case.normals()
-    x[1, 5, 9, 3] = np.nan
     layer = partial(tc.conv2d, weight=w, bias=b, **case.options, algorithm=ROWS)
     tc.set_num_threads(1)
-    expected = layer(x)
+    clean = layer(x)
+    spoilt = x.copy()
+    spoilt[1, 5, 9, 3] = np.nan
+    expected = layer(spoilt)
     tc.set_num_threads(threads)
-    assert_same_bits(layer(x), expected, f"{threads} threads")
+    nhwc = np.ascontiguousarray(spoilt.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for values in (spoilt, nhwc):
+        assert_same_bits(layer(values), expected, f"{threads} threads")
+    assert_same_bits(layer(x), clean, f"{threads} threads, after values that are not finite")
     for n in range(3):
-        assert_same_bits(layer(x[n]), expected[n], f"image {n}, {threads} threads")
+        assert_same_bits(layer(spoilt[n]), expected[n], f"image {n}, {threads} threads")
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("mode", MODES)
+def test_gradients_beside_values_that_are_not_finite(mode: str, isa: str) -> None:
+    """More out channels than are packed together; the frame of the input in strips, each spoilt or not by itself."""
+    for kernel, groups in (((3, 3), 2), ((9, 2), 1)):
+        case = few(kernel, (15, 40), in_channels=5 * groups, out_channels=19 * groups, groups=groups, batch=2)
+        case = replace(case, padding_mode=mode, bias=False)
+        operands = gradients.normals(case)
+        for place, value in (((0, 0, 7, 9), np.nan), ((1, 18, 0, 0), np.inf), ((1, 3, 14, 39), -np.inf)):
+            operands.g[place] = value
+            expected = operands.expected("input_gradient", case.options)
+            for label, _, run in gradients.gradient_runs(case, "input_gradient", operands, [ROWS]):
+                assert_accurate(run(np.full(expected.shape, np.nan, operands.x.dtype)), expected, f"{label}, {place}")
+
+
+def test_frozen_layers_share_packed_weights_among_sizes(isa: str) -> None:
+    case = few((5, 3), (20, 20), in_channels=4, out_channels=9)
+    _, w, b = case.normals()
+    layer = tc._core.FrozenConv2d(w, b, (1, 1), case.padding, (1, 1), 1, "zeros")
+    for height, width in ((20, 20), (7, 90), (33, 5), (20, 20)):
+        x = replace(case, in_h=height, in_w=width).normals(height)[0]
+        for values in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
+            assert_accurate(layer(values, None, ROWS), reference.conv2d(x, w, b, **case.options), f"{height}x{width}")
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
@@ -155,22 +192,16 @@ def test_pixels_that_no_output_reads_do_not_show(kernel_h: int, isa: str) -> Non
             assert_same_bits(run(np.where(read == 0, 0, x).astype(x.dtype)), found, label)
 
 
-def test_layers_of_few_channels_take_it() -> None:
-    with_isa = tc._core.isas()[-1]
-    if with_isa == "baseline":
-        pytest.skip("needs vectors of 32 bytes")
-    for problem in [((1, 128, 56, 56), (128, 4, 3, 3), 32), ((1, 8, 128, 128), (8, 8, 3, 3), 1)]:
-        input_shape, weight_shape, groups = problem
-        assert tc.explain(input_shape, weight_shape, padding=1, groups=groups).algorithm == ROWS
-
-
 @pytest.mark.parametrize(
     ("input_shape", "weight_shape", "options", "reason"),
     [
-        ((1, 3, 20, 20), (4, 3, 1, 3), {}, "less than 2 or more than 16 rows"),
-        ((1, 3, 20, 20), (4, 3, 17, 3), {}, "less than 2 or more than 16 rows"),
-        ((1, 3, 20, 20), (4, 3, 3, 3), {"stride": 3}, "less than 2 or more than 16 rows"),
+        ((1, 3, 20, 20), (4, 3, 1, 3), {}, "fewer than 2 or more than 16 rows"),
+        ((1, 3, 20, 20), (4, 3, 17, 3), {}, "fewer than 2 or more than 16 rows"),
+        ((1, 3, 20, 20), (4, 3, 3, 3), {"stride": 3}, "fewer than 2 or more than 16 rows"),
         ((1, 3, 20, 20), (4, 3, 3, 3), {"dilation": 8}, "tiles of a single row"),
+        ((1, 1, 18, 1450), (4, 1, 16, 1400), {}, "kernels of a vector of channels are more"),
+        ((1, 1, 2**60 - 2, 1), (1, 1, 2**60, 1), {"stride": (2**59, 1), "padding": (2**59, 0)}, "workspace holds"),
+        ((1, 1, 2, 1), (1 << 57, 1, 3, 3), {"padding": 1}, "more than memory holds"),
         ((1, 3000, 20, 200), (4, 3000, 3, 3), {}, "more than the workspace holds"),
         ((1, 3, 20, 1 << 20), (4, 3, 3, 3), {}, "more than the workspace holds"),
     ],

@@ -6,9 +6,7 @@
 // apart. What is not finite spreads over both tiles, and shows: then the whole plane is computed again by depthwise
 // sums.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <new>
 
 #include "../cpu.h"
 #include "../parallel.h"
@@ -147,17 +145,14 @@ class FftPlan final : public Plan {
   void run(const ConvViews& v, const void* packed) const override {
     // One flag for each plane: it has values that are not finite.
     const std::int64_t planes = map_.batch * map_.groups, pairs = ceil_div(tiling_.tiles_h * tiling_.tiles_w, 2);
-    using Flag = std::atomic<bool>;
-    Flag* const spoilt =
-        static_cast<Flag*>(thread_arena(Arena::flags, static_cast<std::size_t>(planes) * sizeof(Flag)));
-    for (std::int64_t p = 0; p < planes; ++p) new (spoilt + p) Flag(false);
+    SharedFlags spoilt(planes, false);
     parallel_for(planes * pairs, threads_, [&](std::int64_t task) {
       const std::int64_t plane = task / pairs;
       if (!run_pair(v, static_cast<const T*>(packed), plane / map_.groups, plane % map_.groups, task % pairs))
-        spoilt[plane].store(true, std::memory_order_relaxed);
+        spoilt.set(plane);
     });
     for (std::int64_t p = 0; p < planes; ++p)
-      if (spoilt[p].load(std::memory_order_relaxed)) run_direct(v, p / map_.groups, p % map_.groups);
+      if (spoilt[p]) run_direct(v, p / map_.groups, p % map_.groups);
   }
 
  private:

@@ -244,14 +244,14 @@ void ToeplitzPlan<T>::pack(const ConvViews& v, void* packed) const {
 template <class T>
 void ToeplitzPlan<T>::run(const ConvViews& v, const void* packed) const {
   const bool finite = *static_cast<const bool*>(packed);
-  const SpoiltImages spoilt(map_.batch, !finite);
+  SharedFlags spoilt(map_.batch, !finite);
   const std::int64_t tasks = map_.groups * tiles_h_ * tiles_w_;
   const T* const weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes);
   if (finite)
     parallel_for(map_.batch * tasks, threads_, [&](std::int64_t task) {
-      if (!run_tile(v, weights, task)) spoilt.add(task / tasks);
+      if (!run_tile(v, weights, task)) spoilt.set(task / tasks);
     });
-  spoilt.sum_directly<T>(map_, request_, v);
+  sum_spoilt_images<T>(spoilt, map_, request_, v);
 }
 
 // Returns whether all outputs are finite.

@@ -88,10 +88,15 @@ double least_cycles(const PlanRequest& request) {
   const std::int64_t out = ceil_div(out_channels, set.lanes);
   const std::int64_t out_h = forward ? p.out_h : p.in_h, out_w = forward ? p.out_w : p.in_w;
   const std::int64_t tiles_h = ceil_div(out_h, kernel.outputs_h()), tiles_w = ceil_div(out_w, kernel.outputs_w());
-  // A tile has a position for each of its outputs, and for each tap but one.
+  // A tile has a position for each of its outputs, and for each tap but one; of a further piece none for its first tap,
+  // nor for the last one where that is missing.
+  const auto pieces = [](std::int64_t taps) {
+    const std::int64_t count = winograd_pieces(taps), left_out = count - (count > 1 && taps == 3 * count + 1 ? 1 : 0);
+    return static_cast<double>(count) - (count > 1 ? static_cast<double>(left_out) / winograd_window_size : 0);
+  };
   const double positions = static_cast<double>(out_h + tiles_h * (kernel.taps_h - 1)) *
-                           static_cast<double>(out_w + tiles_w * (kernel.taps_w - 1)) *
-                           static_cast<double>(winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w));
+                           static_cast<double>(out_w + tiles_w * (kernel.taps_w - 1)) * pieces(p.kernel_h) *
+                           pieces(p.kernel_w);
   return static_cast<double>(ceil_div(p.groups, bundle)) *
          (0.5 * vector_passes(set) * positions * static_cast<double>(in * out) +
           static_cast<double>(tiles_h * tiles_w) *

@@ -326,26 +326,27 @@ struct WinogradKernel {
   int positions() const noexcept { return window_h() * window_w(); }
 };
 
-// Winograd's algorithm down the columns alone, with pixels in the lanes. The windows of a row of tiles are six rows of
-// the input for each channel: position p of channel c becomes
-//   out[c * out_channel + p * out_position + x] = sum over i < 6 of B[i][p] * rows[i][c * row_channel[i] + x]
+// Winograd's algorithm F(m, r) down the columns alone, with pixels in the lanes and n = m + r - 1 points. The windows
+// of a row of tiles are n rows of the input for each channel: position p of channel c becomes
+//   out[c * out_channel + p * out_position + x] = sum over i < n of B[i][p] * rows[i][c * row_channel[i] + x]
 // for x < columns. Nothing else is read; whole vectors are written.
+constexpr int winograd_most_points = 8;
 template <class T>
 struct WinogradRowWindowArgs {
-  const T* rows[winograd_window_size];
-  std::ptrdiff_t row_channel[winograd_window_size];
+  const T* rows[winograd_most_points];
+  std::ptrdiff_t row_channel[winograd_most_points];
   std::int64_t channels, columns;
   T* out;
   std::ptrdiff_t out_channel, out_position;
 };
 
-// A row of tiles of some out channels, as many rows of outputs as F(m, r) has, of which the first `rows` are written.
-// For k < channels of the kernel, x < width
-//   out[k * out_channel + i * out_row + x] = bias[k] + sum over p < 6 of A[p][i] * sum over c < in_channels, t <
-//   tap_count
-//       of weights[((c * tap_count + t) * 6 + p) * channels + k] * input[c * in_channel + p * position + taps[t] + x]
-// bias: nullptr for none. Whole vectors are read. Rows of at least a vector are written in whole vectors, the last one
-// moved back to where the row ends.
+// A row of tiles of some out channels: of its m rows of outputs the first `rows` are written. For k < channels of the
+// kernel, x < width
+//   out[k * out_channel + i * out_row + x] = bias[k] + sum over p < n of A[p][i] * sum over c < in_channels,
+//       t < tap_count of weights[((c * tap_count + t) * n + p) * channels + k] *
+//                        input[c * in_channel + p * position + taps[t] + x]
+// bias: nullptr for none. Whole vectors of the input are read, one if the width is less. Rows of at least a vector are
+// written in whole vectors, the last one moved back to where the row ends.
 template <class T>
 struct WinogradRowArgs {
   const T* input;
@@ -358,10 +359,14 @@ struct WinogradRowArgs {
   std::int64_t rows, width;
 };
 
+// Weights: of kernels of a single column, as for WinogradKernel.
 template <class T>
 struct WinogradRowKernel {
-  int taps, channels;
-  bool (*run)(const WinogradRowArgs<T>&) noexcept;  // whether all outputs are finite
+  int points, taps, channels;
+  void (*windows)(const WinogradRowWindowArgs<T>&) noexcept;
+  void (*weights)(const WinogradWeightArgs<T>&) noexcept;
+  bool (*run)(const WinogradRowArgs<T>&) noexcept;  // whether all outputs are finite, of all m rows
+  int outputs() const noexcept { return points + 1 - taps; }
 };
 
 // Sums of the four blocks 11, 12, 21, 22 of a matrix for Strassen's algorithm, element by element, for `rows` x
@@ -486,10 +491,9 @@ struct KernelSet {
   int bundle_product_count;
   const WinogradKernel<T>* winograd;  // r x r, r x 1 and 1 x r taps, r = 2, 3, 4, 5
   int winograd_count;
-  void (*winograd_row_windows)(const WinogradRowWindowArgs<T>&) noexcept;
-  const WinogradRowKernel<T>*
-      winograd_row;  // r = 2, 3, 4, 5 taps, for each 1, 2, .. channels up to what registers hold
-  int winograd_row_count;
+  // 6 points with r = 2, 3, 4 taps, 8 with 5, for each 1, 2, .. channels up to what registers hold.
+  const WinogradRowKernel<T>* winograd_rows;
+  int winograd_rows_count;
   void (*strassen_input)(const StrassenSumArgs<T>&) noexcept;
   void (*strassen_weights)(const StrassenSumArgs<T>&) noexcept;
   void (*sum_pixels)(const PixelSumArgs<T>&) noexcept;

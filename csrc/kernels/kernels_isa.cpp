@@ -42,8 +42,8 @@ constexpr TileTable<float, Products> products_f32;
 constexpr TileTable<double, Products> products_f64;
 constexpr DotTable<float> dot_f32;
 constexpr DotTable<double> dot_f64;
-constexpr WinogradRowTable<float> winograd_row_f32;
-constexpr WinogradRowTable<double> winograd_row_f64;
+constexpr WinogradRowTable<float> winograd_rows_f32;
+constexpr WinogradRowTable<double> winograd_rows_f64;
 
 }  // namespace
 
@@ -77,9 +77,8 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      bundle_table_size,
      winograd_table<float>,
      winograd_table_size,
-     winograd_row_windows<float>,
-     winograd_row_f32.kernels,
-     winograd_row_f32.size,
+     winograd_rows_f32.kernels,
+     winograd_rows_f32.size,
      strassen_sums<float, false>,
      strassen_sums<float, true>,
      sum_pixels<float>,
@@ -117,9 +116,8 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      bundle_table_size,
      winograd_table<double>,
      winograd_table_size,
-     winograd_row_windows<double>,
-     winograd_row_f64.kernels,
-     winograd_row_f64.size,
+     winograd_rows_f64.kernels,
+     winograd_rows_f64.size,
      strassen_sums<double, false>,
      strassen_sums<double, true>,
      sum_pixels<double>,

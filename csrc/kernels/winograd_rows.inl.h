@@ -1,73 +1,157 @@
 // Winograd's algorithm down the columns of an image, F(m, r) with pixels in the lanes (contract: WinogradRowArgs in
-// kernels.h): the transforms along one axis of winograd.inl.h, whose window_sums and output_sums these are. The other
-// axis goes tap by tap, as in a direct sum, so that any width of kernel is welcome, and the sums of all six positions
-// stay in registers until they are outputs. Included by kernels_isa.cpp alone, inside its anonymous namespace.
+// kernels.h). The other axis goes tap by tap, as in a direct sum, so that any width of kernel is welcome, and the sums
+// of all positions stay in registers until they are outputs.
+//
+// Up to r = 4 the points are the six of winograd.inl.h, whose transforms along one axis these are. F(4, 5) has eight,
+// 0,
+// +-1, +-2, +-1/2 and infinity: 8 products for 20. With the parts of even and odd powers e and o of a pair of points,
+// which differ by the sign of o:
+//
+//   point    B^T d                                                   A^T: y_i is the sum of       G g
+//   0        d0 - d6 + 21/4 (d4 - d2)                                m0 (i = 0)                   g0
+//   +-1      e = d2 - 17/4 d4 + d6,     o = d1 - 17/4 d3 + d5        (+-1)^i m                    -2/9 g(+-1)
+//   +-2      e = d2/4 - 5/4 d4 + d6,    o = d1/2 - 5/2 d3 + 2 d5     (+-2)^i m                    1/90 g(+-2)
+//   +-1/2    e = 4 d2 - 5 d4 + d6,      o = 2 d1 - 5/2 d3 + d5/2     (+-1/2)^i m                  32/45 g(+-1/2)
+//   infinity d7 - d1 + 21/4 (d3 - d5)                                m7 (i = 3)                   g4
+//
+// with g(x) = g0 + g1 x + .. + g4 x^4. Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
-template <class T>
+template <class T, int points>
+TILECONV_INLINE void row_window_sums(const Vec<T> (&d)[points], Vec<T> (&to)[points]) {
+  using V = Vec<T>;
+  if constexpr (points == winograd_window_size) {
+    window_sums<T>(d[0], d[1], d[2], d[3], d[4], d[5], to, 1);
+  } else {
+    const auto times = [](double factor, const V& a, const V& b) { return V::fma(V::broadcast(T(factor)), a, b); };
+    const auto pair = [&](int p, const V& even, const V& odd) { to[p] = even + odd, to[p + 1] = even - odd; };
+    to[0] = times(5.25, d[4] - d[2], d[0] - d[6]);
+    pair(1, times(-4.25, d[4], d[2] + d[6]), times(-4.25, d[3], d[1] + d[5]));
+    const V half = V::broadcast(T(0.5)), two = V::broadcast(T(2));
+    pair(3, times(0.25, d[2], times(-1.25, d[4], d[6])), times(2, d[5], times(-2.5, d[3], half * d[1])));
+    pair(5, times(4, d[2], times(-5, d[4], d[6])), times(0.5, d[5], times(-2.5, d[3], two * d[1])));
+    to[7] = times(5.25, d[3] - d[5], d[7] - d[1]);
+  }
+}
+
+template <class T, int taps, int points>
+TILECONV_INLINE void row_output_sums(const Vec<T> (&m)[points], Vec<T> (&y)[points + 1 - taps]) {
+  using V = Vec<T>;
+  if constexpr (points == winograd_window_size) {
+    output_sums<T, taps>(m, 1, y, 1);
+  } else {
+    const auto times = [](double factor, const V& a, const V& b) { return V::fma(V::broadcast(T(factor)), a, b); };
+    const V even_1 = m[1] + m[2], odd_1 = m[1] - m[2], even_2 = m[3] + m[4], odd_2 = m[3] - m[4];
+    const V even_half = m[5] + m[6], odd_half = m[5] - m[6];
+    y[0] = (m[0] + even_1) + (even_2 + even_half);
+    y[1] = times(2, odd_2, times(0.5, odd_half, odd_1));
+    y[2] = times(4, even_2, times(0.25, even_half, even_1));
+    y[3] = times(8, odd_2, times(0.125, odd_half, odd_1 + m[7]));
+  }
+}
+
+template <class T, int taps, int points>
+void winograd_row_weights(const WinogradWeightArgs<T>& a) noexcept {
+  using V = Vec<T>;
+  if constexpr (points == winograd_window_size) {
+    winograd_weights<T, taps, 1>(a);
+  } else {
+    const T zeros[V::lanes] = {};
+    const T* from = a.weights;
+    T* out = a.out;
+    for (std::int64_t c = 0; c < a.channels; ++c, from += a.weight_channel, out += a.out_channel) {
+      V g[taps];
+      TILECONV_UNROLL
+      for (int i = 0; i < taps; ++i) g[i] = V::load(a.tap_at[i] < 0 ? zeros : from + a.tap_at[i]);
+      const auto times = [](double factor, const V& b, const V& sum) {
+        return V::fma(V::broadcast(T(factor)), b, sum);
+      };
+      const auto store = [&](int p, double scale, const V& value) {
+        (V::broadcast(T(scale)) * value).store(out + p * a.out_position);
+      };
+      const auto pair = [&](int p, double scale, double x) {
+        const V even = times(x * x * x * x, g[4], times(x * x, g[2], g[0]));
+        const V odd = times(x * x * x, g[3], V::broadcast(T(x)) * g[1]);
+        store(p, scale, even + odd);
+        store(p + 1, scale, even - odd);
+      };
+      store(0, 1, g[0]);
+      pair(1, -2.0 / 9, 1);
+      pair(3, 1.0 / 90, 2);
+      pair(5, 32.0 / 45, 0.5);
+      store(7, 1, g[4]);
+    }
+  }
+}
+
+template <class T, int points>
 void winograd_row_windows(const WinogradRowWindowArgs<T>& a) noexcept {
   using V = Vec<T>;
-  const T* row[winograd_window_size];
+  const T* row[points];
   TILECONV_UNROLL
-  for (int i = 0; i < winograd_window_size; ++i) row[i] = a.rows[i];
+  for (int i = 0; i < points; ++i) row[i] = a.rows[i];
   T* out = a.out;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     for (std::int64_t x = 0; x < a.columns; x += V::lanes) {
-      V d[winograd_window_size], sums[winograd_window_size];
+      V d[points], sums[points];
       const std::int64_t left = a.columns - x;
       TILECONV_UNROLL
-      for (int i = 0; i < winograd_window_size; ++i) d[i] = load_upto(row[i] + x, left);
-      window_sums<T>(d[0], d[1], d[2], d[3], d[4], d[5], sums, 1);
+      for (int i = 0; i < points; ++i) d[i] = load_upto(row[i] + x, left);
+      row_window_sums<T>(d, sums);
       TILECONV_UNROLL
-      for (int i = 0; i < winograd_window_size; ++i) sums[i].store(out + i * a.out_position + x);
+      for (int i = 0; i < points; ++i) sums[i].store(out + i * a.out_position + x);
     }
     TILECONV_UNROLL
-    for (int i = 0; i < winograd_window_size; ++i) row[i] += a.row_channel[i];
+    for (int i = 0; i < points; ++i) row[i] += a.row_channel[i];
     out += a.out_channel;
   }
 }
 
 // The sums of the position of the point 1 are part of every output: they start from the bias. Outputs are added up to
-// see whether they are finite: what overflows only there is computed again for nothing.
-template <class T, int taps, int channels>
+// see whether they are finite: what overflows only there is computed again for nothing. Their lines are fetched before
+// the sums, where the stores of so many rows would wait for them: up to a quarter of outputs beyond L2, nothing within.
+template <class T, int points, int taps, int channels>
 bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int positions = winograd_window_size, outputs = winograd_outputs(taps);
-  const Rows<T, positions> position_rows(a.position);
+  constexpr int outputs = points + 1 - taps;
+  const Rows<T, points> position_rows(a.position);
   const V zero = V::broadcast(T(0));
   V finite = zero;  // stays 0 as long as every output is finite
   const std::int64_t width = a.width, rows = a.rows, last = width > V::lanes ? width - V::lanes : 0;
   const bool whole = width >= V::lanes && rows >= outputs;
   const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
   for (std::int64_t x = 0;; x = x + V::lanes < last ? x + V::lanes : last) {
-    V sum[positions][channels][1];
+    V sum[points][channels][1];
     TILECONV_UNROLL
-    for (int p = 0; p < positions; ++p) {
+    for (int p = 0; p < points; ++p) {
       TILECONV_UNROLL
       for (int k = 0; k < channels; ++k) sum[p][k][0] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
     }
+    T* out = a.out + x;
+    const T* fetched = out;
+    for (int k = 0; k < channels; ++k, fetched += out_channel)
+      for (int i = 0; i < outputs && i < rows; ++i) TILECONV_PREFETCH(fetched + i * out_row + V::lanes - 1);
     const T *input = a.input + x, *weights = a.weights;
     for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
       for (std::int64_t t = 0; t < a.tap_count; ++t) {
         const T* first = input + a.taps[t];
-        for_constants<positions>([&](auto p) TILECONV_INLINE_LAMBDA {
+        for_constants<points>([&](auto p) TILECONV_INLINE_LAMBDA {
           const auto column = position_rows.template at<p.value>(first);
           add_outer_product(
               sum[p.value],
               [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
               [&](auto) TILECONV_INLINE_LAMBDA { return column.template vector<0>(); });
         });
-        weights += positions * channels;
+        weights += points * channels;
         TILECONV_OPAQUE(weights);
       }
     }
-    T* out = a.out + x;
     TILECONV_UNROLL
     for (int k = 0; k < channels; ++k, out += out_channel) {
-      V of_channel[positions], y[outputs];
+      V of_channel[points], y[outputs];
       TILECONV_UNROLL
-      for (int p = 0; p < positions; ++p) of_channel[p] = sum[p][k][0];
-      output_sums<T, taps>(of_channel, 1, y, 1);
+      for (int p = 0; p < points; ++p) of_channel[p] = sum[p][k][0];
+      row_output_sums<T, taps>(of_channel, y);
       V all = y[0];
       TILECONV_UNROLL
       for (int i = 1; i < outputs; ++i) all = all + y[i];
@@ -90,23 +174,34 @@ bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
   return all;
 }
 
-// Six sums for each channel, a column and, of the narrow instruction sets, the weight.
-constexpr int winograd_row_channels = (vector_registers - 2) / winograd_window_size - (vector_registers > 16);
+// A sum of each point for each channel, a column and, of the narrow instruction sets, the weight.
+constexpr int winograd_row_channels(int points) {
+  const int fit = (vector_registers - 2) / points;
+  return fit < 4 ? fit : 4;
+}
 
 template <class T>
 struct WinogradRowTable {
-  static constexpr int size = (winograd_most_taps - 1) * winograd_row_channels;
+  static constexpr int size = 3 * winograd_row_channels(6) + winograd_row_channels(8);
   WinogradRowKernel<T> kernels[size];
 
-  constexpr WinogradRowTable() : kernels{} { fill<2, 1>(0); }
+  constexpr WinogradRowTable() : kernels{} {
+    int next = 0;
+    fill<6, 2>(next);
+    fill<6, 3>(next);
+    fill<6, 4>(next);
+    fill<8, 5>(next);
+  }
 
  private:
-  template <int taps, int channels>
-  constexpr void fill(int next) {
-    kernels[next] = {taps, channels, winograd_row_products<T, taps, channels>};
-    if constexpr (channels < winograd_row_channels)
-      fill<taps, channels + 1>(next + 1);
-    else if constexpr (taps < winograd_most_taps)
-      fill<taps + 1, 1>(next + 1);
+  template <int points, int taps, int channels = 1>
+  constexpr void fill(int& next) {
+    kernels[next++] = {points,
+                       taps,
+                       channels,
+                       winograd_row_windows<T, points>,
+                       winograd_row_weights<T, taps, points>,
+                       winograd_row_products<T, points, taps, channels>};
+    if constexpr (channels < winograd_row_channels(points)) fill<points, taps, channels + 1>(next);
   }
 };

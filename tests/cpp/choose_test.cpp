@@ -58,7 +58,7 @@ TEST(Choose, TakesTheLowestEstimateAndGivesAReasonForEveryOther) {
 
 // What lets choose() do without a plan.
 TEST(Choose, NoPlanIsBelowTheBoundOfItsAlgorithm) {
-  for_each_request([](const PlanRequest& forward) {
+  const auto check = [](const PlanRequest& forward) {
     for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient}) {
       constexpr std::int64_t long_padding = 1 << 20;  // from which no gradient can be folded back
       if (pass == Pass::input_gradient && forward.problem.pad_top > long_padding) continue;
@@ -70,7 +70,16 @@ TEST(Choose, NoPlanIsBelowTheBoundOfItsAlgorithm) {
             << algorithms[i]->name << ", pass " << static_cast<int>(pass);
       }
     }
-  });
+  };
+  for_each_request(check);
+  // Much work, of which a bound is a large part.
+  for (const int taps : {2, 3, 4, 5, 6, 7, 8, 9, 10, 13})
+    for (const char* channels : {"ic64 oc64", "ic3 oc12"})
+      for (const KernelTable* table : available_kernels()) {
+        const std::string line = std::string(channels) + " ih60 kh" + std::to_string(taps);
+        SCOPED_TRACE(line + " on " + table->isa);
+        check({make_problem(line), table, 1, false, {}});
+      }
 }
 
 // Whether a core takes a vector at once decides if there is time to take the pixels from rows.

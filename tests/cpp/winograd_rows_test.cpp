@@ -1,6 +1,7 @@
 // The kernels of Winograd's algorithm down the columns: windows, products and outputs against the direct sum that they
 // stand for, on every instruction set.
 #include <algorithm>
+#include <limits>
 
 #include "kernels/kernels.h"
 #include "test_support.h"
@@ -23,7 +24,8 @@ struct TileRow {
   std::int64_t width, rows;
   std::int64_t taps = kernel.taps, channels = kernel.channels, in_w = width + columns - 1;
   std::int64_t pitch = in_w + 2 * set.lanes, out_row = width + 1, out_channel = rows * out_row + 3;
-  Guarded<T> image{static_cast<std::size_t>(in_channels * winograd_window_size * in_w), Edge::end};
+  std::int64_t points = kernel.points;
+  Guarded<T> image{static_cast<std::size_t>(in_channels * points * in_w), Edge::end};
   std::vector<T> kernels = std::vector<T>(static_cast<std::size_t>(channels * in_channels * taps * columns));
   Guarded<T> bias{static_cast<std::size_t>(channels), Edge::end};
   Guarded<T> out{static_cast<std::size_t>((channels - 1) * out_channel + (rows - 1) * out_row + width), Edge::end};
@@ -36,7 +38,7 @@ struct TileRow {
     for (std::int64_t c = 0; c < in_channels; ++c)
       for (std::int64_t i = 0; i < taps; ++i)
         for (std::int64_t j = 0; j < columns; ++j)
-          sum += double(image[(c * winograd_window_size + y + i) * in_w + x + j]) * double(kernels[tap_at(k, c, i, j)]);
+          sum += double(image[(c * points + y + i) * in_w + x + j]) * double(kernels[tap_at(k, c, i, j)]);
     return sum;
   }
 
@@ -49,30 +51,26 @@ struct TileRow {
   }
   // Whether all outputs came out finite.
   bool run(bool with_bias) {
-    std::vector<T> windows(static_cast<std::size_t>(in_channels * winograd_window_size * pitch), nan<T>);
+    std::vector<T> windows(static_cast<std::size_t>(in_channels * points * pitch), nan<T>);
     WinogradRowWindowArgs<T> a{};
-    for (std::int64_t i = 0; i < winograd_window_size; ++i) {
+    for (std::int64_t i = 0; i < points; ++i) {
       a.rows[i] = image.data() + i * in_w;
-      a.row_channel[i] = winograd_window_size * in_w;
+      a.row_channel[i] = points * in_w;
     }
     a.channels = in_channels, a.columns = in_w;
-    a.out = windows.data(), a.out_channel = winograd_window_size * pitch, a.out_position = pitch;
-    set.winograd_row_windows(a);
+    a.out = windows.data(), a.out_channel = points * pitch, a.out_position = pitch;
+    kernel.windows(a);
     const std::vector<T> weights = transformed();
     const std::ptrdiff_t tap_columns[columns] = {0, 1, 2};
-    return kernel.run({windows.data(), winograd_window_size * pitch, pitch, tap_columns, columns, in_channels,
-                       weights.data(), with_bias ? bias.data() : nullptr, out.data(), out_channel, out_row, rows,
-                       width});
+    return kernel.run({windows.data(), points * pitch, pitch, tap_columns, columns, in_channels, weights.data(),
+                       with_bias ? bias.data() : nullptr, out.data(), out_channel, out_row, rows, width});
   }
 
  private:
-  // By the transform of kernels of one column, whose lanes are out channels.
+  // Lanes are out channels.
   std::vector<T> transformed() const {
-    const auto* const column =
-        std::find_if(set.winograd, set.winograd + set.winograd_count,
-                     [&](const auto& candidate) { return candidate.taps_h == taps && candidate.taps_w == 1; });
     std::vector<T> weights, lanes(static_cast<std::size_t>(taps * set.lanes)),
-        positions(static_cast<std::size_t>(winograd_window_size * set.lanes));
+        positions(static_cast<std::size_t>(points * set.lanes));
     std::ptrdiff_t rows_at[winograd_most_taps];
     for (std::int64_t i = 0; i < taps; ++i) rows_at[i] = i * set.lanes;
     for (std::int64_t c = 0; c < in_channels; ++c)
@@ -80,8 +78,8 @@ struct TileRow {
         for (std::int64_t i = 0; i < taps; ++i)
           for (std::int64_t k = 0; k < channels; ++k)
             lanes[static_cast<std::size_t>(i * set.lanes + k)] = kernels[tap_at(k, c, i, j)];
-        column->weights({lanes.data(), rows_at, 0, positions.data(), set.lanes, 0, 1});
-        for (std::int64_t p = 0; p < winograd_window_size; ++p)
+        kernel.weights({lanes.data(), rows_at, 0, positions.data(), set.lanes, 0, 1});
+        for (std::int64_t p = 0; p < points; ++p)
           for (std::int64_t k = 0; k < channels; ++k)
             weights.push_back(positions[static_cast<std::size_t>(p * set.lanes + k)]);
       }
@@ -92,12 +90,12 @@ struct TileRow {
 template <class T, class F>
 void for_each_row(F f) {
   for_each_set<T>([&](const KernelSet<T>& set) {
-    ASSERT_EQ(set.winograd_row_count % 4, 0);
-    for (int i = 0; i < set.winograd_row_count; ++i) {
-      const WinogradRowKernel<T>& kernel = set.winograd_row[i];
+    ASSERT_GE(set.winograd_rows_count, 4);
+    for (int i = 0; i < set.winograd_rows_count; ++i) {
+      const WinogradRowKernel<T>& kernel = set.winograd_rows[i];
       const std::int64_t lanes = set.lanes;
       for (const std::int64_t width : {std::int64_t{1}, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes - 1})
-        for (std::int64_t rows = 1; rows <= winograd_outputs(kernel.taps); ++rows) f(set, kernel, width, rows);
+        for (std::int64_t rows = 1; rows <= kernel.outputs(); ++rows) f(set, kernel, width, rows);
     }
   });
 }
@@ -132,7 +130,7 @@ TYPED_TEST(WinogradRows, TellWhatIsNotFinite) {
       for (const std::int64_t y : {std::int64_t{0}, rows - 1 + kernel.taps - 1}) {
         TileRow<T> tiles{set, kernel, width, rows};
         tiles.fill();
-        tiles.image[(winograd_window_size + y) * tiles.in_w + tiles.in_w - 1] = value;
+        tiles.image[(kernel.points + y) * tiles.in_w + tiles.in_w - 1] = value;
         EXPECT_FALSE(tiles.run(false)) << kernel.taps << " taps, row " << y << " of the window, width " << width;
       }
   });
