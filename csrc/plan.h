@@ -2,8 +2,8 @@
 //
 // A plan is made by a pure function of the request and decides everything: kernel, blocking, tables, workspace. run()
 // allocates nothing but its arena and decides nothing, but for toeplitz and winograd_rows, which plan a direct sum for
-// images that are not finite. Results do not depend on layout, threads or weights' lifetime in the request: they only let a plan take a
-// faster road to the same bits.
+// images that are not finite. Results do not depend on layout, threads or weights' lifetime in the request: they only
+// let a plan take a faster road to the same bits.
 #pragma once
 
 #include <cstddef>
