@@ -3,15 +3,16 @@
 // channel is transformed once for all its out channels and columns of the kernel, and each sum once for all its in
 // channels:
 //
-//   six rows of an in channel ---> B^T d, six rows ---> for each tap along the row, six rows of products are added up
-//                                                                        |
-//   m rows of an out channel <--- A^T, in registers <--------------------+
+//   n rows of an in channel ---> B^T d, n rows ---> for each tap along the row, n rows of products are added up
+//                                                                     |
+//   m rows of an out channel <--- A^T, in registers <-----------------+
 //
-// 6 multiply-adds instead of m * r, 12 for r = 3 (A. Lavin, S. Gray, "Fast algorithms for convolutional neural
-// networks", 2016; the transforms are in winograd_rows.inl.h). Longer kernels are in pieces, as far apart as the tiles
-// are high: piece p of a tile reads the windows of the tile p further down, and nothing is transformed twice. With a
-// dilation, the rows that lie so far apart, a phase, are an image of their own. With a stride, so are the rows that the
-// taps of a segment read: each segment has windows of its own, and all of them go into the same sums.
+// n = m + r - 1 multiply-adds instead of m * r, 6 for 12 where r = 3, 8 for 20 where r = 5 (A. Lavin, S. Gray, "Fast
+// algorithms for convolutional neural networks", 2016; the transforms are in winograd_rows.inl.h). Longer kernels are
+// in pieces, as far apart as the tiles are high: piece p of a tile reads the windows of the tile p further down, and
+// nothing is transformed twice. With a dilation, the rows that lie so far apart, a phase, are an image of their own.
+// With a stride, so are the rows that the taps of a segment read: each segment has windows of its own, and all of them
+// go into the same sums.
 //
 // One task is a band of rows of tiles of one image, group and phase. Where an output comes out not finite, or weights
 // are not, the image is computed again by shift_gemm.
@@ -38,8 +39,8 @@ namespace {
 
 constexpr std::int64_t longest = 16;  // taps of a segment
 
-// How the taps of a segment become pieces of F(outputs, taps), the first of which has its first tap alone.
-struct Pieces1d {
+// How the taps of a segment become pieces of F(outputs, taps). Neighbours share a tap, which belongs to the first.
+struct RowPieces {
   int points, taps;
   std::int64_t count;
   int outputs() const { return points + 1 - taps; }
@@ -47,10 +48,10 @@ struct Pieces1d {
 
 // Up to four taps are one piece. More are pieces of four taps three apart, or of five taps four apart, with a third
 // more points for a third more outputs, where these are fewer.
-Pieces1d cut(std::int64_t taps) {
+RowPieces cut(std::int64_t taps) {
   if (taps <= 4) return {6, static_cast<int>(taps), 1};
   const std::int64_t of_four = ceil_div(taps - 1, 3), of_five = ceil_div(taps - 1, 4);
-  return of_five < of_four ? Pieces1d{8, 5, of_five} : Pieces1d{6, 4, of_four};
+  return of_five < of_four ? RowPieces{8, 5, of_five} : RowPieces{6, 4, of_four};
 }
 
 // Segments of the kernel's rows, and the taps of the first, which has the most.
@@ -73,7 +74,7 @@ const char* unsupported(const PlanRequest& request) {
   if (segments.dilation >= (forward ? p.out_h : p.in_h)) return "the dilation leaves tiles of a single row";
   // As products of doubles, which do not overflow: rows of windows, of staged and of spilled pixels; the kernels of an
   // in channel that are packed together; all of them.
-  const Pieces1d pieces = cut(segments.taps);
+  const RowPieces pieces = cut(segments.taps);
   const auto channels = static_cast<double>(forward ? p.group_in_channels() : p.group_out_channels());
   const double points = pieces.points, taps = static_cast<double>(segments.count) * static_cast<double>(pieces.count);
   const double rows = channels * points * (taps + 1) + 4 * points;
@@ -197,7 +198,7 @@ class WinogradRowsPlan final : public Plan {
   PlanRequest request_;
   const KernelSet<T>& set_;
   std::int64_t segments_;
-  Pieces1d pieces_;  // of a segment
+  RowPieces pieces_;  // of a segment
   const WinogradRowKernel<T>* kernels_;
   EvenParts blocks_;  // of out channels
   bool in_place_, out_rows_;
@@ -494,7 +495,7 @@ double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const KernelSet<T>& set = kernel_set<T>(*request.kernels);
   const Segments segments(p);
-  const Pieces1d pieces = cut(segments.taps);
+  const RowPieces pieces = cut(segments.taps);
   const double pixels = std::min(static_cast<double>(p.in_h) * static_cast<double>(p.in_w),
                                  static_cast<double>(p.out_h) * static_cast<double>(p.out_w));
   const double products = static_cast<double>(pieces.points * segments.count * pieces.count) *
