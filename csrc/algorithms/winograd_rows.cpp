@@ -248,9 +248,9 @@ void WinogradRowsPlan<T>::place_columns() {
   pitch_ = winograd_apart<T>(ceil_div(room, lanes) * lanes, set_.lanes);
   // Windows stay in half of L1 while all out channels pass.
   const std::int64_t column_bytes = std::max<std::int64_t>(1, pieces_.count * planes() * positions() * element);
-  const std::int64_t vectors = ceil_div(width, lanes);
-  const std::int64_t most = std::max<std::int64_t>(2, core_traits().l1d / 2 / column_bytes / lanes);
-  tile_w_ = blocks_.count <= 1 ? width : ceil_div(vectors, ceil_div(vectors, most)) * lanes;
+  const std::int64_t vectors = std::max<std::int64_t>(1, ceil_div(width, lanes));
+  const std::int64_t near = std::max<std::int64_t>(2, core_traits().l1d / 2 / column_bytes / lanes);
+  tile_w_ = ceil_div(vectors, ceil_div(vectors, blocks_.count > 1 ? near : vectors)) * lanes;
 }
 
 template <class T>
