@@ -84,7 +84,6 @@ class ToeplitzPlan final : public Plan {
   explicit ToeplitzPlan(const PlanRequest& request)
       : map_(map_of(request)),
         set_(kernel_set<T>(*request.kernels)),
-        isa_(request.kernels->isa),
         h_(map_.h),
         w_(map_.w),
         product_(best_product(set_, ceil_div(map_.out_channels, set_.lanes), most_vectors)),
@@ -107,7 +106,9 @@ class ToeplitzPlan final : public Plan {
   std::int64_t packed_bytes() const noexcept override {
     return header_bytes + map_.groups * panels_.panels() * panel_size() * element;
   }
-  std::string packing_key() const override { return isa_ + (":toeplitz:" + std::to_string(product_.vectors)); }
+  std::string packing_key() const override {
+    return request_.kernels->isa + (":toeplitz:" + std::to_string(product_.vectors));
+  }
   void pack(const ConvViews& v, void* packed) const override;
   void run(const ConvViews& v, const void* packed) const override;
   PlanReport report() const override {
@@ -164,7 +165,6 @@ class ToeplitzPlan final : public Plan {
 
   ShiftMap map_;
   const KernelSet<T>& set_;
-  std::string isa_;
   PhaseAxis h_, w_;
   const ProductKernel<T>& product_;
   WeightPanels<T> panels_;

@@ -21,7 +21,6 @@
 #include <memory>
 #include <numeric>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "../cpu.h"
@@ -54,29 +53,26 @@ RowPieces cut(std::int64_t taps) {
   return of_five < of_four ? RowPieces{8, 5, of_five} : RowPieces{6, 4, of_four};
 }
 
-// Segments of the kernel's rows, and the taps of the first, which has the most.
-struct Segments {
-  explicit Segments(const ConvProblem& p)
-      : dilation(p.dilation_h / std::gcd(p.stride_h, p.dilation_h)),
-        count(std::min(p.stride_h / std::gcd(p.stride_h, p.dilation_h), p.kernel_h)),
-        taps(ceil_div(p.kernel_h, count)) {}
-  std::int64_t dilation, count, taps;
-};
+// Rows of outputs that are neighbours in windows lie so far apart.
+std::int64_t dilation_of(const AxisTaps& axis) {
+  return std::abs(axis.difference) / std::gcd(axis.step, axis.difference);
+}
 
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass == Pass::weight_gradient) return "weight gradients are sums over pixels";
   const bool forward = p.pass == Pass::forward;
   if (!forward && (p.stride_h != 1 || p.stride_w != 1)) return "the gradient's stride is not 1";
-  const Segments segments(p);
-  if (segments.taps < 2 || segments.taps > longest)
+  const MapAxis axis = forward_map(p, {}).h;  // a gradient has as many taps, in the other order
+  if (winograd_taps(axis) < 2 || winograd_taps(axis) > longest)
     return "the kernel, or what a stride leaves of it, has fewer than 2 or more than 16 rows";
-  if (segments.dilation >= (forward ? p.out_h : p.in_h)) return "the dilation leaves tiles of a single row";
+  if (dilation_of(axis) >= (forward ? p.out_h : p.in_h)) return "the dilation leaves tiles of a single row";
   // As products of doubles, which do not overflow: rows of windows, of staged and of spilled pixels; the kernels of an
   // in channel that are packed together; all of them.
-  const RowPieces pieces = cut(segments.taps);
+  const RowPieces pieces = cut(winograd_taps(axis));
   const auto channels = static_cast<double>(forward ? p.group_in_channels() : p.group_out_channels());
-  const double points = pieces.points, taps = static_cast<double>(segments.count) * static_cast<double>(pieces.count);
+  const double points = pieces.points,
+               taps = static_cast<double>(winograd_segments(axis)) * static_cast<double>(pieces.count);
   const double rows = channels * points * (taps + 1) + 4 * points;
   const auto columns = static_cast<double>(p.kernel_w);
   const double width = static_cast<double>(p.in_w) + static_cast<double>(p.pad_left) +
@@ -105,7 +101,7 @@ class WinogradRowsPlan final : public Plan {
         blocks_(EvenParts::of_at_most(map.out_channels, most_channels())),
         in_place_(request.layout.input_rows && map.w.step == 1),
         out_rows_(request.layout.out_rows),
-        dilation_(std::abs(map.h.difference) / std::gcd(map.h.step, map.h.difference)),
+        dilation_(dilation_of(map.h)),
         phases_(std::min(dilation_, map.h.out_size)),
         tiles_(ceil_div(ceil_div(map.h.out_size, dilation_), outputs())) {
     place_columns();
@@ -428,20 +424,21 @@ void WinogradRowsPlan<T>::make_windows(const ConvViews& v, const Band& b, std::i
   for (std::int64_t segment = 0; segment < segments_; ++segment) {
     const std::int64_t tap = map_.h.difference > 0 ? map_.h.tap(segment) : map_.h.lowest();
     const std::int64_t rows = tile_rows(b.phase) + ceil_div(map_.h.count - segment, segments_) - 1;
-    const auto row_at = [&](std::int64_t i) {
+    std::int64_t y[winograd_most_points];
+    for (std::int64_t i = 0; i < positions(); ++i) {
       const std::int64_t row = tile * outputs() + i;
-      return row < rows ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
-    };
+      y[i] = row < rows ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
+    }
     if (!in_place_)
       stage_rows<T>(set_,
                     {b.staged, staged_row(), source, v.input_stride[1], v.input_stride[3], a.channels, staged_.data(),
                      static_cast<std::int64_t>(staged_.size()), columns_},
-                    map_.in_channels * staged_row(), v.input_stride[2], positions(), false, row_at);
+                    map_.in_channels * staged_row(), v.input_stride[2], positions(), false,
+                    [&](std::int64_t i) { return y[i]; });
     for (std::int64_t i = 0; i < positions(); ++i) {
-      const std::int64_t y = row_at(i);
-      a.row_channel[i] = y < 0 ? 0 : in_place_ ? v.input_stride[1] / element : staged_row();
-      a.rows[i] = y < 0       ? b.zeros
-                  : in_place_ ? reinterpret_cast<const T*>(source + y * v.input_stride[2])
+      a.row_channel[i] = y[i] < 0 ? 0 : in_place_ ? v.input_stride[1] / element : staged_row();
+      a.rows[i] = y[i] < 0    ? b.zeros
+                  : in_place_ ? reinterpret_cast<const T*>(source + y[i] * v.input_stride[2])
                               : b.staged + i * map_.in_channels * staged_row();
     }
     a.out = windows + segment * segment_size() + columns_at_;
@@ -494,11 +491,11 @@ template <class T>
 double least_cycles(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   const KernelSet<T>& set = kernel_set<T>(*request.kernels);
-  const Segments segments(p);
-  const RowPieces pieces = cut(segments.taps);
+  const MapAxis axis = forward_map(p, {}).h;
+  const RowPieces pieces = cut(winograd_taps(axis));
   const double pixels = std::min(static_cast<double>(p.in_h) * static_cast<double>(p.in_w),
                                  static_cast<double>(p.out_h) * static_cast<double>(p.out_w));
-  const double products = static_cast<double>(pieces.points * segments.count * pieces.count) *
+  const double products = static_cast<double>(pieces.points * winograd_segments(axis) * pieces.count) *
                           static_cast<double>(p.kernel_w) / pieces.outputs();
   return pixels * products * static_cast<double>(p.groups * p.group_in_channels() * p.group_out_channels()) /
          set.lanes * vector_passes(set) / 2;

@@ -2,10 +2,9 @@
 // kernels.h). The other axis goes tap by tap, as in a direct sum, so that any width of kernel is welcome, and the sums
 // of all positions stay in registers until they are outputs.
 //
-// Up to r = 4 the points are the six of winograd.inl.h, whose transforms along one axis these are. F(4, 5) has eight,
-// 0,
-// +-1, +-2, +-1/2 and infinity: 8 products for 20. With the parts of even and odd powers e and o of a pair of points,
-// which differ by the sign of o:
+// Up to r = 4 the points are the six of winograd.inl.h, whose transforms along one axis these are. F(4, 5) has eight:
+// 0, +-1, +-2, +-1/2 and infinity, 8 products for 20. With the parts of even and odd powers e and o of a pair of
+// points, which differ by the sign of o:
 //
 //   point    B^T d                                                   A^T: y_i is the sum of       G g
 //   0        d0 - d6 + 21/4 (d4 - d2)                                m0 (i = 0)                   g0
@@ -17,20 +16,25 @@
 // with g(x) = g0 + g1 x + .. + g4 x^4. Included by kernels_isa.cpp alone, inside its anonymous namespace.
 #pragma once
 
+// factor * a + b
+template <class T>
+TILECONV_INLINE Vec<T> times(double factor, const Vec<T>& a, const Vec<T>& b) {
+  return Vec<T>::fma(Vec<T>::broadcast(T(factor)), a, b);
+}
+
 template <class T, int points>
 TILECONV_INLINE void row_window_sums(const Vec<T> (&d)[points], Vec<T> (&to)[points]) {
   using V = Vec<T>;
   if constexpr (points == winograd_window_size) {
     window_sums<T>(d[0], d[1], d[2], d[3], d[4], d[5], to, 1);
   } else {
-    const auto times = [](double factor, const V& a, const V& b) { return V::fma(V::broadcast(T(factor)), a, b); };
     const auto pair = [&](int p, const V& even, const V& odd) { to[p] = even + odd, to[p + 1] = even - odd; };
-    to[0] = times(5.25, d[4] - d[2], d[0] - d[6]);
-    pair(1, times(-4.25, d[4], d[2] + d[6]), times(-4.25, d[3], d[1] + d[5]));
+    to[0] = times<T>(5.25, d[4] - d[2], d[0] - d[6]);
+    pair(1, times<T>(-4.25, d[4], d[2] + d[6]), times<T>(-4.25, d[3], d[1] + d[5]));
     const V half = V::broadcast(T(0.5)), two = V::broadcast(T(2));
-    pair(3, times(0.25, d[2], times(-1.25, d[4], d[6])), times(2, d[5], times(-2.5, d[3], half * d[1])));
-    pair(5, times(4, d[2], times(-5, d[4], d[6])), times(0.5, d[5], times(-2.5, d[3], two * d[1])));
-    to[7] = times(5.25, d[3] - d[5], d[7] - d[1]);
+    pair(3, times<T>(0.25, d[2], times<T>(-1.25, d[4], d[6])), times<T>(2, d[5], times<T>(-2.5, d[3], half * d[1])));
+    pair(5, times<T>(4, d[2], times<T>(-5, d[4], d[6])), times<T>(0.5, d[5], times<T>(-2.5, d[3], two * d[1])));
+    to[7] = times<T>(5.25, d[3] - d[5], d[7] - d[1]);
   }
 }
 
@@ -40,13 +44,12 @@ TILECONV_INLINE void row_output_sums(const Vec<T> (&m)[points], Vec<T> (&y)[poin
   if constexpr (points == winograd_window_size) {
     output_sums<T, taps>(m, 1, y, 1);
   } else {
-    const auto times = [](double factor, const V& a, const V& b) { return V::fma(V::broadcast(T(factor)), a, b); };
     const V even_1 = m[1] + m[2], odd_1 = m[1] - m[2], even_2 = m[3] + m[4], odd_2 = m[3] - m[4];
     const V even_half = m[5] + m[6], odd_half = m[5] - m[6];
     y[0] = (m[0] + even_1) + (even_2 + even_half);
-    y[1] = times(2, odd_2, times(0.5, odd_half, odd_1));
-    y[2] = times(4, even_2, times(0.25, even_half, even_1));
-    y[3] = times(8, odd_2, times(0.125, odd_half, odd_1 + m[7]));
+    y[1] = times<T>(2, odd_2, times<T>(0.5, odd_half, odd_1));
+    y[2] = times<T>(4, even_2, times<T>(0.25, even_half, even_1));
+    y[3] = times<T>(8, odd_2, times<T>(0.125, odd_half, odd_1 + m[7]));
   }
 }
 
@@ -63,15 +66,12 @@ void winograd_row_weights(const WinogradWeightArgs<T>& a) noexcept {
       V g[taps];
       TILECONV_UNROLL
       for (int i = 0; i < taps; ++i) g[i] = V::load(a.tap_at[i] < 0 ? zeros : from + a.tap_at[i]);
-      const auto times = [](double factor, const V& b, const V& sum) {
-        return V::fma(V::broadcast(T(factor)), b, sum);
-      };
       const auto store = [&](int p, double scale, const V& value) {
         (V::broadcast(T(scale)) * value).store(out + p * a.out_position);
       };
       const auto pair = [&](int p, double scale, double x) {
-        const V even = times(x * x * x * x, g[4], times(x * x, g[2], g[0]));
-        const V odd = times(x * x * x, g[3], V::broadcast(T(x)) * g[1]);
+        const V even = times<T>(x * x * x * x, g[4], times<T>(x * x, g[2], g[0]));
+        const V odd = times<T>(x * x * x, g[3], V::broadcast(T(x)) * g[1]);
         store(p, scale, even + odd);
         store(p + 1, scale, even - odd);
       };
