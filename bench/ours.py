@@ -96,7 +96,7 @@ class Algorithm(Ours):
         from tileconv import _core
 
         x, frozen = case.x, _core.FrozenConv2d(case.weight, case.bias, *core_geometry(case.layer))
-        return lambda: frozen(x, None, algorithm)
+        return lambda: frozen.run(x, None, algorithm)
 
     @staticmethod
     def transposed(case: Case, algorithm: str) -> Call:

@@ -198,32 +198,32 @@ void set_strides(std::ptrdiff_t (&to)[4], const py::array& array) {
 struct Call {
   ConvProblem problem;  // of the views
   py::object input, weight, bias, grad_output;
-  py::array out, target;  // target: what out is copied to in the end, where it cannot be written itself
+  py::array out;  // never empty meanwhile: an array by default is one that NumPy makes, a tenth of a tiny call
+  bool copied;    // to the array that was given, in the end: that one cannot be written itself
   ConvViews views;
 
   // input, weight, bias, grad_output as ConvViews has them for the pass; None for those it does not have. The caller
   // calls the first `input_name`.
   Call(const ConvProblem& p, py::object input_array, const py::object& weight_array, const py::object& bias_array,
        py::object grad_array, const py::object& given, const char* input_name = "input")
-      : problem(p), input(std::move(input_array)), grad_output(std::move(grad_array)) {
+      : problem(p),
+        input(std::move(input_array)),
+        weight(weight_array.is_none() ? weight_array : contiguous(py::reinterpret_borrow<py::array>(weight_array))),
+        bias(bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array))),
+        grad_output(std::move(grad_array)),
+        out(given.is_none() ? new_array(problem, data(input)) : check_out(given, problem)),
+        copied(!given.is_none() && !writable_in_place(out, problem.pass)) {
     if (!given.is_none()) {
-      out = check_out(given, problem);
       const std::pair<const char*, const py::object*> arrays[] = {
           {input_name, &input}, {"weight", &weight_array}, {"bias", &bias_array}, {"grad_output", &grad_output}};
       for (const auto& [name, array] : arrays)
         if (!array->is_none()) refuse_overlap(out, py::reinterpret_borrow<py::array>(*array), name);
     }
-    weight = weight_array.is_none() ? weight_array : contiguous(py::reinterpret_borrow<py::array>(weight_array));
-    bias = bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array));
+    if (copied) out = new_array(problem, data(input));
     views.input = view(input, views.input_stride);
     views.grad_output = view(grad_output, views.grad_output_stride);
-    if (given.is_none() || !writable_in_place(out, problem.pass)) {
-      target = out;
-      out = new_array(problem, views.input);
-    }
-    std::ptrdiff_t contiguous_stride[4];
-    views.weight = view(weight, contiguous_stride);
-    views.bias = view(bias, contiguous_stride);
+    views.weight = data(weight);
+    views.bias = data(bias);
     views.out = static_cast<char*>(out.mutable_data());
     set_strides(views.out_stride, out);
     join_pixels(problem, views);
@@ -231,16 +231,18 @@ struct Call {
 
   py::array result(const py::object& given) {
     if (given.is_none()) return std::move(out);
-    if (target.ptr() && target.size() > 0) target[py::ellipsis()] = out;
-    return py::reinterpret_borrow<py::array>(given);
+    auto target = py::reinterpret_borrow<py::array>(given);
+    if (copied && target.size() > 0) target[py::ellipsis()] = out;
+    return target;
   }
 
  private:
-  static const char* view(const py::object& object, std::ptrdiff_t (&strides)[4]) {
-    if (object.is_none()) return nullptr;
-    const py::array array = py::reinterpret_borrow<py::array>(object);
-    set_strides(strides, array);
-    return static_cast<const char*>(array.data());
+  static const char* data(const py::object& array) {
+    return array.is_none() ? nullptr : static_cast<const char*>(py::reinterpret_borrow<py::array>(array).data());
+  }
+  static const char* view(const py::object& array, std::ptrdiff_t (&strides)[4]) {
+    if (!array.is_none()) set_strides(strides, py::reinterpret_borrow<py::array>(array));
+    return data(array);
   }
 };
 
@@ -311,22 +313,23 @@ class FrozenConv2d {
     arguments_ = layer_arguments({stride, padding, dilation, groups, padding_mode}, shape_of(weight_));
   }
 
-  py::array operator()(const py::object& input, const py::object& out, const std::string& algorithm) {
+  py::array run(const py::object& input, const py::object& out, const std::string& algorithm) {
     const py::array input_array = as_array(input, "input");
     Call call(problem_of(input_array), input_array, weight_, bias_, py::none(), out);
     const PlanRequest request = make_request(call.problem, Layout::of(call.problem, call.views), true);
-    FrozenPlans::Entry entry;
-    if (!plans_.find(request, algorithm, entry)) {
-      const std::vector<FrozenPlans::Entry> kept = plans_.kept();
+    FrozenPlans::Kept entry = plans_.find(request, algorithm);
+    if (!entry) {
+      const std::vector<FrozenPlans::Kept> kept = plans_.kept();
+      FrozenPlans::Entry made;
       {
         const py::gil_scoped_release release;
-        entry = FrozenPlans::make(request, algorithm, call.views, kept);
+        made = FrozenPlans::make(request, algorithm, call.views, kept);
       }
-      entry = plans_.keep(std::move(entry));
+      entry = plans_.keep(std::move(made));
     }
     {
       const py::gil_scoped_release release;
-      entry.plan->run(call.views, entry.packed_data());
+      entry->plan->run(call.views, entry->packed_data());
       release_large_arenas();
     }
     return call.result(out);
@@ -495,8 +498,7 @@ PYBIND11_MODULE(_core, m) {
   py::class_<FrozenConv2d>(m, "FrozenConv2d")
       .def(py::init<const py::object&, py::object, const py::object&, const py::object&, const py::object&,
                     std::int64_t, const std::string&>())
-      .def("__call__", &FrozenConv2d::operator(), py::arg("input"), py::arg("out") = py::none(),
-           py::arg("algorithm") = "auto");
+      .def("run", &FrozenConv2d::run, py::arg("input"), py::arg("out") = py::none(), py::arg("algorithm") = "auto");
   m.def("explain", &explain);
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &checked_set_num_threads);

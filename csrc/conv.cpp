@@ -19,8 +19,8 @@ bool same(const PlanRequest& a, const PlanRequest& b) noexcept {
 template <class Entries>
 std::shared_ptr<MemoryBlock> packed_alike(const Entries& entries, const Plan& plan) {
   if (plan.packed_bytes() > 0)
-    for (const FrozenPlans::Entry& other : entries)
-      if (other.packed && other.plan->packing_key() == plan.packing_key()) return other.packed;
+    for (const FrozenPlans::Kept& other : entries)
+      if (other->packed && other->plan->packing_key() == plan.packing_key()) return other->packed;
   return nullptr;
 }
 
@@ -53,29 +53,27 @@ void run_once(const ConvProblem& problem, const ConvViews& views, const std::str
   release_large_arenas();
 }
 
-const FrozenPlans::Entry* FrozenPlans::search(const PlanRequest& request, const std::string& algorithm) {
+FrozenPlans::Kept FrozenPlans::search(const PlanRequest& request, const std::string& algorithm) {
   for (auto it = entries_.begin(); it != entries_.end(); ++it)
-    if (same(it->request, request) && it->algorithm == algorithm) {
+    if (same((*it)->request, request) && (*it)->algorithm == algorithm) {
       entries_.splice(entries_.begin(), entries_, it);
-      return &entries_.front();
+      return entries_.front();
     }
   return nullptr;
 }
 
-bool FrozenPlans::find(const PlanRequest& request, const std::string& algorithm, Entry& entry) {
+FrozenPlans::Kept FrozenPlans::find(const PlanRequest& request, const std::string& algorithm) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const Entry* found = search(request, algorithm);
-  if (found) entry = *found;
-  return found != nullptr;
+  return search(request, algorithm);
 }
 
-std::vector<FrozenPlans::Entry> FrozenPlans::kept() const {
+std::vector<FrozenPlans::Kept> FrozenPlans::kept() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return {entries_.begin(), entries_.end()};
 }
 
 FrozenPlans::Entry FrozenPlans::make(const PlanRequest& request, const std::string& algorithm, const ConvViews& views,
-                                     const std::vector<Entry>& kept) {
+                                     const std::vector<Kept>& kept) {
   Entry entry{request, algorithm, choose(request, algorithm).plan, nullptr};
   if (const std::int64_t bytes = entry.plan->packed_bytes()) {
     entry.packed = packed_alike(kept, *entry.plan);
@@ -87,13 +85,13 @@ FrozenPlans::Entry FrozenPlans::make(const PlanRequest& request, const std::stri
   return entry;
 }
 
-FrozenPlans::Entry FrozenPlans::keep(Entry entry) {
+FrozenPlans::Kept FrozenPlans::keep(Entry entry) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (const Entry* found = search(entry.request, entry.algorithm)) return *found;
+  if (Kept found = search(entry.request, entry.algorithm)) return found;
   if (const auto packed = packed_alike(entries_, *entry.plan)) entry.packed = packed;
-  entries_.push_front(entry);
+  entries_.push_front(std::make_shared<const Entry>(std::move(entry)));
   if (entries_.size() > most_plans) entries_.pop_back();
-  return entry;
+  return entries_.front();
 }
 
 }  // namespace tileconv

@@ -37,21 +37,22 @@ class FrozenPlans {
     std::shared_ptr<MemoryBlock> packed;
     const void* packed_data() const noexcept { return packed ? packed->data() : nullptr; }
   };
+  using Kept = std::shared_ptr<const Entry>;
   static constexpr std::size_t most_plans = 8;
 
-  // The entry, if there is one.
-  bool find(const PlanRequest& request, const std::string& algorithm, Entry& entry);
-  std::vector<Entry> kept() const;
+  // The entry; nullptr if there is none.
+  Kept find(const PlanRequest& request, const std::string& algorithm);
+  std::vector<Kept> kept() const;
   // A new entry, which shares the packed weights of one that is kept. It takes its time.
   static Entry make(const PlanRequest& request, const std::string& algorithm, const ConvViews& views,
-                    const std::vector<Entry>& kept);
+                    const std::vector<Kept>& kept);
   // Keeps it, but for what another thread was first to make.
-  Entry keep(Entry entry);
+  Kept keep(Entry entry);
 
  private:
-  const Entry* search(const PlanRequest& request, const std::string& algorithm);
+  Kept search(const PlanRequest& request, const std::string& algorithm);
   mutable std::mutex mutex_;
-  std::list<Entry> entries_;  // last used first
+  std::list<Kept> entries_;  // last used first
 };
 
 }  // namespace tileconv

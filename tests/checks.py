@@ -94,7 +94,7 @@ def _run(case: Case, weight: Array, bias: Array | None, algorithm: str, frozen: 
     options = core_options(case)
     if frozen:
         layer = _core.FrozenConv2d(weight, bias, *options)
-        return lambda input, out=None: layer(input, out, algorithm)
+        return lambda input, out=None: layer.run(input, out, algorithm)
     return lambda input, out=None: _core.conv2d(input, weight, bias, *options, out, algorithm)
 
 

@@ -145,11 +145,11 @@ def test_gradients_beside_values_that_are_not_finite(mode: str, isa: str) -> Non
 def test_frozen_layers_share_packed_weights_among_sizes(isa: str) -> None:
     case = few((5, 3), (20, 20), in_channels=4, out_channels=9)
     _, w, b = case.normals()
-    layer = tc._core.FrozenConv2d(w, b, (1, 1), case.padding, (1, 1), 1, "zeros")
+    run = tc._core.FrozenConv2d(w, b, (1, 1), case.padding, (1, 1), 1, "zeros").run
     for height, width in ((20, 20), (7, 90), (33, 5), (20, 20)):
         x = replace(case, in_h=height, in_w=width).normals(height)[0]
         for values in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
-            assert_accurate(layer(values, None, ROWS), reference.conv2d(x, w, b, **case.options), f"{height}x{width}")
+            assert_accurate(run(values, None, ROWS), reference.conv2d(x, w, b, **case.options), f"{height}x{width}")
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
 from . import _core
 from ._forms import as_array, geometry, integer, pair, short_padding, writable
@@ -12,6 +13,7 @@ from ._layer import Layer, weight_shape
 from .grad import Conv2dGrads, conv2d_bias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import SupportsIndex
 
     from numpy.typing import DTypeLike
@@ -96,7 +98,7 @@ class Conv2d(Layer):
     padding: Pair | tuple[Pair, Pair] | str
 
     _geometry: Geometry
-    _handle: _core.FrozenConv2d | None
+    _run: Callable[[Array, Array | None], Array] | None  # of a frozen layer: the method of its packed weights
     _locked: dict[str, Array]  # the writable arrays that `freeze` locked, which `unfreeze` puts back
 
     def __init__(
@@ -119,7 +121,7 @@ class Conv2d(Layer):
         kernel = pair(kernel_size, "kernel_size")
         shape = weight_shape(*channels, kernel, checked)
         self._start((*channels, kernel, checked[0], short_padding(checked[1]), *checked[2:]), shape, bias, dtype, rng)
-        self._geometry, self._handle, self._locked = checked, None, {}
+        self._geometry, self._run, self._locked = checked, None, {}
 
     def __call__(self, input: ArrayLike, out: Array | None = None) -> Array:
         """Convolve images with the layer's weight and add its bias.
@@ -140,13 +142,13 @@ class Conv2d(Layer):
         TypeError, ValueError, MemoryError
             As `conv2d`.
         """
-        if type(input) is not np.ndarray or not input.dtype.isnative:
+        if type(input) is not ndarray or not input.dtype.isnative:
             input = as_array(input, "input")
         if out is not None:
             out = writable(out, "out")
-        handle = self._handle
-        if handle is not None:
-            return handle(input, out)
+        run = self._run
+        if run is not None:
+            return run(input, out)
         return _core.conv2d(input, self.weight, self.bias, *self._geometry, out, "auto")
 
     def backward(self, input: ArrayLike, grad_output: ArrayLike) -> Conv2dGrads:
@@ -213,8 +215,8 @@ class Conv2d(Layer):
         >>> layer.weight.flags.writeable, layer.unfreeze().weight.flags.writeable
         (False, True)
         """
-        if self._handle is None:
-            self._handle = _core.FrozenConv2d(self.weight, self.bias, *self._geometry)
+        if self._run is None:
+            self._run = _core.FrozenConv2d(self.weight, self.bias, *self._geometry).run
             self._locked = {name: array for name, array in self.state_dict().items() if array.flags.writeable}
             self.__dict__.update((name, read_only(array)) for name, array in self._locked.items())
         return self
@@ -231,24 +233,24 @@ class Conv2d(Layer):
             if array.flags.owndata:
                 array.flags.writeable = True
         self.__dict__.update(self._locked)
-        self._handle, self._locked = None, {}
+        self._run, self._locked = None, {}
         return self
 
     def _before_change(self, what: str) -> None:
-        if self._handle is not None:
+        if self._run is not None:
             raise ValueError(f"{what} cannot be set while the layer is frozen: call unfreeze() first")
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the packed weights, which hold pointers: they are packed again where the state is loaded."""
-        return {**self.__dict__, **self._locked, "_handle": self._handle is not None, "_locked": list(self._locked)}
+        return {**self.__dict__, **self._locked, "_run": self._run is not None, "_locked": list(self._locked)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _handle=None, _locked={})
+        self.__dict__.update(state, _run=None, _locked={})
         # Protocol 5 of pickle gives an array that was locked the memory of bytes, which nothing makes writable.
         self.__dict__.update(
             (name, array.copy()) for name, array in self.state_dict().items() if isinstance(owner(array), bytes)
         )
-        if state["_handle"]:
+        if state["_run"]:
             self.freeze()
             # Those of the layer that was copied are locked already; they are writable when the copy is unfrozen.
             self._locked = {name: self._locked.get(name, getattr(self, name)) for name in state["_locked"]}

@@ -313,18 +313,16 @@ TEST(FrozenPlans, AreFewAndShareThePackedWeights) {
     return make_request(other, {}, true);
   };
   const auto make = [&](std::int64_t batch) { return FrozenPlans::make(request(batch), "auto", views, plans.kept()); };
-  FrozenPlans::Entry entry;
-  EXPECT_FALSE(plans.find(request(1), "auto", entry));
-  const FrozenPlans::Entry same = make(1), first = plans.keep(make(1)), later = plans.keep(same);
-  EXPECT_EQ(later.plan, first.plan) << "of two threads that make one, the first keeps it";
-  EXPECT_EQ(later.packed, first.packed);
-  EXPECT_TRUE(plans.find(request(1), "auto", entry));
-  EXPECT_EQ(entry.plan, first.plan);
+  EXPECT_EQ(plans.find(request(1), "auto"), nullptr);
+  const FrozenPlans::Entry same = make(1);
+  const FrozenPlans::Kept first = plans.keep(make(1));
+  EXPECT_EQ(plans.keep(same), first) << "of two threads that make one, the first keeps it";
+  EXPECT_EQ(plans.find(request(1), "auto"), first);
   const auto most = static_cast<std::int64_t>(FrozenPlans::most_plans);
-  for (std::int64_t batch = 2; batch <= most + 1; ++batch) EXPECT_EQ(plans.keep(make(batch)).packed, first.packed);
-  EXPECT_FALSE(plans.find(request(1), "auto", entry)) << "the oldest plan is dropped";
-  EXPECT_TRUE(plans.find(request(most + 1), "auto", entry));
-  EXPECT_FALSE(plans.find(request(most + 1), "reference", entry)) << "another algorithm is another plan";
+  for (std::int64_t batch = 2; batch <= most + 1; ++batch) EXPECT_EQ(plans.keep(make(batch))->packed, first->packed);
+  EXPECT_EQ(plans.find(request(1), "auto"), nullptr) << "the oldest plan is dropped";
+  EXPECT_NE(plans.find(request(most + 1), "auto"), nullptr);
+  EXPECT_EQ(plans.find(request(most + 1), "reference"), nullptr) << "another algorithm is another plan";
 }
 
 }  // namespace
