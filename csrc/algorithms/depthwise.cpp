@@ -50,11 +50,11 @@ class DepthwisePlan final : public Plan {
         taps_w_(ascending(map.w)),
         grid_(taps_h_),
         zeros_mode_(map.w.map.mode == PaddingMode::zeros),
-        own_(find_kernel(map.w.step, map.w.map.size)),
+        own_(own_kernel(map.batch)),
         image_rows_(zeros_mode_ && !map.collapsed && own_ && !rows_collide()),
         in_place_(image_rows_ && request.layout.input_rows),
         out_rows_(request.layout.out_rows),
-        kernel_(image_rows_ ? *own_ : staged_kernel()),
+        kernel_(image_rows_ ? *own_ : staged_kernel(map.batch)),
         threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)),
         planes_(planes_of_a_task()),
         plane_blocks_(ceil_div(map_.groups, planes_)),
@@ -75,13 +75,13 @@ class DepthwisePlan final : public Plan {
   // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
   // is known. With a single kernel row each multiply-add has a load of its own.
   double cycles() const noexcept override {
-    const PlaneKernel<T>* in_place = zeros_mode_ ? own_ : nullptr;
-    const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel();
+    const PlaneKernel<T>* in_place = zeros_mode_ ? own_kernel(1) : nullptr;
+    const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel(1);
     const auto rows = static_cast<double>(computed_rows(kernel) * grid_.period);
     const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
     const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
     const double tap = kernel.stride_h == 0   ? 1.2 * passes
-                       : kernel.stride_w == 2 ? 1 + 0.5 * passes
+                       : kernel.stride_w == 2 ? (kernel.further_rows > 0 ? 0.6 + 0.5 * passes : 1 + 0.5 * passes)
                        : kernel.kernel_w > 0  ? 0.2 + 0.4 * passes
                                               : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
     const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
@@ -96,8 +96,8 @@ class DepthwisePlan final : public Plan {
   }
   PlanReport report() const override {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
-    return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " +
-                std::to_string(kernel_.rows) + " rows at once" +
+    const std::string pass = kernel_.further_rows > 0 ? "row by row" : std::to_string(kernel_.rows) + " rows at once";
+    return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " + pass +
                 (in_place_     ? ", input in place"
                  : image_rows_ ? ", input copied"
                                : ""),
@@ -146,16 +146,34 @@ class DepthwisePlan final : public Plan {
   }
   // Rows that its passes compute of the outputs in one grid of rows.
   std::int64_t computed_rows(const PlaneKernel<T>& kernel) const {
-    return ceil_div(ceil_div(map_.h.out_size, grid_.period), kernel.rows) * kernel.rows;
+    return ceil_div(ceil_div(map_.h.out_size, grid_.period), kernel.rows) * kernel.rows + kernel.further_rows;
   }
-  const PlaneKernel<T>& staged_kernel() const { return *find_kernel(1, map_.w.staged_length(map_.w.out_size)); }
-  const PlaneKernel<T>* find_kernel(std::int64_t stride_w, std::int64_t in_width) const {
-    const PlaneKernel<T>& last = set_.plane[set_.plane_count - 1];  // of the lowest passes
+  // Whether a kernel may go down the rows block by block. A row of two blocks is read from end to end. The parts of a
+  // wider one are too short for the hardware's prefetcher, and what comes from memory would take up to twice as long.
+  bool may_roll(std::int64_t images) const {
+    constexpr std::int64_t two_blocks = 512,
+                           most_bytes = std::int64_t{12} << 20;  // for L3, of which others have a part
+    const std::int64_t in = map_.h.map.size * map_.w.map.size;
+    const std::int64_t out = map_.out_channels * map_.h.out_size * map_.w.out_size;
+    return map_.w.out_size * element <= two_blocks || images * map_.groups * (in + out) * element <= most_bytes;
+  }
+  // For rows of the image, and for rows with a column for each output; of a call with so many images.
+  const PlaneKernel<T>* own_kernel(std::int64_t images) const {
+    return find_kernel(map_.w.step, map_.w.map.size, images);
+  }
+  const PlaneKernel<T>& staged_kernel(std::int64_t images) const {
+    return *find_kernel(1, map_.w.staged_length(map_.w.out_size), images);
+  }
+  const PlaneKernel<T>* find_kernel(std::int64_t stride_w, std::int64_t in_width, std::int64_t images) const {
+    const std::int64_t rows = computed_rows(set_.plane[set_.plane_count - 1]);  // by the lowest passes
     for (int i = 0; i < set_.plane_count; ++i) {
       const PlaneKernel<T>& k = set_.plane[i];
+      const bool rolls = k.further_rows > 0;
+      const std::int64_t most_rows = rolls ? rows * 11 / 10 : rows;  // those of passes take a tenth longer
       if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
-          k.stride_w == stride_w && (!k.fetches || fetches()) && computed_rows(k) <= computed_rows(last) &&
+          k.stride_w == stride_w && (!k.fetches || fetches()) && computed_rows(k) <= most_rows &&
+          map_.w.out_size >= k.least_width && (!rolls || may_roll(images)) &&
           (k.most_width == 0 ||
            (std::max(in_width, map_.w.out_size) <= k.most_width && map_.groups * map_.out_channels > 1)))
         return &k;

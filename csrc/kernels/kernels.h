@@ -137,9 +137,11 @@ template <class T>
 struct PlaneKernel {
   int kernel_h, kernel_w, stride_h;  // 0: any
   int stride_w;
-  int rows;        // of outputs in a pass
-  int most_width;  // of rows of input and output: then two planes go into a vector; 0: any
-  bool fetches;    // what is ahead
+  int rows;          // of outputs in a pass
+  int further_rows;  // that all passes together compute too
+  int least_width;   // of rows of outputs
+  int most_width;    // of rows of input and output: then two planes go into a vector; 0: any
+  bool fetches;      // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
 };
 

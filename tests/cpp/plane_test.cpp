@@ -117,9 +117,13 @@ TYPED_TEST(Planes, ComputeTheirFormula) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
     for (int i = 0; i < set.plane_count; ++i)
       for (const Size& size : sizes_of(set.plane[i]))
-        for (const std::int64_t height : {1, set.plane[i].rows - 1, set.plane[i].rows, 2 * set.plane[i].rows + 1})
-          for (const int width : {1, 2, set.lanes / 2 - 1, set.lanes / 2, set.lanes - 1, set.lanes, set.lanes + 1,
-                                  2 * set.lanes - 3, 2 * set.lanes - 2, 5 * set.lanes + 3}) {
+        for (const std::int64_t height : {1, set.plane[i].rows - 1, set.plane[i].rows, 2 * set.plane[i].rows + 1,
+                                          set.plane[i].further_rows > 0 ? 8 : 1})
+          for (const int width :
+               {1, 2, set.lanes / 2 - 1, set.lanes / 2, set.lanes - 1, set.lanes, set.lanes + 1, 2 * set.lanes - 3,
+                2 * set.lanes - 2, 5 * set.lanes + 3, 13 * set.lanes + 1, 24 * set.lanes}) {
+            if (width > 6 * set.lanes && set.plane[i].further_rows == 0)
+              continue;  // no more than vectors in the middle
             if (width < 1 || (set.plane[i].most_width > 0 && width > set.plane[i].most_width)) continue;
             // Where rows are loaded as a whole, outputs may be fewer or more than what is in them.
             std::vector<std::int64_t> out_widths = {(width - 1) / size.stride_w + 1};
