@@ -545,6 +545,7 @@ constexpr PlaneKernel<T> plane_table[] = {
     TILECONV_ROLLING(3, 1),
     TILECONV_ROLLING(3, 2),
     TILECONV_ROLLING(5, 2),
+    TILECONV_ROLLING(7, 2),
     TILECONV_SHIFTED(3, 1, high_pass, true),
     TILECONV_SHIFTED(3, 1, high_pass, false),
     TILECONV_SHIFTED(3, 1, low_pass, true),
