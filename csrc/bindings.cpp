@@ -198,7 +198,7 @@ void set_strides(std::ptrdiff_t (&to)[4], const py::array& array) {
 struct Call {
   ConvProblem problem;  // of the views
   py::object input, weight, bias, grad_output;
-  py::array out;  // never empty meanwhile: an array by default is one that NumPy makes, a tenth of a tiny call
+  py::array out;  // not made by default: NumPy makes an array then, which is a tenth of a tiny call
   bool copied;    // to the array that was given, in the end: that one cannot be written itself
   ConvViews views;
 
@@ -208,8 +208,6 @@ struct Call {
        py::object grad_array, const py::object& given, const char* input_name = "input")
       : problem(p),
         input(std::move(input_array)),
-        weight(weight_array.is_none() ? weight_array : contiguous(py::reinterpret_borrow<py::array>(weight_array))),
-        bias(bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array))),
         grad_output(std::move(grad_array)),
         out(given.is_none() ? new_array(problem, data(input)) : check_out(given, problem)),
         copied(!given.is_none() && !writable_in_place(out, problem.pass)) {
@@ -220,6 +218,8 @@ struct Call {
         if (!array->is_none()) refuse_overlap(out, py::reinterpret_borrow<py::array>(*array), name);
     }
     if (copied) out = new_array(problem, data(input));
+    weight = weight_array.is_none() ? weight_array : contiguous(py::reinterpret_borrow<py::array>(weight_array));
+    bias = bias_array.is_none() ? bias_array : contiguous(py::reinterpret_borrow<py::array>(bias_array));
     views.input = view(input, views.input_stride);
     views.grad_output = view(grad_output, views.grad_output_stride);
     views.weight = data(weight);

@@ -83,6 +83,22 @@ def test_same_bits_of_strided_planes(kernel: int, dtype: str, isa: str) -> None:
 
 
 @dtypes
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 2)])
+def test_same_bits_of_planes_from_memory(kernel: int, stride: int, mode: str, dtype: str, isa: str) -> None:
+    """One image has room in the caches, all of them have not: that may take other kernels."""
+    case = replace(Case.parse(f"b8 ic5 ih290 iw301 oc5 kh{kernel} s{stride} p{kernel // 2} g5 {mode}"), dtype=dtype)
+    x, w, b = case.normals()
+    assert x[0].nbytes < 4 << 20 < 12 << 20 < x.nbytes
+    kernels = {plan(replace(case, batch=n), "depthwise").kernel for n in (1, 8)}
+    row_by_row = isa == "avx512" and (kernel, stride) in ((3, 1), (3, 2), (5, 2)) and (mode == "zeros" or stride == 1)
+    assert len(kernels) == 1 + row_by_row
+    together = tc.conv2d(x, w, b, algorithm="depthwise", **case.options)
+    alone = [tc.conv2d(image, w, b, algorithm="depthwise", **case.options) for image in x]
+    assert_same_bits(together, np.stack(alone), case.name)
+
+
+@dtypes
 def test_same_bits_from_broadcast_channels(dtype: str, isa: str) -> None:
     case = replace(Case.parse(SPLIT[0]), dtype=dtype)
     x, w, b = case.normals()

@@ -73,7 +73,8 @@ class DepthwisePlan final : public Plan {
   }
 
   // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
-  // is known. With a single kernel row each multiply-add has a load of its own.
+  // is known; of a stride of 2 it is taken apart for them, without passes once. With a single kernel row each
+  // multiply-add has a load of its own.
   double cycles() const noexcept override {
     const PlaneKernel<T>* in_place = zeros_mode_ ? own_kernel(1) : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel(1);
@@ -81,7 +82,7 @@ class DepthwisePlan final : public Plan {
     const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
     const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
     const double tap = kernel.stride_h == 0   ? 1.2 * passes
-                       : kernel.stride_w == 2 ? (kernel.further_rows > 0 ? 0.6 + 0.5 * passes : 1 + 0.5 * passes)
+                       : kernel.stride_w == 2 ? (kernel.rolls() ? 0.6 : 1) + 0.5 * passes
                        : kernel.kernel_w > 0  ? 0.2 + 0.4 * passes
                                               : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
     const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
@@ -96,7 +97,7 @@ class DepthwisePlan final : public Plan {
   }
   PlanReport report() const override {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
-    const std::string pass = kernel_.further_rows > 0 ? "row by row" : std::to_string(kernel_.rows) + " rows at once";
+    const std::string pass = kernel_.rolls() ? "row by row" : std::to_string(kernel_.rows) + " rows at once";
     return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " + pass +
                 (in_place_     ? ", input in place"
                  : image_rows_ ? ", input copied"
@@ -150,12 +151,14 @@ class DepthwisePlan final : public Plan {
   }
   // Whether a kernel may go down the rows block by block. A row of two blocks is read from end to end. The parts of a
   // wider one are too short for the hardware's prefetcher, and what comes from memory would take up to twice as long.
+  // (A gradient that goes group by group is judged by one plane, which all of its residues read.)
   bool may_roll(std::int64_t images) const {
-    constexpr std::int64_t two_blocks = 512,
-                           most_bytes = std::int64_t{12} << 20;  // for L3, of which others have a part
-    const std::int64_t in = map_.h.map.size * map_.w.map.size;
-    const std::int64_t out = map_.out_channels * map_.h.out_size * map_.w.out_size;
-    return map_.w.out_size * element <= two_blocks || images * map_.groups * (in + out) * element <= most_bytes;
+    constexpr std::int64_t two_blocks = 512;
+    constexpr double most_bytes = 12 << 20;  // in L3, of which other cores have a part
+    const auto in = static_cast<double>(map_.h.map.size) * static_cast<double>(map_.w.map.size);
+    const auto out = static_cast<double>(map_.out_channels * map_.h.out_size) * static_cast<double>(map_.w.out_size);
+    return map_.w.out_size * element <= two_blocks ||
+           static_cast<double>(images) * static_cast<double>(map_.groups * element) * (in + out) <= most_bytes;
   }
   // For rows of the image, and for rows with a column for each output; of a call with so many images.
   const PlaneKernel<T>* own_kernel(std::int64_t images) const {
@@ -168,18 +171,19 @@ class DepthwisePlan final : public Plan {
     const std::int64_t rows = computed_rows(set_.plane[set_.plane_count - 1]);  // by the lowest passes
     for (int i = 0; i < set_.plane_count; ++i) {
       const PlaneKernel<T>& k = set_.plane[i];
-      const bool rolls = k.further_rows > 0;
-      const std::int64_t most_rows = rolls ? rows * 11 / 10 : rows;  // those of passes take a tenth longer
+      const std::int64_t most_rows = k.rolls() ? rows * 11 / 10 : rows;  // those of passes take a tenth longer
       if ((k.kernel_h == 0 || k.kernel_h == map_.h.count) && (k.stride_h == 0 || k.stride_h == grid_.stride) &&
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
           k.stride_w == stride_w && (!k.fetches || fetches()) && computed_rows(k) <= most_rows &&
-          map_.w.out_size >= k.least_width && (!rolls || may_roll(images)) &&
+          map_.w.out_size >= k.least_width && (!k.rolls() || may_roll(images)) &&
           (k.most_width == 0 ||
            (std::max(in_width, map_.w.out_size) <= k.most_width && map_.groups * map_.out_channels > 1)))
         return &k;
     }
     return nullptr;
   }
+  // Rows of outputs that a tile has a multiple of: a pass, or so many that what is computed beyond them is a tenth.
+  std::int64_t pass_rows() const { return kernel_.rolls() ? 10 * kernel_.further_rows : kernel_.rows; }
   // In place, calls of a kernel prepare what their planes share; there are still enough calls for the threads, and
   // weights that are copied for them stay in L1. Else channels are transposed, some of a vector's at least, as far as
   // L2 has room for what a pass reads; images so wide that this takes more than a few MB are copied one by one.
@@ -189,7 +193,7 @@ class DepthwisePlan final : public Plan {
     if (in_place_ && out_rows_)
       return std::clamp<std::int64_t>(map_.groups / (4 * threads_) / 2 * 2, 1,
                                       weights_in_place() ? 64 : transposed_together);
-    const std::int64_t pass = used_rows(std::min<std::int64_t>(kernel_.rows, map_.h.out_size));
+    const std::int64_t pass = used_rows(std::min(pass_rows(), map_.h.out_size));
     const std::int64_t plane = element * pass * std::max(map_.w.map.size, map_.w.out_size) + 1, some = set_.lanes / 2;
     const std::int64_t fit =
         std::max<std::int64_t>(core_traits().l2 / 2 / plane, some * plane <= most_bytes ? some : 1);
@@ -203,9 +207,9 @@ class DepthwisePlan final : public Plan {
     const std::int64_t width = map_.w.out_size * (image_rows_ ? map_.w.step : 1) + map_.w.staged_length(1);
     const std::int64_t shares = ceil_div(threads_, std::max<std::int64_t>(1, map_.batch * plane_blocks_));
     const std::int64_t passes = std::clamp<std::int64_t>(
-        budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / kernel_.rows, 1,
-        std::max<std::int64_t>(1, ceil_div(ceil_div(map_.h.out_size, kernel_.rows), shares)));
-    return std::min(map_.h.out_size, passes * kernel_.rows);
+        budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / pass_rows(), 1,
+        std::max<std::int64_t>(1, ceil_div(ceil_div(map_.h.out_size, pass_rows()), shares)));
+    return std::min(map_.h.out_size, passes * pass_rows());
   }
 
   // What the vectors of outputs read of the image, and which of them read nothing else.

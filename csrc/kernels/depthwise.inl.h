@@ -259,11 +259,10 @@ void planes(const PlaneArgs<T>& a) noexcept {
 }
 
 #if defined(__AVX512F__)
-// Wide rows, adjacent columns: a block of a few vectors goes down the image, and a row that comes in is added to all
-// rows of outputs that it reaches, which are as many sums. Nothing of the input is loaded twice, and rows are read from
-// left to right, so that the hardware's prefetcher follows: 93 % of the multiply-adds' limit from L2, where passes of
-// 14 rows reach 85 %. What tap j reads is shifted from one vector to the next; of a stride of two, its even or odd
-// elements are taken apart first, once for all taps and rows.
+// Wide rows, adjacent columns: a block of two to four vectors goes down the image, and a row that comes in is added to
+// all rows of outputs that it reaches, which are as many sums. A block loads each vector of input once, 93 % of the
+// multiply-adds' limit from L2, where passes of 14 rows reach 85 %. What tap j reads is shifted from one vector to the
+// next; of a stride of two, its even or odd elements are taken apart first, once for all taps and rows.
 template <class T, int kernel, int stride>
 struct RollingRows {
   using V = Vec<T>;
@@ -290,9 +289,8 @@ struct RollingRows {
     for (int s = 0; s < loads; ++s) {
       from[s] = x * stride + a.columns[0] + s * V::lanes;
       if constexpr (inside) continue;
-      // The last load is that of the last vector behind those which it has in common with no other.
-      const int vector = s / stride < vectors ? s / stride : vectors - 1;
-      const LaneBits bits = lanes[vector * (stride + 1) + s - vector * stride];
+      // Each vector has stride + 1 entries, the last of which is the first of the next vector.
+      const LaneBits bits = lanes[s + (s / stride < vectors ? s / stride : vectors - 1)];
       mask[s] = V::mask_of(bits);
       // A masked load of nothing is much slower where there is no memory.
       if (bits == 0) from[s] = 0;
@@ -338,8 +336,8 @@ struct RollingRows {
           here = beside;
         });
       };
-      constexpr int last = (kernel - 1) % stride;  // of the rows that come in with y, the last that y - back reads
-      for_constants<last + 1>(add_row);
+      static_assert((kernel - 1) % stride == 0, "the last row that y - back reads is the first that comes in with y");
+      add_row(Constant<0>());
       if (y >= back) {
         constexpr int done = (phase.value + 1) % open;
         T* const to = out + a.out_rows[y - back] + x;
@@ -348,7 +346,7 @@ struct RollingRows {
         sum[done][vectors - 1].store_first(to + (vectors - 1) * V::lanes, left < V::lanes ? left : V::lanes);
       }
       if (y + 1 == height + back) return false;
-      for_constants<stride, last + 1>(add_row);
+      for_constants<stride, 1>(add_row);
       ++y;
       return true;
     };
@@ -371,13 +369,13 @@ void rolling_planes(const PlaneArgs<T>& a) noexcept {
     for (std::int64_t b = 0; b < blocks; ++b) {
       const std::int64_t begin = vectors * b / blocks, count = vectors * (b + 1) / blocks - begin, x = begin * lanes;
       const bool inner = x >= a.inner_begin && x + count * lanes <= a.inner_end;
-      for_constants<Rolling::most_vectors>([&](auto n) TILECONV_INLINE_LAMBDA {
-        if (count != n.value + 1) return;
+      for_constants<Rolling::most_vectors + 1, 2>([&](auto n) TILECONV_INLINE_LAMBDA {
+        if (count != n.value) return;
         const LaneBits* const ranges = a.lanes + begin * a.loads;
         if (inner)
-          Rolling::template block<n.value + 1, true>(a, rows, weights, bias, x, ranges, out);
+          Rolling::template block<n.value, true>(a, rows, weights, bias, x, ranges, out);
         else
-          Rolling::template block<n.value + 1, false>(a, rows, weights, bias, x, ranges, out);
+          Rolling::template block<n.value, false>(a, rows, weights, bias, x, ranges, out);
       });
     }
   }
@@ -545,7 +543,6 @@ constexpr PlaneKernel<T> plane_table[] = {
     TILECONV_ROLLING(3, 1),
     TILECONV_ROLLING(3, 2),
     TILECONV_ROLLING(5, 2),
-    TILECONV_ROLLING(7, 2),
     TILECONV_SHIFTED(3, 1, high_pass, true),
     TILECONV_SHIFTED(3, 1, high_pass, false),
     TILECONV_SHIFTED(3, 1, low_pass, true),

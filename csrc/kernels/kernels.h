@@ -101,14 +101,15 @@ struct DotKernel {
 //   out[p * out_plane + out_rows[y] + x] = bias[p] + sum over j < kernel_w, i < kernel_h (one running sum) of
 //       weights[(p * kernel_h + i) * kernel_w + j] * row(p, y * stride_h + i)[x * stride_w + columns[j]]
 //   row(p, q) = rows[q] == no_row ? zeros : input + p * input_plane + rows[q]
-// A kernel with a width of its own reads adjacent columns, with stride_w + 1 adjacent loads from columns[0] on for each
-// vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1 elements apart, so
-// that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin, inner_end) find all of
-// these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l] there; the rest counts as
-// zero, and its memory is not touched. A kernel with a most_width loads a row once, of two planes into the halves of a
-// vector, and takes the columns from there: lanes[j] are those in the image that tap j reads, for both halves. Kernels
-// may fetch what lies `ahead` of the rows that they read. Output rows do not overlap. `rows` has row_count entries, as
-// many as a pass of outputs reads even if there are fewer; twice as many pointers find room in `scratch`.
+// A kernel with a width of its own adds row after row. It reads adjacent columns, with stride_w + 1 adjacent loads from
+// columns[0] on for each vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1
+// elements apart, so that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin,
+// inner_end) find all of these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l]
+// there; the rest counts as zero, and its memory is not touched. A kernel with a most_width loads a row once, of two
+// planes into the halves of a vector, and takes the columns from there: lanes[j] are those in the image that tap j
+// reads, for both halves. Kernels may fetch what lies `ahead` of the rows that they read. Output rows do not overlap.
+// `rows` has row_count entries, as many as a pass of outputs reads even if there are fewer; twice as many pointers find
+// room in `scratch`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -138,11 +139,12 @@ struct PlaneKernel {
   int kernel_h, kernel_w, stride_h;  // 0: any
   int stride_w;
   int rows;          // of outputs in a pass
-  int further_rows;  // that all passes together compute too
+  int further_rows;  // that a call computes too, of a kernel that goes row by row; another has the same sums in passes
   int least_width;   // of rows of outputs
   int most_width;    // of rows of input and output: then two planes go into a vector; 0: any
   bool fetches;      // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
+  bool rolls() const { return further_rows > 0; }
 };
 
 // A run of staged elements: positions [position, position + length) are `lead` zeros, then `count` elements from source

@@ -318,6 +318,9 @@ TEST(FrozenPlans, AreFewAndShareThePackedWeights) {
   const FrozenPlans::Kept first = plans.keep(make(1));
   EXPECT_EQ(plans.keep(same), first) << "of two threads that make one, the first keeps it";
   EXPECT_EQ(plans.find(request(1), "auto"), first);
+  const FrozenPlans::Entry unaware = FrozenPlans::make(request(2), "auto", views, {});
+  EXPECT_NE(unaware.packed, first->packed);
+  EXPECT_EQ(plans.keep(unaware)->packed, first->packed) << "of two that were packed at once, one is kept";
   const auto most = static_cast<std::int64_t>(FrozenPlans::most_plans);
   for (std::int64_t batch = 2; batch <= most + 1; ++batch) EXPECT_EQ(plans.keep(make(batch))->packed, first->packed);
   EXPECT_EQ(plans.find(request(1), "auto"), nullptr) << "the oldest plan is dropped";
