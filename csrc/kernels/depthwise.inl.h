@@ -259,7 +259,7 @@ void planes(const PlaneArgs<T>& a) noexcept {
 }
 
 #if defined(__AVX512F__)
-// Wide rows, adjacent columns: a block of two to four vectors goes down the image, and a row that comes in is added to
+// Wide rows, adjacent columns: a block of up to four vectors goes down the image, and a row that comes in is added to
 // all rows of outputs that it reaches, which are as many sums. A block loads each vector of input once, 93 % of the
 // multiply-adds' limit from L2, where passes of 14 rows reach 85 %. What tap j reads is shifted from one vector to the
 // next; of a stride of two, its even or odd elements are taken apart first, once for all taps and rows.
@@ -369,7 +369,7 @@ void rolling_planes(const PlaneArgs<T>& a) noexcept {
     for (std::int64_t b = 0; b < blocks; ++b) {
       const std::int64_t begin = vectors * b / blocks, count = vectors * (b + 1) / blocks - begin, x = begin * lanes;
       const bool inner = x >= a.inner_begin && x + count * lanes <= a.inner_end;
-      for_constants<Rolling::most_vectors + 1, 2>([&](auto n) TILECONV_INLINE_LAMBDA {
+      for_constants<Rolling::most_vectors + 1, 1>([&](auto n) TILECONV_INLINE_LAMBDA {
         if (count != n.value) return;
         const LaneBits* const ranges = a.lanes + begin * a.loads;
         if (inner)

@@ -140,7 +140,7 @@ struct PlaneKernel {
   int stride_w;
   int rows;          // of outputs in a pass
   int further_rows;  // that a call computes too, of a kernel that goes row by row; another has the same sums in passes
-  int least_width;   // of rows of outputs
+  int least_width;   // of rows of outputs, below which others are faster
   int most_width;    // of rows of input and output: then two planes go into a vector; 0: any
   bool fetches;      // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
