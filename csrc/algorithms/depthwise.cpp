@@ -55,7 +55,8 @@ class DepthwisePlan final : public Plan {
         in_place_(image_rows_ && request.layout.input_rows),
         out_rows_(request.layout.out_rows),
         kernel_(image_rows_ ? *own_ : staged_kernel(map.batch)),
-        threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)),
+        cycles_(estimate()),
+        threads_(threads_for(cycles_ * static_cast<double>(map_.batch), request.threads)),
         planes_(planes_of_a_task()),
         plane_blocks_(ceil_div(map_.groups, planes_)),
         tile_h_(tile_height()),
@@ -72,26 +73,7 @@ class DepthwisePlan final : public Plan {
     find_lanes();
   }
 
-  // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
-  // is known; of a stride of 2 it is taken apart for them, without passes once. With a single kernel row each
-  // multiply-add has a load of its own.
-  double cycles() const noexcept override {
-    const PlaneKernel<T>* in_place = zeros_mode_ ? own_kernel(1) : nullptr;
-    const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel(1);
-    const auto rows = static_cast<double>(computed_rows(kernel) * grid_.period);
-    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
-    const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
-    const double tap = kernel.stride_h == 0   ? 1.2 * passes
-                       : kernel.stride_w == 2 ? (kernel.rolls() ? 0.6 : 1) + 0.5 * passes
-                       : kernel.kernel_w > 0  ? 0.2 + 0.4 * passes
-                                              : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
-    const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
-    const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
-    const double pixels =
-        static_cast<double>(map_.h.out_size * map_.h.step) * static_cast<double>(map_.w.out_size * map_.w.step);
-    const double copied = weights_in_place() ? 0 : 4.0 * static_cast<double>(map_.out_channels * map_.taps());
-    return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + copied + 35);
-  }
+  double cycles() const noexcept override { return cycles_; }
   std::int64_t workspace_bytes() const noexcept override {
     return (zero_size() + staged_size() + spill_size() + weights_size()) * element + table_bytes();
   }
@@ -210,6 +192,27 @@ class DepthwisePlan final : public Plan {
         budget / std::max<std::int64_t>(1, width * std::min(map_.h.step, map_.h.count)) / pass_rows(), 1,
         std::max<std::int64_t>(1, ceil_div(ceil_div(map_.h.out_size, pass_rows()), shares)));
     return std::min(map_.h.out_size, passes * pass_rows());
+  }
+
+  // A loaded vector serves all rows of a pass that its row reaches, where rows are in a grid of stride 1 or the kernel
+  // is known; of a stride of 2 it is taken apart for them, without passes once. With a single kernel row each
+  // multiply-add has a load of its own.
+  double estimate() const {
+    const PlaneKernel<T>* in_place = zeros_mode_ ? own_kernel(1) : nullptr;
+    const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel(1);
+    const auto rows = static_cast<double>(computed_rows(kernel) * grid_.period);
+    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
+    const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
+    const double tap = kernel.stride_h == 0   ? 1.2 * passes
+                       : kernel.stride_w == 2 ? (kernel.rolls() ? 0.6 : 1) + 0.5 * passes
+                       : kernel.kernel_w > 0  ? 0.2 + 0.4 * passes
+                                              : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
+    const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
+    const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
+    const double pixels =
+        static_cast<double>(map_.h.out_size * map_.h.step) * static_cast<double>(map_.w.out_size * map_.w.step);
+    const double copied = weights_in_place() ? 0 : 4.0 * static_cast<double>(map_.out_channels * map_.taps());
+    return static_cast<double>(map_.groups) * (sums + (in_place ? 0 : 1.2 * pixels) + copied + 35);
   }
 
   // What the vectors of outputs read of the image, and which of them read nothing else.
@@ -405,6 +408,7 @@ class DepthwisePlan final : public Plan {
   bool image_rows_;            // that is the kernel, and rows are read as in the image, there or copied; else staged
   bool in_place_, out_rows_;
   const PlaneKernel<T>& kernel_;
+  double cycles_;
   int threads_;
   std::int64_t planes_, plane_blocks_, tile_h_, tiles_;
   StagedAxis staged_w_;

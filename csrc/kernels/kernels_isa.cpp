@@ -24,9 +24,10 @@ namespace {
 #include "dot.inl.h"
 #include "fft.inl.h"
 #include "pack.inl.h"
+#include "plane_rows.inl.h"
 #include "shift_gemm.inl.h"
 #include "stage.inl.h"
-// After pack.inl.h and stage.inl.h, whose helpers they use.
+// After those, whose helpers they use.
 #include "depthwise.inl.h"
 #include "product_sums.inl.h"
 #include "strassen.inl.h"

@@ -159,7 +159,7 @@ TYPED_TEST(Planes, RowByRowOrInPassesTheBitsAreTheSame) {
       for (const std::int64_t height : {2, 7, 20})
         for (const std::int64_t vectors : {2, 4, 5, 9}) {
           check(set, rolling, size, height, vectors * set.lanes * rolling.stride_w, vectors * set.lanes - 3, 1,
-                Edge::end, &*passes);
+                Edge::end, passes);
           if (testing::Test::HasFatalFailure()) return;
         }
     }
