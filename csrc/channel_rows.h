@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "staging.h"
 
@@ -15,6 +18,26 @@ struct ChannelRow {
   const char* source;
   std::ptrdiff_t channel, column;
   std::int64_t channels;
+};
+
+// The columns of such rows: the pieces of a row, and, if one of these is all columns of an image so wide, that piece
+// and what lies about it.
+struct RowColumns {
+  RowColumns(std::vector<StagePiece> of_a_row, std::int64_t image_w) : pieces(std::move(of_a_row)) {
+    for (const StagePiece& piece : pieces) {
+      if (whole || piece.count < image_w || piece.step != 1) {
+        edges.push_back(piece);
+        continue;
+      }
+      whole = piece;
+      const std::int64_t end = piece.lead + piece.count, trail = piece.length - end;
+      if (piece.lead > 0) edges.push_back({piece.position, piece.lead, piece.lead, 0, 0, 1});
+      if (trail > 0) edges.push_back({piece.position + end, trail, trail, 0, 0, 1});
+    }
+    if (!whole) edges.clear();
+  }
+  std::vector<StagePiece> pieces, edges;
+  std::optional<StagePiece> whole;
 };
 
 // Whether the elements of an array are at addresses that are multiples of their size, whole elements apart.
@@ -52,6 +75,43 @@ void transpose_row(const KernelSet<T>& set, const std::vector<StagePiece>& piece
                 piece.step * (row.column / element), row.channels, lanes, piece.count, begin + piece.lead * lanes,
                 lanes});
     std::fill_n(begin + end * lanes, (piece.length - end) * lanes, T(0));
+  }
+}
+
+// Rows of an image, of which `first` is row 0.
+struct ChannelRows {
+  ChannelRow first;
+  std::ptrdiff_t row;
+};
+
+// Row i < rows, of row_length elements, to + i * pitch * lanes: row source(i) of the image; or zeros, if that is
+// zero_row; kept_row is left as it is. Of images whose rows adjoin, those that follow each other are transposed as one,
+// so that narrow ones fill the vectors too.
+constexpr std::int64_t zero_row = -1, kept_row = -2;
+template <class T, class Source>
+void transpose_rows(const KernelSet<T>& set, const RowColumns& columns, std::int64_t row_length, std::int64_t pitch,
+                    const ChannelRows& image, std::int64_t rows, Source source, T* scratch, T* to) {
+  constexpr auto element = static_cast<std::ptrdiff_t>(sizeof(T));
+  const std::int64_t lanes = set.lanes;
+  ChannelRow row = image.first;
+  const bool adjoin = columns.whole && image.row == columns.whole->count * row.column &&
+                      is_aligned<T>(row.source, {row.channel, row.column});
+  for (std::int64_t i = 0, next = 0; i < rows; i = next) {
+    const std::int64_t from = source(i);
+    next = i + 1;
+    if (from == kept_row) continue;
+    row.source = from == zero_row ? nullptr : image.first.source + from * image.row;
+    const bool joined = adjoin && row.source;
+    if (joined) {
+      while (next < rows && source(next) == from + next - i) ++next;
+      const StagePiece& whole = *columns.whole;
+      set.pack({reinterpret_cast<const T*>(row.source), row.channel / element, row.column / element, row.channels,
+                lanes, (next - i) * whole.count, to + (i * pitch + whole.position + whole.lead) * lanes, lanes,
+                whole.count, (pitch - whole.count) * lanes});
+    }
+    const std::vector<StagePiece>& pieces = joined ? columns.edges : columns.pieces;
+    for (std::int64_t r = i; r < next && !pieces.empty(); ++r, row.source += joined ? image.row : 0)
+      transpose_row(set, pieces, row_length, row, scratch, to + r * pitch * lanes);
   }
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "../channel_rows.h"
@@ -65,8 +64,8 @@ class ChannelTiles {
     tiles_h_ = parts(h.periods(), (pixels / pitch() - h.reach) / h.step);
     tile_h_ = std::max<std::int64_t>(1, ceil_div(h.periods(), tiles_h_));
     for (std::int64_t t = 0; t < tiles_w_; ++t)
-      pieces_.push_back(make_pieces(w.map, column(t) * w.step + w.lowest, w.input(column(t + 1) - column(t))));
-    cut_edges();
+      columns_.emplace_back(make_pieces(w.map, column(t) * w.step + w.lowest, w.input(column(t + 1) - column(t))),
+                            w.map.size);
   }
 
   const PeriodicAxis h, w;
@@ -92,35 +91,21 @@ class ChannelTiles {
   }
 
   // The input of periods [y0, y1) in tile column t, for one block of planes. Rows of zeros further than `padding` from
-  // the image are left as they are. Of images whose rows adjoin, rows that follow each other are transposed as one, so
-  // that narrow ones fill the vectors too.
+  // the image are left as they are.
   void transpose_input(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t y0, std::int64_t y1,
                        std::int64_t t, std::int64_t padding, T* scratch, T* to) const {
-    const char* const plane = v.input + n * v.input_stride[0] + block * set_.lanes * v.input_stride[1];
-    const std::int64_t length = w.input(column(t + 1) - column(t)), row_size = pitch() * set_.lanes;
-    const bool one = row_ && v.input_stride[3] == element && v.input_stride[2] == w.map.size * element &&
-                     is_aligned<T>(plane, {v.input_stride[1]});
-    const auto source = [&](std::int64_t u) { return h.map(y0 * h.step + h.lowest + u); };
-    const std::int64_t rows = h.input(y1 - y0);
-    for (std::int64_t u = 0, next = 0; u < rows; u = next) {
-      const std::int64_t row = y0 * h.step + h.lowest + u, from = source(u);
-      next = u + 1;
-      if (from < 0 && (row < -padding || row >= h.map.size + padding)) continue;
-      const char* const first = from < 0 ? nullptr : plane + from * v.input_stride[2];
-      const bool joined = one && first;
-      if (joined) {
-        while (next < rows && source(next) == from + next - u) ++next;
-        set_.pack({reinterpret_cast<const T*>(first), v.input_stride[1] / element, 1, planes(block), set_.lanes,
-                   (next - u) * w.map.size, to + u * row_size + (row_->position + row_->lead) * set_.lanes, set_.lanes,
-                   w.map.size, (pitch() - w.map.size) * set_.lanes});
-      }
-      const std::vector<StagePiece>& pieces = joined ? edges_ : pieces_[static_cast<std::size_t>(t)];
-      for (std::int64_t i = u; i < next && !pieces.empty(); ++i)
-        transpose_row<T>(set_, pieces, length,
-                         {first ? first + (i - u) * v.input_stride[2] : nullptr, v.input_stride[1], v.input_stride[3],
-                          planes(block)},
-                         scratch, to + i * row_size);
-    }
+    const std::int64_t begin = y0 * h.step + h.lowest;
+    transpose_rows(
+        set_, columns_[static_cast<std::size_t>(t)], w.input(column(t + 1) - column(t)), pitch(),
+        {{v.input + n * v.input_stride[0] + block * set_.lanes * v.input_stride[1], v.input_stride[1],
+          v.input_stride[3], planes(block)},
+         v.input_stride[2]},
+        h.input(y1 - y0),
+        [&](std::int64_t i) {
+          const std::int64_t row = begin + i, from = h.map(row);
+          return from < 0 && (row < -padding || row >= h.map.size + padding) ? kept_row : from;
+        },
+        scratch, to);
   }
 
   // Cycles of one image: pixels of a vector of channels are transposed on their way in and out, and multiplied for each
@@ -140,27 +125,10 @@ class ChannelTiles {
     return std::max<std::int64_t>(1, ceil_div(size, std::max<std::int64_t>(1, most)));
   }
 
-  // What lies about the image's columns in a row of the tile.
-  void cut_edges() {
-    if (tiles_w_ > 1) return;
-    for (const StagePiece& piece : pieces_.front()) {
-      if (row_ || piece.count < w.map.size || piece.step != 1) {
-        edges_.push_back(piece);
-        continue;
-      }
-      row_ = piece;
-      const std::int64_t end = piece.lead + piece.count, trail = piece.length - end;
-      if (piece.lead > 0) edges_.push_back({piece.position, piece.lead, piece.lead, 0, 0, 1});
-      if (trail > 0) edges_.push_back({piece.position + end, trail, trail, 0, 0, 1});
-    }
-  }
-
   std::int64_t groups_;
   const KernelSet<T>& set_;
   std::int64_t tiles_h_ = 1, tiles_w_ = 1, tile_h_ = 1, tile_w_ = 1;
-  std::vector<std::vector<StagePiece>> pieces_;  // of each tile column
-  std::optional<StagePiece> row_;                // all columns of the image, if a tile has them
-  std::vector<StagePiece> edges_;                // and the others
+  std::vector<RowColumns> columns_;  // of each tile column
 };
 
 template <class T>

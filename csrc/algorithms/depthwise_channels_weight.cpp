@@ -71,14 +71,11 @@ class DepthwiseChannelsWeightPlan final : public Plan {
     const char* const source = v.grad_output + n * stride[0] +
                                (block * set_.lanes * map_.out_channels + k) * stride[1] + y0 * stride[2] +
                                x0 * stride[3];
-    // Adjacent rows are one long row.
-    const bool one = stride[2] == width * stride[3] && is_aligned<T>(source, {stride[3]});
-    const std::int64_t rows = one ? 1 : height, length = one ? height * width : width;
-    const std::vector<StagePiece> pieces{{0, length, 0, length, 0, 1}};
-    for (std::int64_t y = 0; y < rows; ++y)
-      transpose_row<T>(set_, pieces, length,
-                       {source + y * stride[2], stride[1] * map_.out_channels, stride[3], tiles_.planes(block)},
-                       scratch, to + y * width * set_.lanes);
+    const RowColumns columns({{0, width, 0, width, 0, 1}}, width);
+    transpose_rows(
+        set_, columns, width, width,
+        {{source, stride[1] * map_.out_channels, stride[3], tiles_.planes(block)}, stride[2]}, height,
+        [](std::int64_t i) { return i; }, scratch, to);
   }
 
   ShiftMap map_;

@@ -174,26 +174,31 @@ class WinogradPlan final : public Plan {
   std::int64_t channels_of(std::int64_t vector, std::int64_t channels) const {
     return std::min<std::int64_t>(set_.lanes, channels - vector * set_.lanes);
   }
-  // f(row, column, width, out) for the rows of a band that are outputs of the residue: where `width` of them begin in
-  // the band, and in the result.
+  // f(row, column, pixels, out) for the rows of a band that are outputs of the residue: where `pixels` of them begin in
+  // the band, and in the result. Rows that adjoin in both, in the band every `pitch` pixels, come as one.
   template <class F>
-  void for_each_output_row(const ConvViews& v, const Residue& r, std::int64_t b, std::int64_t channel, F f) const {
+  void for_each_output_row(const ConvViews& v, const Residue& r, std::int64_t b, std::int64_t channel,
+                           std::int64_t pitch, F f) const {
     const Band& band = windows_.band(b);
     const std::int64_t x0 = std::max(band.x0, r.shift_w), x1 = std::min(band.x1, r.shift_w + r.w.out_size);
+    const std::ptrdiff_t out_column = columns_ * v.out_stride[3], out_row = rows_ * v.out_stride[2];
     char* const out = v.out + windows_.image(b) * v.out_stride[0] + channel * v.out_stride[1] +
-                      ((x0 - r.shift_w) * columns_ + r.column) * v.out_stride[3];
-    for (std::int64_t row = 0; row < band.rows && x0 < x1; ++row) {
-      const std::int64_t y = windows_.row(band, row) - r.shift_h;
-      if (y >= 0 && y < r.h.out_size)
-        f(row, x0 - band.x0, x1 - x0, reinterpret_cast<T*>(out + (y * rows_ + r.row) * v.out_stride[2]));
-    }
+                      r.row * v.out_stride[2] + r.column * v.out_stride[3] + (x0 - r.shift_w) * out_column;
+    const bool adjoin = x1 - x0 == pitch && windows_.h.dilation * out_row == pitch * out_column;
+    const auto output = [&](std::int64_t row) { return windows_.row(band, row) - r.shift_h; };
+    std::int64_t begin = 0, end = x0 < x1 ? band.rows : 0;
+    while (begin < end && output(begin) < 0) ++begin;
+    while (begin < end && output(end - 1) >= r.h.out_size) --end;
+    const std::int64_t rows = adjoin ? std::max<std::int64_t>(1, end - begin) : 1;
+    for (std::int64_t row = begin; row < end; row += rows)
+      f(row, x0 - band.x0, rows * (x1 - x0), reinterpret_cast<T*>(out + output(row) * out_row));
   }
   const T* group_weights(const ConvViews& v, std::int64_t group) const {
     return reinterpret_cast<const T*>(v.weight) + group * map_.out_channels * map_.in_channels * map_.kernel_elements;
   }
 
-  void run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin, std::int64_t end,
-                 std::int64_t panel_begin, std::int64_t panel_end) const;
+  void run_strip(const ConvViews& v, const void* packed, std::int64_t first_group, std::int64_t last_group,
+                 std::int64_t begin, std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const;
   void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTiles* tiles, ProductPiece* placed, Workspace& w) const;
   void clear_unneeded(const Workspace& w) const;
   std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
@@ -237,7 +242,8 @@ class WinogradPlan final : public Plan {
   std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;
   double cycles_ = 0;
-  std::int64_t splits_ = 1;  // of the panels, for more tasks
+  std::int64_t splits_ = 1;       // of the panels, for more tasks
+  std::int64_t group_parts_ = 1;  // whose groups are one task each
   int threads_ = 1;
 };
 

@@ -212,23 +212,29 @@ double WinogradPlan<T>::estimate() const {
   return margin * (sums + transforms + groups * 2000);
 }
 
-// Threads share the strips; where there are few, the panels too, and stage the same bands again. A strip has as many
-// bands as end the last thread's share soonest, a quarter of a band more for each strip.
+// Threads share the groups and strips; where there are few, the panels too, and stage the same bands again. A strip has
+// as many bands as end the last thread's share soonest, a quarter of a band more for each strip. Groups of a single
+// strip share what is found out about its tiles; those of several have their weights pass one after the other.
 template <class T>
 void WinogradPlan<T>::make_tasks(int threads) {
   threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
-  if (threads_ == 1) return;
-  const std::int64_t least_tiles = are_near(weight_bytes()) ? 8 : 24;  // to pay for the weights' way
   const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * windows_.bands_per_image());
-  const auto share = [&](std::int64_t strip) {
-    const std::int64_t strips = ceil_div(bands, strip) * map_.groups;
-    return static_cast<double>(ceil_div(strips, threads_)) * (static_cast<double>(strip) + 0.25);
-  };
-  strip_bands_ = std::min(strip_bands_, bands);
-  const std::int64_t least = std::min(strip_bands_, ceil_div(least_tiles, windows_.band_tiles()));
-  for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
-    if (share(strip) < share(strip_bands_)) strip_bands_ = strip;
-  splits_ = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
+  if (threads_ > 1) {
+    const std::int64_t least_tiles = are_near(weight_bytes()) ? 8 : 24;  // to pay for the weights' way
+    const auto share = [&](std::int64_t strip) {
+      const std::int64_t strips = ceil_div(bands, strip) * map_.groups;
+      return static_cast<double>(ceil_div(strips, threads_)) * (static_cast<double>(strip) + 0.25);
+    };
+    strip_bands_ = std::min(strip_bands_, bands);
+    const std::int64_t least = std::min(strip_bands_, ceil_div(least_tiles, windows_.band_tiles()));
+    for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
+      if (share(strip) < share(strip_bands_)) strip_bands_ = strip;
+    splits_ = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
+  }
+  constexpr std::int64_t tasks_a_thread = 8;
+  group_parts_ = strip_bands_ < bands ? map_.groups
+                 : threads_ == 1      ? 1
+                                      : std::min(map_.groups, tasks_a_thread * threads_);
 }
 
 template class WinogradPlan<float>;

@@ -25,16 +25,18 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
 template <class T>
 void WinogradPlan<T>::run(const ConvViews& v, const void* packed) const {
   const std::int64_t bands = map_.batch * windows_.bands_per_image(), strips = ceil_div(bands, strip_bands_);
-  parallel_for(map_.groups * strips * splits_, threads_, [&](std::int64_t task) {
-    const std::int64_t split = task % splits_, strip = task / splits_ % strips, group = task / splits_ / strips;
-    run_strip(v, packed, group, split_at(bands, strips, strip), split_at(bands, strips, strip + 1),
-              split_at(panels(), splits_, split), split_at(panels(), splits_, split + 1));
+  parallel_for(group_parts_ * strips * splits_, threads_, [&](std::int64_t task) {
+    const std::int64_t split = task % splits_, strip = task / splits_ % strips, part = task / splits_ / strips;
+    run_strip(v, packed, split_at(map_.groups, group_parts_, part), split_at(map_.groups, group_parts_, part + 1),
+              split_at(bands, strips, strip), split_at(bands, strips, strip + 1), split_at(panels(), splits_, split),
+              split_at(panels(), splits_, split + 1));
   });
 }
 
 template <class T>
-void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int64_t group, std::int64_t begin,
-                                std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const {
+void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int64_t first_group,
+                                std::int64_t last_group, std::int64_t begin, std::int64_t end, std::int64_t first_panel,
+                                std::int64_t last_panel) const {
   Workspace w{};
   char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
   w.windows = reinterpret_cast<T*>(memory + register_tiles_bytes() + product_pieces_bytes());
@@ -44,26 +46,28 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.direct = w.outputs + outputs_size();
   w.weights = w.direct + direct_size();
   w.kernels = w.weights + positions() * chunk_position();
-  w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
-  const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
   const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
   w.order = windows_.order(begin, end);
-  windows_.transform(v, begin, last, w.order, group * bundle_ * map_.in_channels, in_planes(group), w.scratch,
-                     w.windows, window_position(), window_row());
   cut_tiles(begin, end, reinterpret_cast<RegisterTiles*>(memory),
             reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes()), w);
   clear_unneeded(w);
   const auto residues = static_cast<std::int64_t>(residues_.size());
-  for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
-    for (std::int64_t first = 0; first < residues; first += together_) {
-      multiply(v, w, transformed, group, panel, first);
-      for (std::int64_t r = first; r < first + together_; ++r) {
-        const T* const sums = w.sums + (r - first) * residue_sums();
-        Order order = w.order;
-        for (std::int64_t b = begin; b < end; ++b)
-          order = finish(v, w, residues_[static_cast<std::size_t>(r)], sums, group, panel, b, order);
+  for (std::int64_t group = first_group; group < last_group; ++group) {
+    w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
+    const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
+    windows_.transform(v, begin, last, w.order, group * bundle_ * map_.in_channels, in_planes(group), w.scratch,
+                       w.windows, window_position(), window_row());
+    for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
+      for (std::int64_t first = 0; first < residues; first += together_) {
+        multiply(v, w, transformed, group, panel, first);
+        for (std::int64_t r = first; r < first + together_; ++r) {
+          const T* const sums = w.sums + (r - first) * residue_sums();
+          Order order = w.order;
+          for (std::int64_t b = begin; b < end; ++b)
+            order = finish(v, w, residues_[static_cast<std::size_t>(r)], sums, group, panel, b, order);
+        }
       }
-    }
+  }
 }
 
 // The register tiles of the bands [begin, end), for every position, and its pieces. Positions that the same kinds of
@@ -206,7 +210,19 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
   a.column_step = a.out_row = panel_columns();
   a.elements = elements_.data();
   const std::int64_t size = chunk_size(), window_step = window_position(), sum_step = sum_position();
-  const auto multiply_chunk = [&](std::int64_t position, std::int64_t chunk, const T* weights, T* sums) {
+  // How many positions from this one on are one call: their register tiles are the same, and so is the one piece. Each
+  // size of register tiles passes over the weights of all positions: of several sizes that pays where these are few.
+  constexpr std::int64_t few_weights = 32;  // vectors of a position
+  const auto together = [&](std::int64_t position) {
+    const PositionTiles& tiles = w.tiles[position];
+    std::int64_t count = 1;
+    if (pieces() == 1 && chunks() == 1 && (tiles.end - tiles.begin == 1 || map_.in_channels * vectors <= few_weights))
+      while (position + count < positions() && w.tiles[position + count].begin == tiles.begin) ++count;
+    return count;
+  };
+  // Of so many positions, whose weights lie `weight_step` apart.
+  const auto multiply_chunk = [&](std::int64_t position, std::int64_t count, std::int64_t chunk, const T* weights,
+                                  std::ptrdiff_t weight_step, T* sums) {
     PositionTiles& tiles = w.tiles[position];
     const std::int64_t channel = chunk_begin(chunk);
     a.steps = chunk_begin(chunk + 1) - channel;
@@ -215,6 +231,7 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
     a.pieces = tiles.pieces + 1;
     a.further = tiles.further_pieces;
     a.accumulate = chunk > 0;
+    a.further_products = count - 1;
     // While a chunk of in channels serves all tiles of a position, the weights that follow are fetched.
     const std::int64_t turns = (a.further + 1) * (a.steps / set_.steps_a_turn);
     const WeightsAhead<T> ahead(set_, (a.further + 1) * a.steps * a.column_step, turns,
@@ -228,6 +245,8 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
       a.out = out + alike->tile * a.out_row;
       a.further_tiles = alike->count - 1;
       a.next = {alike->rows * a.row, alike->rows * a.out_row};
+      a.next_product = {window_step - a.further_tiles * a.next.rows, weight_step,
+                        sum_step - a.further_tiles * a.next.out};
       const ProductKernel<T>& kernel = kernels[alike->rows - 1];
       ahead.tell(a, done, weights, weights + size);
       (a.further > 0 ? kernel.run_pieces : kernel.run)(a);
@@ -235,12 +254,11 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
     }
   };
   if (packed) {
-    for (std::int64_t position = 0; position < positions(); ++position) {
+    for (std::int64_t position = 0, count; position < positions(); position += count) {
+      count = together(position);
       const T* weights = packed + (panel * positions() + position) * position_size();
-      for (std::int64_t chunk = 0; chunk < chunks(); ++chunk) {
-        multiply_chunk(position, chunk, weights, w.sums);
-        weights += size;
-      }
+      for (std::int64_t chunk = 0; chunk < chunks(); ++chunk, weights += size)
+        multiply_chunk(position, count, chunk, weights, position_size(), w.sums);
     }
     return;
   }
@@ -256,8 +274,11 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
                           });
       else
         transform_weights(v, residue, group, panel, c, channels, w.kernels, w.weights, chunk_position());
-      for (std::int64_t position = 0; position < positions(); ++position)
-        multiply_chunk(position, chunk, w.weights + position * chunk_position(), w.sums + r * residue_sums());
+      for (std::int64_t position = 0, count; position < positions(); position += count) {
+        count = together(position);
+        multiply_chunk(position, count, chunk, w.weights + position * chunk_position(), chunk_position(),
+                       w.sums + r * residue_sums());
+      }
     }
   }
 }
@@ -285,7 +306,12 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
                                                         std::int64_t b, const Order& order) const {
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes;
-  const std::ptrdiff_t out_row = windows_.band_width() * lanes, step = columns_ * v.out_stride[3] / element;
+  // Rows adjoin: what the last tile of a row writes beyond it, to where the next row begins, the first tile writes after
+  // it.
+  const bool adjoin = windows_.w.dilation == 1 && band.x1 - band.x0 >= kernel_.outputs_w();
+  const std::int64_t width = adjoin ? band.x1 - band.x0 : windows_.band_width();
+  const std::int64_t tile = kernel_.outputs_w() * windows_.w.dilation, out_row = width * lanes;
+  const std::ptrdiff_t step = columns_ * v.out_stride[3] / element;
   T bias[64 / sizeof(float)];
   Order next = order;
   for (std::int64_t vector = panel_begin(panel); vector < panel_begin(panel + 1); ++vector) {
@@ -296,16 +322,17 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
     next = order;
     bool finite = true;
     windows_.for_each_tile_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles, std::size_t kind) {
-      finite &= kernel_.output({from + windows_.take(next, tiles, kind) * panel_columns(), sum_position(),
-                                panel_columns(), bias, w.outputs + y * out_row + x * lanes, out_row, column,
-                                kernel_.outputs_w() * column, tiles});
+      const std::int64_t first = windows_.take(next, tiles, kind);
+      finite &= kernel_.output({from + (first + tiles - 1) * panel_columns(), sum_position(), -panel_columns(), bias,
+                                w.outputs + y * out_row + (x + (tiles - 1) * tile) * lanes, out_row, column,
+                                -tile * lanes, tiles});
     });
     if (!finite) {
       sum_directly(v, w, r, group, b, vector);
       continue;
     }
-    for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t width, T* out) {
-      write_pixels(set_, w.outputs + row * out_row + x * lanes, width, channels, out, v.out_stride[1] / element, step,
+    for_each_output_row(v, r, b, channel, width, [&](std::int64_t row, std::int64_t x, std::int64_t pixels, T* out) {
+      write_pixels(set_, w.outputs + row * out_row + x * lanes, pixels, channels, out, v.out_stride[1] / element, step,
                    w.direct);
     });
   }
@@ -343,10 +370,11 @@ void WinogradPlan<T>::sum_directly(const ConvViews& v, const Workspace& w, const
       }
     }
   }
-  for_each_output_row(v, r, b, channel, [&](std::int64_t row, std::int64_t x, std::int64_t count, T* out) {
-    set_.spread({w.direct + row * lanes * line + x, line, channels, count, out, v.out_stride[1] / element,
-                 columns_ * v.out_stride[3] / element});
-  });
+  for_each_output_row(v, r, b, channel, lanes * line,
+                      [&](std::int64_t row, std::int64_t x, std::int64_t count, T* out) {
+                        set_.spread({w.direct + row * lanes * line + x, line, channels, count, out,
+                                     v.out_stride[1] / element, columns_ * v.out_stride[3] / element});
+                      });
 }
 
 template class WinogradPlan<float>;

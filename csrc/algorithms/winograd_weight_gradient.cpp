@@ -40,8 +40,8 @@ class WinogradWeightGradientPlan final : public Plan {
         windows_(map_, set_, widest_band),
         direct_(make_weight_gradient_plan<T>(request)) {
     for (const auto& band : windows_.bands())
-      if (band.part == grad_pieces_.size())
-        grad_pieces_.push_back({{0, windows_.band_width(), 0, band.x1 - band.x0, 0, 1}});
+      if (band.part == grad_columns_.size())
+        grad_columns_.push_back({{{0, windows_.band_width(), 0, band.x1 - band.x0, 0, 1}}, map_.w.out_size});
     const Cut one = choose_cut(false), many = choose_cut(true);
     cut_ = map_.batch > 1 ? many : one;
     size_ = sizes(cut_);
@@ -135,7 +135,7 @@ class WinogradWeightGradientPlan final : public Plan {
   const WinogradKernel<T>& kernel_;  // of m taps and r outputs
   std::int64_t in_vectors_, out_vectors_;
   WinogradWindows<T> windows_;
-  std::vector<std::vector<StagePiece>> grad_pieces_;  // of the columns of each of the image's parts
+  std::vector<RowColumns> grad_columns_;  // of each of the image's parts
   std::unique_ptr<Plan> direct_;
   Cut cut_;
   Sizes size_{};
@@ -251,11 +251,10 @@ typename WinogradWeightGradientPlan<T>::Order WinogradWeightGradientPlan<T>::tra
     const char* const source = v.grad_output + windows_.image(b) * v.grad_output_stride[0] +
                                (t.group * map_.out_channels + k) * v.grad_output_stride[1] +
                                band.x0 * v.grad_output_stride[3];
-    for (std::int64_t i = 0; i < rows; ++i)
-      transpose_row(set_, grad_pieces_[band.part], pitch,
-                    {i < band.rows ? source + windows_.row(band, i) * v.grad_output_stride[2] : nullptr,
-                     v.grad_output_stride[1], v.grad_output_stride[3], channels},
-                    t.scratch, transposed + i * pitch * lanes);
+    transpose_rows(
+        set_, grad_columns_[band.part], pitch, pitch,
+        {{source, v.grad_output_stride[1], v.grad_output_stride[3], channels}, v.grad_output_stride[2]}, rows,
+        [&](std::int64_t i) { return i < band.rows ? windows_.row(band, i) : zero_row; }, t.scratch, transposed);
     T* const to = t.grads + (vector - panel_begin(panel)) * lanes;
     next = order;
     windows_.for_each_tile_row(band, [&](std::int64_t y, std::int64_t x, std::int64_t tiles, std::size_t kind) {

@@ -50,15 +50,16 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
     }
     // All columns that the taps of a segment reach, then zeros for the tiles that end beyond x1: what no output reads
     // would show in the rounding errors.
-    parts_.emplace_back();
+    std::vector<StagePiece> pieces;
     for (std::int64_t segment = 0; segment < w.segments; ++segment) {
       const std::int64_t reach = x1 - x0 + (w.taps_of(segment) - 1) * w.dilation;
       for (StagePiece piece : make_pieces(w.map, x0 * w.step + w.first(segment), reach, w.step)) {
         if (piece.position + piece.length == reach) piece.length = band_width() + w.reach() - piece.position;
         piece.position += segment * pitch();
-        parts_.back().pieces.push_back(piece);
+        pieces.push_back(piece);
       }
     }
+    parts_.push_back({RowColumns(std::move(pieces), w.map.size), {}});
   }
   // With fewer products it takes longer to tell tiles apart.
   constexpr std::int64_t least_products = 1024;
@@ -125,7 +126,7 @@ std::int64_t WinogradWindows<T>::image_positions() const {
 template <class T>
 void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t image, std::int64_t channel,
                                std::int64_t channels, T* staged) const {
-  const auto& pieces = parts_[b.part].pieces;
+  const auto& pieces = parts_[b.part].columns.pieces;
   const char* const source = v.input + image * v.input_stride[0] + channel * v.input_stride[1];
   for (std::int64_t segment = 0; segment < h.segments; ++segment)
     stage_rows<T>(set_,
@@ -135,7 +136,7 @@ void WinogradWindows<T>::stage(const ConvViews& v, const Band& b, std::int64_t i
                   [&](std::int64_t i) { return source_row(b, segment, i); });
 }
 
-// Of a transposed row of the band.
+// Of a transposed row of a band.
 template <class T>
 void WinogradWindows<T>::complete_columns(const Part& part, T* row) const {
   for (const Phase& phase : part.phases) {
@@ -144,31 +145,34 @@ void WinogradWindows<T>::complete_columns(const Part& part, T* row) const {
   }
 }
 
-// Row i of band b, transposed: a vector of planes, from `plane` on. Those of several segments are staged side by side
-// before, channel by channel.
+// Rows from `begin` on of a band, transposed: a vector of planes, from `plane` on. Those of several segments are staged
+// side by side before, channel by channel.
 template <class T>
-void WinogradWindows<T>::bring_row(const ConvViews& v, std::int64_t b, std::int64_t i, std::int64_t channel,
-                                   std::int64_t channels, std::int64_t plane, T* staged, T* to) const {
-  const auto& pieces = parts_[band(b).part].pieces;
-  const char* const image_source = v.input + image(b) * v.input_stride[0] + channel * v.input_stride[1];
-  const auto source = [&](std::int64_t segment, std::int64_t c) {
-    const std::int64_t from = source_row(band(b), segment, i);
-    return from < 0 ? nullptr : image_source + from * v.input_stride[2] + c * v.input_stride[1];
-  };
-  const std::int64_t count = std::min<std::int64_t>(set_.lanes, planes(channels) - plane);
+void WinogradWindows<T>::bring_rows(const ConvViews& v, const Band& band, std::int64_t image, std::int64_t begin,
+                                    std::int64_t channel, std::int64_t channels, std::int64_t plane, T* staged,
+                                    T* rows) const {
+  const RowColumns& columns = parts_[band.part].columns;
+  const std::ptrdiff_t* const stride = v.input_stride;
+  const char* const source = v.input + image * stride[0] + channel * stride[1];
+  const std::int64_t row = pitch() * set_.lanes, count = std::min<std::int64_t>(set_.lanes, planes(channels) - plane);
   if (segments() == 1)
-    return transpose_row(set_, pieces, pitch(), {source(0, plane), v.input_stride[1], v.input_stride[3], count}, staged,
-                         to);
+    return transpose_rows(
+        set_, columns, pitch(), pitch(), {{source + plane * stride[1], stride[1], stride[3], count}, stride[2]},
+        window_rows() - begin, [&](std::int64_t i) { return source_row(band, 0, begin + i); }, staged,
+        rows + begin * row);
   const std::int64_t first = plane / w.segments, last = ceil_div(plane + count, w.segments);
-  for (std::int64_t next = first, together; next < last; next += together) {
-    const std::int64_t segment = next / channels, c = next % channels;
-    together = std::min(last - next, channels - c);
-    set_.stage({staged + (next - first) * row_size(), row_size(), source(segment, c), v.input_stride[1],
-                v.input_stride[3], together, pieces.data(), static_cast<std::int64_t>(pieces.size()),
-                row_size() - set_.lanes});
+  for (std::int64_t i = begin; i < window_rows(); ++i) {
+    for (std::int64_t next = first, together; next < last; next += together) {
+      const std::int64_t segment = next / channels, c = next % channels, from = source_row(band, segment, i);
+      together = std::min(last - next, channels - c);
+      set_.stage({staged + (next - first) * row_size(), row_size(),
+                  from == zero_row ? nullptr : source + from * stride[2] + c * stride[1], stride[1], stride[3],
+                  together, columns.pieces.data(), static_cast<std::int64_t>(columns.pieces.size()),
+                  row_size() - set_.lanes});
+    }
+    set_.pack({staged + (plane - first * w.segments) * pitch(), pitch(), 1, count, set_.lanes, band_width() + w.reach(),
+               rows + i * row, set_.lanes});
   }
-  set_.pack({staged + (plane - first * w.segments) * pitch(), pitch(), 1, count, set_.lanes, band_width() + w.reach(),
-             to, set_.lanes});
 }
 
 template <class T>
@@ -177,24 +181,24 @@ void WinogradWindows<T>::transform(const ConvViews& v, std::int64_t begin, std::
                                    std::ptrdiff_t out_position, std::ptrdiff_t out_tile) const {
   const std::int64_t lanes = set_.lanes, row = pitch() * lanes, shared = h.piece_taps - 1;
   T* const rows = scratch + staged_size();
-  const auto follows = [&](std::int64_t b) {
-    return b > begin && image(b) == image(b - 1) && band(b).part == band(b - 1).part &&
-           band(b).left + band_rows() == band(b - 1).left;
-  };
   for (std::int64_t plane = 0; plane < planes(channels); plane += lanes) {
     Order order = strip;
+    const Band* above = nullptr;
     for (std::int64_t b = begin; b < end; ++b) {
-      if (follows(b)) std::copy_n(rows + band_rows() * row, shared * row, rows);
-      for (std::int64_t i = follows(b) ? shared : 0; i < window_rows(); ++i) {
-        bring_row(v, b, i, channel, channels, plane, scratch, rows + i * row);
-        complete_columns(parts_[band(b).part], rows + i * row);
-      }
+      const Band& next = band(b);
+      // It continues the one above it, which is of the same image then.
+      const bool follows = above && above->part == next.part && next.left + band_rows() == above->left;
+      if (follows) std::copy_n(rows + band_rows() * row, shared * row, rows);
+      bring_rows(v, next, image(b), follows ? shared : 0, channel, channels, plane, scratch, rows);
+      for (std::int64_t i = follows ? shared : 0; i < window_rows(); ++i)
+        complete_columns(parts_[next.part], rows + i * row);
       // A band that lacks rows has a single row of tiles, and none follows it.
-      complete_window(rows, row, row, missing_h(band(b), 0));
-      for_each_window_row(band(b), [&](std::int64_t y, std::int64_t x, std::int64_t windows, std::size_t kind) {
+      complete_window(rows, row, row, missing_h(next, 0));
+      for_each_window_row(next, [&](std::int64_t y, std::int64_t x, std::int64_t windows, std::size_t kind) {
         kernel_.input({rows + y * row + x * lanes, row, w.dilation * lanes,
                        out + plane + take(order, windows, kind) * out_tile, out_position, out_tile, windows});
       });
+      above = &next;
     }
   }
 }

@@ -25,6 +25,7 @@
 #include <array>
 #include <vector>
 
+#include "../channel_rows.h"
 #include "../plan.h"
 #include "../shift_map.h"
 #include "winograd_common.h"
@@ -186,13 +187,13 @@ class WinogradWindows {
   };
   // Adjacent columns, those of a band: the pieces of all segments.
   struct Part {
-    std::vector<StagePiece> pieces;
+    RowColumns columns;
     std::vector<Phase> phases;
   };
 
   // The input's row that is row i of the band's, of a segment; -1: one of zeros, or that no output has a use for.
   std::int64_t source_row(const Band& b, std::int64_t segment, std::int64_t i) const {
-    return i < b.left + h.taps_of(segment) - 1 ? h.map(row(b, i) * h.step + h.first(segment)) : -1;
+    return i < b.left + h.taps_of(segment) - 1 ? h.map(row(b, i) * h.step + h.first(segment)) : zero_row;
   }
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
   // Rows of outputs that the tiles lack which begin in that row of the band.
@@ -211,13 +212,13 @@ class WinogradWindows {
       for (std::size_t i = 0; i < phases.size(); ++i) {
         const auto phase = static_cast<std::int64_t>(i);
         const std::int64_t beside = phases[i].missing, whole = phases[i].tiles + more - (beside > 0 ? 1 : 0);
-        if (whole > 0) f(row, phase, whole, kind_of(below, 0));
         if (beside > 0) f(row, phase + phases[i].last, 1, kind_of(below, beside));
+        if (whole > 0) f(row, phase, whole, kind_of(below, 0));
       }
     }
   }
-  void bring_row(const ConvViews& v, std::int64_t b, std::int64_t i, std::int64_t channel, std::int64_t channels,
-                 std::int64_t plane, T* staged, T* to) const;
+  void bring_rows(const ConvViews& v, const Band& band, std::int64_t image, std::int64_t begin, std::int64_t channel,
+                  std::int64_t channels, std::int64_t plane, T* staged, T* rows) const;
   void find_kinds();
   void complete_columns(const Part& part, T* row) const;
 

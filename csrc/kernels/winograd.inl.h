@@ -209,6 +209,35 @@ constexpr WinogradKernel<T> winograd_table[] = {winograd_row<T, 2, 2>, winograd_
                                                 winograd_row<T, 1, 3>, winograd_row<T, 1, 4>, winograd_row<T, 1, 5>};
 constexpr int winograd_table_size = sizeof winograd_table<float> / sizeof *winograd_table<float>;
 
+// From register tile to register tile.
+template <class T>
+class ProductWalk {
+ public:
+  TILECONV_INLINE explicit ProductWalk(const ProductArgs<T>& a)
+      : rows(a.rows), columns(a.columns), out(a.out), tiles_(a.further_tiles), products_(a.further_products) {}
+  TILECONV_INLINE bool next(const ProductArgs<T>& a) {
+    if (tiles_ > 0) {
+      --tiles_;
+      rows += a.next.rows;
+      out += a.next.out;
+      return true;
+    }
+    if (products_ == 0) return false;
+    --products_;
+    tiles_ = a.further_tiles;
+    rows += a.next_product.rows;
+    columns += a.next_product.columns;
+    out += a.next_product.out;
+    return true;
+  }
+
+  const T *rows, *columns;
+  T* out;
+
+ private:
+  std::int64_t tiles_, products_;
+};
+
 // Of a single piece or of several: the loop around the steps costs the single one, which is often short, a tenth.
 template <class T, int rows, int vectors, bool several>
 void product(const ProductArgs<T>& a) noexcept {
@@ -216,16 +245,14 @@ void product(const ProductArgs<T>& a) noexcept {
   FetchAhead<T, fetched_lines> ahead(a.prefetch, a.prefetch_step);
   const Rows<T, rows> value_rows(a.row);
   const std::ptrdiff_t out_row = a.out_row;
-  const T* tile_rows = a.rows;
-  T* out = a.out;
-  for (std::int64_t tiles = a.further_tiles;; --tiles) {
+  for (ProductWalk<T> walk(a);;) {
     V sum[rows][vectors];
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
       TILECONV_UNROLL
       for (int v = 0; v < vectors; ++v) sum[m][v] = V::broadcast(T(0));
     }
-    const T *left = tile_rows, *right = a.columns;
+    const T *left = walk.rows, *right = walk.columns;
     const ProductPiece* piece = a.pieces;
     for (std::int64_t further = several ? a.further : 0;; --further) {
       for_steps(a.steps, Stepped<T>(left, a.row_step), Indexed<T>(right, a.column_step), ahead,
@@ -243,12 +270,12 @@ void product(const ProductArgs<T>& a) noexcept {
                       });
                 });
       if (!several || further == 0) break;
-      left = tile_rows + piece->rows;
-      right = a.columns + piece->columns;
+      left = walk.rows + piece->rows;
+      right = walk.columns + piece->columns;
       ++piece;
     }
     if (a.accumulate) {
-      const T* row = out;
+      const T* row = walk.out;
       TILECONV_UNROLL
       for (int m = 0; m < rows; ++m) {
         TILECONV_UNROLL
@@ -257,7 +284,7 @@ void product(const ProductArgs<T>& a) noexcept {
         TILECONV_OPAQUE(row);
       }
     }
-    T* row = out;
+    T* row = walk.out;
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
       TILECONV_UNROLL
@@ -265,9 +292,7 @@ void product(const ProductArgs<T>& a) noexcept {
       row += out_row;
       TILECONV_OPAQUE(row);
     }
-    if (tiles == 0) return;
-    tile_rows += a.next.rows;
-    out += a.next.out;
+    if (!walk.next(a)) return;
   }
 }
 
@@ -286,16 +311,14 @@ struct Products {
 template <class T, int rows>
 void bundle_product(const ProductArgs<T>& a) noexcept {
   using V = Vec<T>;
-  const T* from = a.rows;
-  T* out = a.out;
-  for (std::int64_t tiles = a.further_tiles; tiles >= 0; --tiles, from += a.next.rows, out += a.next.out) {
+  for (ProductWalk<T> walk(a);;) {
     V row[rows], sum[rows];
     TILECONV_UNROLL
     for (int m = 0; m < rows; ++m) {
-      row[m] = V::load(from + m * a.row);
+      row[m] = V::load(walk.rows + m * a.row);
       sum[m] = V::broadcast(T(0));
     }
-    const T* columns = a.columns;
+    const T* columns = walk.columns;
     const std::int32_t* elements = a.elements;
     for (std::int64_t s = 0; s < a.steps; ++s, columns += a.column_step, elements += V::lanes) {
       const V column = V::load(columns);
@@ -304,7 +327,8 @@ void bundle_product(const ProductArgs<T>& a) noexcept {
       for (int m = 0; m < rows; ++m) sum[m] = V::fma(column, V::permuted(row[m], index), sum[m]);
     }
     TILECONV_UNROLL
-    for (int m = 0; m < rows; ++m) sum[m].store(out + m * a.out_row);
+    for (int m = 0; m < rows; ++m) sum[m].store(walk.out + m * a.out_row);
+    if (!walk.next(a)) return;
   }
 }
 

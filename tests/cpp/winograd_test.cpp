@@ -135,14 +135,15 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
                {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
             Random random(8);
             const int tiles = 1 + static_cast<int>((steps + pieces) % 3), all_rows = tiles * rows;
+            const std::ptrdiff_t products = 1 + (steps + rows) % 3;
             // Either the steps of a row are adjacent, or the rows of a step.
             const std::ptrdiff_t row = adjacent_rows ? 1 : steps + 2, step = adjacent_rows ? all_rows + 2 : 1;
             // The last of the pieces comes first in memory.
             const std::ptrdiff_t left_size = (all_rows - 1) * row + (steps - 1) * step + 1,
                                  right_size = (steps - 1) * room + columns, all = std::max(1, pieces);
-            Guarded<T> left(static_cast<std::size_t>(all * left_size), Edge::end),
-                right(static_cast<std::size_t>(all * right_size), Edge::end),
-                out(static_cast<std::size_t>((all_rows - 1) * room + columns), Edge::end);
+            Guarded<T> left(static_cast<std::size_t>(products * all * left_size), Edge::end),
+                right(static_cast<std::size_t>(products * all * right_size), Edge::end),
+                out(static_cast<std::size_t>((products * all_rows - 1) * room + columns), Edge::end);
             fill_integers(left, random);
             fill_integers(right, random);
             fill_integers(out, random);
@@ -150,30 +151,34 @@ TYPED_TEST(Winograd, ProductsAreExactOnSmallIntegers) {
             std::vector<ProductPiece> further;
             for (std::ptrdiff_t p = 1; p < all; ++p) further.push_back({-p * left_size, -p * right_size});
             const T* const last_right = right.data() + (all - 1) * right_size;
-            (pieces == 0 ? kernel.run : kernel.run_pieces)({left.data() + (all - 1) * left_size,
-                                                            row,
-                                                            step,
-                                                            last_right,
-                                                            room,
-                                                            steps,
-                                                            further.data(),
-                                                            all - 1,
-                                                            last_right,
-                                                            37,
-                                                            accumulate,
-                                                            out.data(),
-                                                            room,
-                                                            tiles - 1,
-                                                            {rows * row, rows * room},
-                                                            nullptr});
+            const std::ptrdiff_t done_rows = (tiles - 1) * rows * row, done_out = (tiles - 1) * rows * room;
+            (pieces == 0 ? kernel.run : kernel.run_pieces)(
+                {left.data() + (all - 1) * left_size,
+                 row,
+                 step,
+                 last_right,
+                 room,
+                 steps,
+                 further.data(),
+                 all - 1,
+                 last_right,
+                 37,
+                 accumulate,
+                 out.data(),
+                 room,
+                 tiles - 1,
+                 {rows * row, rows * room},
+                 products - 1,
+                 {all * left_size - done_rows, all * right_size, all_rows * room - done_out},
+                 nullptr});
             for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
-              const std::ptrdiff_t m = at / room, n = at % room;
+              const std::ptrdiff_t m = at / room, n = at % room, q = m / all_rows;
               T sum = n >= columns || accumulate ? before[static_cast<std::size_t>(at)] : T(0);
-              for (std::ptrdiff_t p = 0; p < all; ++p)
+              for (std::ptrdiff_t p = q * all; p < (q + 1) * all; ++p)
                 for (std::int64_t s = 0; s < steps && n < columns; ++s)
-                  sum += left[p * left_size + m * row + s * step] * right[p * right_size + s * room + n];
-              ASSERT_EQ(out[at], sum) << tiles << " of " << rows << " x " << vectors << ", " << pieces << " pieces of "
-                                      << steps << " steps, row " << m << ", column " << n;
+                  sum += left[p * left_size + m % all_rows * row + s * step] * right[p * right_size + s * room + n];
+              ASSERT_EQ(out[at], sum) << products << " of " << tiles << " of " << rows << " x " << vectors << ", "
+                                      << pieces << " pieces of " << steps << " steps, row " << m << ", column " << n;
             }
           }
     }
@@ -187,12 +192,13 @@ TYPED_TEST(Winograd, BundleProductsAreExactOnSmallIntegers) {
       const int rows = set.bundle_product[i].rows;
       ASSERT_EQ(rows, i + 1);
       for (const std::int64_t steps : {1, 2, 3, 7, 8})
-        for (const int tiles : {1, 3}) {
+        for (const auto& [tiles, products] : {std::pair{1, 1}, {3, 1}, {1, 2}, {3, 2}}) {
           Random random(5);
           const std::ptrdiff_t lanes = set.lanes, row = lanes + 3, column = lanes + 1, room = lanes + 2;
-          Guarded<T> left(static_cast<std::size_t>((tiles * rows - 1) * row + lanes), Edge::end),
-              right(static_cast<std::size_t>((steps - 1) * column + lanes), Edge::end),
-              out(static_cast<std::size_t>((tiles * rows - 1) * room + lanes), Edge::end);
+          const std::ptrdiff_t all_rows = tiles * rows;
+          Guarded<T> left(static_cast<std::size_t>((products * all_rows - 1) * row + lanes), Edge::end),
+              right(static_cast<std::size_t>((products * steps - 1) * column + lanes), Edge::end),
+              out(static_cast<std::size_t>((products * all_rows - 1) * room + lanes), Edge::end);
           fill_integers(left, random);
           fill_integers(right, random);
           std::fill(out.begin(), out.end(), nan<T>);
@@ -204,14 +210,16 @@ TYPED_TEST(Winograd, BundleProductsAreExactOnSmallIntegers) {
           a.columns = right.data(), a.column_step = column, a.steps = steps;
           a.out = out.data(), a.out_row = room;
           a.further_tiles = tiles - 1, a.next = {rows * row, rows * room};
+          a.further_products = products - 1, a.next_product = {rows * row, steps * column, rows * room};
           set.bundle_product[i].run(a);
           for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(out.size()); ++at) {
             const std::ptrdiff_t m = at / room, n = at % room;
             T sum = n < lanes ? T(0) : nan<T>;
             for (std::int64_t s = 0; s < steps && n < lanes; ++s)
-              sum += left[m * row + elements[static_cast<std::size_t>(s * lanes + n)]] * right[s * column + n];
-            ASSERT_TRUE(same_value(out[at], sum))
-                << tiles << " of " << rows << " rows, " << steps << " steps, row " << m << ", column " << n;
+              sum += left[m * row + elements[static_cast<std::size_t>(s * lanes + n)]] *
+                     right[(m / all_rows * steps + s) * column + n];
+            ASSERT_TRUE(same_value(out[at], sum)) << products << " of " << tiles << " of " << rows << " rows, " << steps
+                                                  << " steps, row " << m << ", column " << n;
           }
         }
     }
