@@ -162,7 +162,7 @@ double WinogradPlan<T>::weight_bytes() const {
                                           set_.lanes * element);
 }
 
-// Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 200 cycles a
+// Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 100 cycles a
 // vector of channels, and the rows of a stride are staged before they are transposed (measured on Zen 3). The sums of a
 // chunk take 3 steps to be read and written (1, beside the permutations of a bundle), and a step for each further
 // piece. Weights have to arrive; between short steps there is less time for them.
@@ -184,7 +184,7 @@ double WinogradPlan<T>::estimate() const {
   const double vectors = static_cast<double>(in_vectors_) + residues() * static_cast<double>(out_vectors_);
   const auto rows = static_cast<double>(windows_.segments() > 1 ? kernel_.window_h() * in_vectors_ : 0);
   const double bands = static_cast<double>(windows_.bands_per_image()) *
-                       (200 * vectors + rows * (100 + 6 * static_cast<double>(windows_.band_width())));
+                       (100 * vectors + rows * (100 + 6 * static_cast<double>(windows_.band_width())));
   const double product =
       bundle_ > 1 ? bundle_product_cycles(vector_passes(set_))
                   : product_cycles(tile.rows, tile.vectors, vector_passes(set_)) / (tile.rows * tile.vectors);
@@ -209,7 +209,7 @@ double WinogradPlan<T>::estimate() const {
   const double seen = set_.short_steps() ? 0.25 : 0;
   const double sums = map_.scattered_weights() ? products + transformed
                                                : std::max(products, streamed) + seen * std::min(products, streamed);
-  return margin * (sums + transforms + groups * 2000);
+  return margin * (sums + transforms + groups * 500);
 }
 
 // Threads share the groups and strips; where there are few, the panels too, and stage the same bands again. A strip has
