@@ -203,9 +203,8 @@ double WinogradPlan<T>::estimate() const {
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
-  // For little gain the exact sum is preferred. But that of narrow groups takes longer than estimated, a tenth of 8
-  // channels each; and transforms of kernels in pieces or segments take a tenth less.
-  const double margin = bundle_ > 1 ? 1.03 : pieces() > 1 ? 1.0 : 1.1;
+  // For little gain the exact sum is preferred; but transforms of kernels in pieces or segments take a tenth less.
+  const double margin = pieces() > 1 ? 1.0 : 1.1;
   const double seen = set_.short_steps() ? 0.25 : 0;
   const double sums = map_.scattered_weights() ? products + transformed
                                                : std::max(products, streamed) + seen * std::min(products, streamed);
@@ -231,10 +230,7 @@ void WinogradPlan<T>::make_tasks(int threads) {
       if (share(strip) < share(strip_bands_)) strip_bands_ = strip;
     splits_ = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
   }
-  constexpr std::int64_t tasks_a_thread = 8;
-  group_parts_ = strip_bands_ < bands ? map_.groups
-                 : threads_ == 1      ? 1
-                                      : std::min(map_.groups, tasks_a_thread * threads_);
+  group_parts_ = strip_bands_ < bands ? map_.groups : splits_for(splits_, map_.groups, threads_);
 }
 
 template class WinogradPlan<float>;

@@ -110,6 +110,7 @@ class WinogradRowsPlan final : public Plan {
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     // A band has the windows of all pieces but one in common with the next.
     bands_ = balanced_splits(map_.batch * map_.groups * phases_, ceil_div(tiles_, 2 * pieces_.count - 1), threads_);
+    group_parts_ = splits_for(map_.batch * phases_ * bands_, map_.groups, threads_);
   }
 
   double cycles() const noexcept override { return cycles_; }
@@ -130,16 +131,19 @@ class WinogradRowsPlan final : public Plan {
     return {"F(" + std::to_string(outputs()) + ", " + std::to_string(pieces_.taps) + ") down the columns, " +
                 std::to_string(blocks_.count > 0 ? ceil_div(map_.out_channels, blocks_.count) : 0) + " channels",
             threads_,
-            {{"pieces", pieces_.count}, {"tile_w", tile_w_}, {"tasks_per_image", map_.groups * phases_ * bands_}}};
+            {{"pieces", pieces_.count}, {"tile_w", tile_w_}, {"tasks_per_image", group_parts_ * phases_ * bands_}}};
   }
 
  private:
   static constexpr std::int64_t element = sizeof(T);
   static constexpr std::int64_t header_bytes = 64;
 
+  // Rows of tiles of a phase, for one group after the other. Of the kernels' arguments it has what is the same for all.
   struct Band {
     std::int64_t n, group, phase;
     T *windows, *zeros, *staged, *outputs;
+    WinogradRowWindowArgs<T> window_args;
+    WinogradRowArgs<T> product_args;
   };
   // A column of the windows that lies outside the image and repeats another.
   struct Margin {
@@ -186,9 +190,9 @@ class WinogradRowsPlan final : public Plan {
   void transform_kernels(const T* kernels, std::int64_t channels, T* out) const;
   double estimate() const;
   void run_band(const ConvViews& v, const T* weights, std::int64_t task, SharedFlags& spoilt) const;
-  void make_windows(const ConvViews& v, const Band& b, std::int64_t tile) const;
-  void clear_margins(const Band& b) const;
-  bool multiply(const ConvViews& v, const Band& b, const T* weights, std::int64_t tile) const;
+  void begin_band(const ConvViews& v, Band& b) const;
+  void make_windows(const ConvViews& v, Band& b, std::int64_t tile) const;
+  bool multiply(const ConvViews& v, Band& b, const T* weights, std::int64_t tile) const;
 
   ShiftMap map_;
   PlanRequest request_;
@@ -211,7 +215,8 @@ class WinogradRowsPlan final : public Plan {
   std::int64_t tile_w_ = 0;  // outputs whose windows stay in L1
   double cycles_ = 0;
   int threads_ = 1;
-  std::int64_t bands_ = 1;
+  std::int64_t bands_ = 1;        // of a phase
+  std::int64_t group_parts_ = 1;  // whose groups are one task for each band
 };
 
 // A row of windows is the columns that outputs read. Where they are adjacent in the image it is transformed from there,
@@ -369,7 +374,7 @@ void WinogradRowsPlan<T>::run(const ConvViews& v, const void* packed) const {
   SharedFlags spoilt(map_.batch, !finite);
   const T* const weights = reinterpret_cast<const T*>(static_cast<const char*>(packed) + header_bytes);
   if (finite)
-    parallel_for(map_.batch * map_.groups * phases_ * bands_, threads_,
+    parallel_for(map_.batch * group_parts_ * phases_ * bands_, threads_,
                  [&](std::int64_t task) { run_band(v, weights, task, spoilt); });
   sum_spoilt_images<T>(spoilt, map_, request_, v);
 }
@@ -380,28 +385,31 @@ void WinogradRowsPlan<T>::run_band(const ConvViews& v, const T* weights, std::in
   TaskDigits digits(task);
   const std::int64_t band = digits.next(bands_);
   b.phase = digits.next(phases_);
-  b.group = digits.next(map_.groups);
+  const std::int64_t part = digits.next(group_parts_);
   b.n = digits.rest();
   const std::int64_t tiles = ceil_div(tile_rows(b.phase), outputs());
   const std::int64_t begin = split_at(tiles, bands_, band), end = split_at(tiles, bands_, band + 1);
   if (begin == end) return;
-  b.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
-  b.zeros = b.windows + pieces_.count * window_size();
-  b.staged = b.zeros + pitch_;
-  b.outputs = b.staged + staged_size();
-  clear_margins(b);
-  const T* const group_weights = weights + b.group * map_.out_channels * sums() * positions();
+  begin_band(v, b);
   bool finite = true;
-  for (std::int64_t tile = begin; tile < end; ++tile) {
-    for (std::int64_t p = tile == begin ? 0 : pieces_.count - 1; p < pieces_.count; ++p) make_windows(v, b, tile + p);
-    finite &= multiply(v, b, group_weights, tile);
+  for (b.group = split_at(map_.groups, group_parts_, part); b.group < split_at(map_.groups, group_parts_, part + 1);
+       ++b.group) {
+    const T* const group_weights = weights + b.group * map_.out_channels * sums() * positions();
+    for (std::int64_t tile = begin; tile < end; ++tile) {
+      for (std::int64_t p = tile == begin ? 0 : pieces_.count - 1; p < pieces_.count; ++p) make_windows(v, b, tile + p);
+      finite &= multiply(v, b, group_weights, tile);
+    }
   }
   if (!finite) spoilt.set(b.n);
 }
 
-// What no window writes.
+// Clears what no window writes, too.
 template <class T>
-void WinogradRowsPlan<T>::clear_margins(const Band& b) const {
+void WinogradRowsPlan<T>::begin_band(const ConvViews& v, Band& b) const {
+  b.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
+  b.zeros = b.windows + pieces_.count * window_size();
+  b.staged = b.zeros + pitch_;
+  b.outputs = b.staged + staged_size();
   std::fill_n(b.zeros, pitch_, T(0));
   const std::int64_t behind = columns_at_ + written_columns();
   for (std::int64_t row = 0; row < pieces_.count * planes() * positions(); ++row) {
@@ -409,16 +417,23 @@ void WinogradRowsPlan<T>::clear_margins(const Band& b) const {
     std::fill_n(window, columns_at_, T(0));
     std::fill_n(window + behind, pitch_ - behind, T(0));
   }
+  b.window_args.channels = map_.in_channels;
+  b.window_args.columns = columns_;
+  b.window_args.out_channel = positions() * pitch_;
+  b.window_args.out_position = pitch_;
+  WinogradRowArgs<T>& a = b.product_args;
+  a.in_channel = positions() * pitch_;
+  a.position = pitch_;
+  a.tap_count = taps();
+  a.in_channels = map_.in_channels;
+  a.out_channel = out_rows_ ? v.out_stride[1] / element : outputs() * outputs_row();
+  a.out_row = out_rows_ ? dilation_ * v.out_stride[2] / element : outputs_row();
 }
 
 // The windows of a row of tiles, over those of the tile `pieces` before. Rows that no output reads are zeros.
 template <class T>
-void WinogradRowsPlan<T>::make_windows(const ConvViews& v, const Band& b, std::int64_t tile) const {
-  WinogradRowWindowArgs<T> a{};
-  a.channels = map_.in_channels;
-  a.columns = columns_;
-  a.out_channel = positions() * pitch_;
-  a.out_position = pitch_;
+void WinogradRowsPlan<T>::make_windows(const ConvViews& v, Band& b, std::int64_t tile) const {
+  WinogradRowWindowArgs<T>& a = b.window_args;
   T* const windows = b.windows + tile % pieces_.count * window_size();
   const char* const source = map_source(map_, v, b.n, b.group, 0) + source_ * v.input_stride[3];
   for (std::int64_t segment = 0; segment < segments_; ++segment) {
@@ -450,21 +465,15 @@ void WinogradRowsPlan<T>::make_windows(const ConvViews& v, const Band& b, std::i
 
 // Returns whether all outputs are finite.
 template <class T>
-bool WinogradRowsPlan<T>::multiply(const ConvViews& v, const Band& b, const T* weights, std::int64_t tile) const {
+bool WinogradRowsPlan<T>::multiply(const ConvViews& v, Band& b, const T* weights, std::int64_t tile) const {
   const std::int64_t y = b.phase + tile * outputs() * dilation_, width = map_.w.out_size;
   const T* const bias = v.bias ? reinterpret_cast<const T*>(v.bias) + b.group * map_.out_channels : nullptr;
   const std::ptrdiff_t out_channel = v.out_stride[1] / element, out_row = dilation_ * v.out_stride[2] / element;
   char* const first_out =
       v.out + b.n * v.out_stride[0] + b.group * map_.out_channels * v.out_stride[1] + y * v.out_stride[2];
-  WinogradRowArgs<T> a{};
-  a.in_channel = positions() * pitch_;
-  a.position = pitch_;
+  WinogradRowArgs<T>& a = b.product_args;
   a.taps = taps_at_.data() + tile % pieces_.count * taps();
-  a.tap_count = taps();
-  a.in_channels = map_.in_channels;
   a.rows = std::min<std::int64_t>(outputs(), tile_rows(b.phase) - tile * outputs());
-  a.out_channel = out_rows_ ? out_channel : outputs() * outputs_row();
-  a.out_row = out_rows_ ? out_row : outputs_row();
   bool finite = true;
   for (std::int64_t next = 0; next < width; next += tile_w_) {
     const std::int64_t x = std::min(next, std::max<std::int64_t>(0, width - set_.lanes));
