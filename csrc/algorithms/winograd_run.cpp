@@ -215,9 +215,10 @@ void WinogradPlan<T>::multiply(const ConvViews& v, Workspace& w, const T* packed
   constexpr std::int64_t few_weights = 32;  // vectors of a position
   const auto together = [&](std::int64_t position) {
     const PositionTiles& tiles = w.tiles[position];
+    const std::int64_t alike = windows_.first_alike(position);
     std::int64_t count = 1;
     if (pieces() == 1 && chunks() == 1 && (tiles.end - tiles.begin == 1 || map_.in_channels * vectors <= few_weights))
-      while (position + count < positions() && w.tiles[position + count].begin == tiles.begin) ++count;
+      while (position + count < positions() && windows_.first_alike(position + count) == alike) ++count;
     return count;
   };
   // Of so many positions, whose weights lie `weight_step` apart.
@@ -306,8 +307,8 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
                                                         std::int64_t b, const Order& order) const {
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes;
-  // Rows adjoin: what the last tile of a row writes beyond it, to where the next row begins, the first tile writes after
-  // it.
+  // Rows adjoin: what the last tile of a row writes beyond it, to where the next row begins, the first tile writes
+  // after it.
   const bool adjoin = windows_.w.dilation == 1 && band.x1 - band.x0 >= kernel_.outputs_w();
   const std::int64_t width = adjoin ? band.x1 - band.x0 : windows_.band_width();
   const std::int64_t tile = kernel_.outputs_w() * windows_.w.dilation, out_row = width * lanes;
