@@ -64,7 +64,7 @@ class ShiftGemmPlan final : public Plan {
   // At nine tenths of the FMA peak; where the steps of register tiles are short, eight tenths, and seven of several
   // taps (measured on Zen 3). A few out channels are limited by loads: each tap loads a vector of pixels, in two cache
   // lines, for all of them. Taps in zero padding are left out, of which a fifth is lost to shorter runs. Rows are
-  // staged and stored. The weights of a gradient are packed or gathered in every call.
+  // staged and stored, beyond L2 at half the pace. The weights of a gradient are packed or gathered in every call.
   double cycles() const noexcept override {
     const std::int64_t pixels = map_.h.out_size * map_.w.out_size;
     // Of a single tap, lanes are pixels or out channels, whatever wastes fewer.
@@ -85,7 +85,9 @@ class ShiftGemmPlan final : public Plan {
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
     const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));
-    const double rows = height * (35 + 3 * out * row_vectors + step_h * staged);
+    const double written = out * height * static_cast<double>(map_.w.out_size * element_);
+    const bool far = !set_.short_steps() && !single_tap && written > static_cast<double>(core_traits().l2);
+    const double rows = height * (35 + (far ? 6 : 3) * out * row_vectors + step_h * staged);
     const double packed = map_.adjacent_kernels() ? 0 : 2.0 * out * static_cast<double>(map_.steps());
     return static_cast<double>(map_.groups) * (sums + rows + packed + 300);
   }

@@ -306,7 +306,7 @@ double WinogradRowsPlan<T>::estimate() const {
   const double out_channels = static_cast<double>(map_.out_channels), out_vectors = std::ceil(out_channels / lanes);
   const double packed =
       whole && map_.scattered_weights() ? static_cast<double>(sums()) * (120 * out_vectors + 6 * out_channels) : 0;
-  constexpr double margin = 1.15;  // for little gain the running sum is preferred
+  constexpr double margin = 1.08;  // for little gain the running sum is preferred
   return (whole ? small : 0) +
          margin * static_cast<double>(map_.groups) * (windows * in * window_cycles + tiles * block_cycles + packed);
 }
