@@ -18,7 +18,7 @@ void sum_row_directly(const KernelSet<T>& set, const GemmArgs<T>& all, std::int6
   a.out_vectors = &single;
   for (std::int64_t k = 0; k < channels; k += most_rows)
     for (std::int64_t x = 0; x < pixels; x += set.lanes) {
-      a.input = all.input + x;
+      a.input = a.prefetch = all.input + x;
       a.weights = all.weights + k * all.weight_row;
       a.bias = all.bias ? all.bias + k : nullptr;
       a.out = all.out + k * all.out_channel_stride + x;

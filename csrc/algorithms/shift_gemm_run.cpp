@@ -265,6 +265,22 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   };
   GemmArgs<T> a = tile_args(v, t);
   const bool single_chunk = first && last;
+  // While panels of weights pass over pixels that were read in place, from beyond L2, those of the next block are
+  // fetched, or of the next tile, if panels pass over the whole line. A call fetches as many lines of each channel as
+  // it has register tiles.
+  const bool fetches = fetches_pixels_ && lines == 1 && single_chunk && t.panel_end - t.panel_begin > 1;
+  std::int64_t lines_ahead = 0;  // of the next tile that are fetched already
+  const auto tell_pixels = [&](const Block& b, bool first_panel) {
+    constexpr std::int64_t line = 64 / sizeof(T);
+    a.prefetch = a.input, a.prefetch_step = 0;
+    if (!fetches) return;
+    if (!block_.panels_outer) {
+      a.prefetch += b.width * set_.lanes, a.prefetch_step = a.input_step;
+    } else if (!first_panel && lines_ahead * line <= t.width()) {
+      a.prefetch = t.input + t.width() + lines_ahead * line, a.prefetch_step = a.input_step;
+      lines_ahead += a.further + 1;
+    }
+  };
   const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t panel_begin, std::int64_t panel_end) {
     const std::int64_t from = b.begin * set_.lanes - b.back, size = b.width * set_.lanes;
     const bool in_rows = one_row && block_.flat;
@@ -301,6 +317,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       a.partial_in = first ? nullptr : partial;
       a.partial_out = last ? nullptr : partial;
       a.out = spill ? out : out + k * out_channel;
+      tell_pixels(b, panel == t.panel_begin);
       kernels[channels - 1].run(a);
       if (!spill || !last) continue;
       std::int64_t y = b.y, x = b.x;

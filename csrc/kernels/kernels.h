@@ -45,7 +45,9 @@ struct GemmArgs {
   std::ptrdiff_t input_gap;  // channel lanes only
   std::ptrdiff_t weight_step;
   std::ptrdiff_t weight_row;  // pixel lanes only
-  // Channel lanes only: what lies from here on is fetched into L2, prefetch_step elements for each turn (KernelSet).
+  // Fetched into L2. Channel lanes: what lies from here on, prefetch_step elements for each turn (KernelSet). Pixel
+  // lanes of a single tap: a cache line for each step, prefetch_step elements from one to the next; and by each further
+  // tile the lines that follow. Where steps are short, nothing.
   const T* prefetch;
   std::ptrdiff_t prefetch_step;
   const T* bias;  // channel lanes: padded to whole vectors
@@ -69,7 +71,9 @@ template <class T>
 struct GemmKernel {
   int rows;     // channel lanes: pixels; pixel lanes: out channels
   int vectors;  // channel lanes: of out channels; pixel lanes: of pixels
-  void (*run)(const GemmArgs<T>&) noexcept;
+  void (*single_tap)(const GemmArgs<T>&) noexcept;
+  void (*taps)(const GemmArgs<T>&) noexcept;  // of any number but one
+  void run(const GemmArgs<T>& a) const noexcept { (a.tap_count == 1 ? single_tap : taps)(a); }
 };
 
 // Sums of products over pixels, for weight gradients of few channels. For m < rows and n < columns of the kernel

@@ -41,13 +41,10 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap, fetch() before those of a turn. A single tap has a loop of its own, over X and
-// W of steps.inl.h: an inner one for it would take registers and ports that the multiply-adds need.
-template <template <class> class X, template <class> class W, class T, class Fetch, class Step>
-TILECONV_INLINE void for_each_step(const GemmArgs<T>& a, const T* input, const T* weights, Fetch& fetch, Step step) {
-  if (a.tap_count == 1)
-    return for_steps(a.steps, X<T>(input + a.taps->input, a.input_step), W<T>(weights + a.taps->weight, a.weight_step),
-                     fetch, step);
+// step(x, w) for every channel and tap, fetch() before those of a turn. A single tap has for_steps instead: an inner
+// loop for it would take registers and ports that the multiply-adds need.
+template <class T, class Fetch, class Step>
+TILECONV_INLINE void for_taps(const GemmArgs<T>& a, const T* input, const T* weights, Fetch& fetch, Step step) {
   if (a.tap_count == 0) return;
   const Tap* const end = a.taps + a.tap_count;
   const Tap* const last_turn = end - a.tap_count % taps_a_turn;
@@ -101,12 +98,17 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   // A line a turn, of a panel with few uses not every one: to ask for all gained nothing.
   FetchAhead<T, 1> ahead(a.prefetch, a.prefetch_step);
   const std::ptrdiff_t gap = a.input_gap;
-  for_each_step<Indexed, Indexed>(a, a.input, a.weights, ahead, [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
+  const auto step = [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
     const auto second = rows % 2 == 0 ? decltype(x){x.base + gap, x.index} : x;
     add_outer_product(
         sum, [&](auto m) TILECONV_INLINE_LAMBDA { return (m.value < rows / 2 ? x : second).template value<m.value>(); },
         [&](auto v) TILECONV_INLINE_LAMBDA { return w.template vector<v.value * V::lanes>(); });
-  });
+  };
+  if (a.tap_count == 1)
+    for_steps(a.steps, Indexed<T>(a.input + a.taps->input, a.input_step),
+              Indexed<T>(a.weights + a.taps->weight, a.weight_step), ahead, step);
+  else
+    for_taps(a, a.input, a.weights, ahead, step);
 
   alignas(64) T tile[whole_vectors(rows, V::lanes) * columns];
   T* const to = a.partial_out ? a.partial_out : tile;
@@ -119,7 +121,8 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
 }
 
-template <class T, int rows, int vectors>
+// A single tap has code of its own: that of both together keeps too much in memory, and sums of few steps show it.
+template <class T, int rows, int vectors, bool single_tap>
 void pixel_lanes(const GemmArgs<T>& a) noexcept {
   using V = Vec<T>;
   const T *input = a.input, *weights = a.weights, *bias = a.bias;
@@ -152,7 +155,6 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       }
     }
     const Rows<T, rows> weight_rows(a.weight_row);
-    const FetchNothing fetch_nothing;
     const auto step = [&](auto x, auto w) TILECONV_INLINE_LAMBDA {
       const T* first = w.first_row();
       add_outer_product(
@@ -162,12 +164,19 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
           },
           [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes>(); });
     };
-    // The adjacent weights of a single tap are offsets of their loads: no address is moved on between short steps.
-    if (short_steps && a.tap_count == 1 && a.weight_step == 1)
-      for_steps(a.steps, Indexed<T>(input + a.taps->input, a.input_step), Adjacent<T>(weights + a.taps->weight),
-                fetch_nothing, step);
-    else
-      for_each_step<Indexed, Stepped>(a, input, weights, fetch_nothing, step);
+    if constexpr (single_tap) {
+      constexpr std::ptrdiff_t line = 64 / sizeof(T);
+      LineAhead<T> ahead(a.prefetch + (a.further - left) * line, a.prefetch_step);
+      const Indexed<T> pixels(input + a.taps->input, a.input_step);
+      // Adjacent weights are offsets of their loads: no address is moved on between short steps.
+      if (short_steps && a.weight_step == 1)
+        for_steps(a.steps, pixels, Adjacent<T>(weights + a.taps->weight), ahead, step);
+      else
+        for_steps(a.steps, pixels, Stepped<T>(weights + a.taps->weight, a.weight_step), ahead, step);
+    } else {
+      FetchNothing nothing;
+      for_taps(a, input, weights, nothing, step);
+    }
 
     if (a.partial_out) {
       TILECONV_UNROLL
@@ -214,7 +223,8 @@ struct ChannelLanes {
   using Kernel = GemmKernel<T>;
   template <int rows, int vectors>
   static constexpr Kernel row() {
-    return {rows, vectors, channel_lanes<T, rows, vectors>};
+    constexpr auto run = channel_lanes<T, rows, vectors>;
+    return {rows, vectors, run, run};
   }
 };
 template <class T>
@@ -223,7 +233,7 @@ struct PixelLanes {
   using Kernel = GemmKernel<T>;
   template <int rows, int vectors>
   static constexpr Kernel row() {
-    return {rows, vectors, pixel_lanes<T, rows, vectors>};
+    return {rows, vectors, pixel_lanes<T, rows, vectors, true>, pixel_lanes<T, rows, vectors, false>};
   }
 };
 

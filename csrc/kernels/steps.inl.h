@@ -188,6 +188,9 @@ TILECONV_INLINE void add_outer_product(V (&sum)[rows][vectors], Value value, Vec
 }
 
 struct FetchNothing {
+  TILECONV_INLINE FetchNothing() = default;
+  template <class T>
+  TILECONV_INLINE FetchNothing(const T*, std::ptrdiff_t) {}
   TILECONV_INLINE void operator()() const {}
 };
 
@@ -212,4 +215,14 @@ class FetchAhead {
  private:
   const T* next_;
   std::ptrdiff_t step_, part_;
+};
+
+// A line in each step, where that does not show.
+template <class T, bool shows = short_steps>
+struct LineAhead : FetchAhead<T, 1> {
+  using FetchAhead<T, 1>::FetchAhead;
+};
+template <class T>
+struct LineAhead<T, true> : FetchNothing {
+  using FetchNothing::FetchNothing;
 };
