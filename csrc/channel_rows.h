@@ -20,8 +20,8 @@ struct ChannelRow {
   std::int64_t channels;
 };
 
-// The columns of such rows: the pieces of a row, and, if one of these is all columns of an image so wide, that piece
-// and what lies about it.
+// The columns of such rows: the pieces of a row; and, if one of these has all `image_w` columns of the image, that one
+// and the others, with the zeros beside it.
 struct RowColumns {
   RowColumns(std::vector<StagePiece> of_a_row, std::int64_t image_w) : pieces(std::move(of_a_row)) {
     for (const StagePiece& piece : pieces) {

@@ -24,7 +24,7 @@ ShiftGemmPlan<T>::ShiftGemmPlan(const ShiftMap& map, const PlanRequest& request)
       out_rows_(request.layout.out_rows && blocks() == 1),
       fetches_out_(map_.batch * map_.groups * map_.out_channels * map_.h.out_size * map_.w.out_size * element_ >
                    2 * core_traits().l2),
-      fetches_pixels_(map_.taps() == 1 && !block_.copies() && !block_.packs_pixels &&
+      fetches_pixels_(map_.taps() == 1 && !block_.copies() &&
                       map_.batch * map_.groups * map_.in_channels * map_.h.map.size * map_.w.map.size * element_ >
                           core_traits().l2 / 2) {
   if (block_.row_vectors) row_padding_ = ceil_div(staged_w_.length, set_.lanes) * set_.lanes - staged_w_.length;

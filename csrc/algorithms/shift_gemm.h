@@ -212,7 +212,7 @@ class ShiftGemmPlan final : public Plan {
   std::int64_t tiles_h_, tiles_w_, chunks_;
   bool out_rows_;
   bool fetches_out_;              // the output does not stay in L2 from one call to the next
-  bool fetches_pixels_;           // nor does the input, which is read in place
+  bool fetches_pixels_;           // nor do the pixels stay there that are read in place
   std::int64_t row_padding_ = 0;  // zeros at the end of staged rows
   std::ptrdiff_t channel_stride_;
   // Packed pixels, in elements: a row of the tile; the widest run (channel lanes); from block to block (pixel lanes).

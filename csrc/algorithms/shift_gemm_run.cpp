@@ -269,17 +269,16 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   // fetched, or of the next tile, if panels pass over the whole line. A call fetches as many lines of each channel as
   // it has register tiles.
   const bool fetches = fetches_pixels_ && lines == 1 && single_chunk && t.panel_end - t.panel_begin > 1;
-  std::int64_t lines_ahead = 0;  // of the next tile that are fetched already
+  std::int64_t lines_ahead = 0;  // that are fetched already
   const auto tell_pixels = [&](const Block& b, bool first_panel) {
     constexpr std::int64_t line = 64 / sizeof(T);
-    a.prefetch = a.input, a.prefetch_step = 0;
-    if (!fetches) return;
-    if (!block_.panels_outer) {
-      a.prefetch += b.width * set_.lanes, a.prefetch_step = a.input_step;
-    } else if (!first_panel && lines_ahead * line <= t.width()) {
-      a.prefetch = t.input + t.width() + lines_ahead * line, a.prefetch_step = a.input_step;
-      lines_ahead += a.further + 1;
-    }
+    const bool whole_line = block_.panels_outer;
+    const std::int64_t size = whole_line ? t.width() : b.width * set_.lanes;
+    if (first_panel) lines_ahead = 0;
+    const bool fetch = fetches && !(whole_line && first_panel) && lines_ahead * line < size;
+    a.prefetch = fetch ? (whole_line ? t.input : a.input) + size + lines_ahead * line : a.input;
+    a.prefetch_step = fetch ? a.input_step : 0;
+    if (fetch) lines_ahead += a.further + 1;
   };
   const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t panel_begin, std::int64_t panel_end) {
     const std::int64_t from = b.begin * set_.lanes - b.back, size = b.width * set_.lanes;

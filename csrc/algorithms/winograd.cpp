@@ -97,7 +97,8 @@ double least_cycles(const PlanRequest& request) {
   const double positions = static_cast<double>(out_h + tiles_h * (kernel.taps_h - 1)) *
                            static_cast<double>(out_w + tiles_w * (kernel.taps_w - 1)) * pieces(p.kernel_h) *
                            pieces(p.kernel_w);
-  return static_cast<double>(ceil_div(p.groups, bundle)) *
+  return winograd_margin(winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w)) *
+         static_cast<double>(ceil_div(p.groups, bundle)) *
          (0.5 * vector_passes(set) * positions * static_cast<double>(in * out) +
           static_cast<double>(tiles_h * tiles_w) *
               (static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +

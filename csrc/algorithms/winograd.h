@@ -5,7 +5,7 @@
 // it are a piece with windows of its own (winograd_windows.h). A piece that lacks its first or last taps needs no
 // products of the positions which stand for them alone: 3 x 3 of stride 2 takes 54 % of the multiply-adds, 7 x 7 27 %.
 //
-// The unit of work is a band of tiles (winograd_windows.h). A strip of bands is one task:
+// The unit of work is a band of tiles (winograd_windows.h). A strip of bands, for one or more groups, is one task:
 //   transpose 6 rows of a vector of channels, transform every window                 -> windows[position][tile][in]
 //   for each panel of out channels, for each position: a plain matrix product        -> sums[position][tile][out]
 //   transform the sums, transpose them into rows of the output

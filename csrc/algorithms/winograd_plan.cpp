@@ -203,12 +203,10 @@ double WinogradPlan<T>::estimate() const {
   const double transformed =
       residues() * groups * static_cast<double>(map_.in_channels * out_vectors_) *
       (strips * (3.6 * static_cast<double>(positions() * pieces()) + 10 * taps) + 1.5 * taps * set_.lanes);
-  // For little gain the exact sum is preferred; but transforms of kernels in pieces or segments take a tenth less.
-  const double margin = pieces() > 1 ? 0.93 : 1.03;
   const double seen = set_.short_steps() ? 0.25 : 0;
   const double sums = map_.scattered_weights() ? products + transformed
                                                : std::max(products, streamed) + seen * std::min(products, streamed);
-  return margin * (sums + transforms + groups * 500);
+  return winograd_margin(pieces()) * (sums + transforms + groups * 500);
 }
 
 // Threads share the groups and strips; where there are few, the panels too, and stage the same bands again. A strip has

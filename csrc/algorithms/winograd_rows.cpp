@@ -14,8 +14,8 @@
 // With a stride, so are the rows that the taps of a segment read: each segment has windows of its own, and all of them
 // go into the same sums.
 //
-// One task is a band of rows of tiles of one image, group and phase. Where an output comes out not finite, or weights
-// are not, the image is computed again by shift_gemm.
+// One task is a band of rows of tiles of one image and phase, for one or more groups. Where an output comes out not
+// finite, or weights are not, the image is computed again by shift_gemm.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -138,7 +138,7 @@ class WinogradRowsPlan final : public Plan {
   static constexpr std::int64_t element = sizeof(T);
   static constexpr std::int64_t header_bytes = 64;
 
-  // Rows of tiles of a phase, for one group after the other. Of the kernels' arguments it has what is the same for all.
+  // Rows of tiles of a phase, for one group after the other. The kernels' arguments are kept from tile to tile.
   struct Band {
     std::int64_t n, group, phase;
     T *windows, *zeros, *staged, *outputs;

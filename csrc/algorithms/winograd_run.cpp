@@ -307,8 +307,8 @@ typename WinogradPlan<T>::Order WinogradPlan<T>::finish(const ConvViews& v, cons
                                                         std::int64_t b, const Order& order) const {
   const Band& band = windows_.band(b);
   const std::int64_t lanes = set_.lanes, column = windows_.w.dilation * lanes;
-  // Rows adjoin: what the last tile of a row writes beyond it, to where the next row begins, the first tile writes
-  // after it.
+  // Rows adjoin: what the last tile of a row writes beyond it, where the next row begins, the first tile overwrites,
+  // since tiles are taken from the last to the first.
   const bool adjoin = windows_.w.dilation == 1 && band.x1 - band.x0 >= kernel_.outputs_w();
   const std::int64_t width = adjoin ? band.x1 - band.x0 : windows_.band_width();
   const std::int64_t tile = kernel_.outputs_w() * windows_.w.dilation, out_row = width * lanes;

@@ -5,7 +5,6 @@
 #include <numeric>
 #include <set>
 
-#include "../channel_rows.h"
 #include "../stage_tile.h"
 
 namespace tileconv {

@@ -104,7 +104,9 @@ class WinogradWindows {
   // The first position that the same kinds need.
   std::int64_t first_alike(std::int64_t position) const { return first_alike_[static_cast<std::size_t>(position)]; }
   // f(row, column, tiles, kind) for adjacent tiles of a band, in the order of its rows: where the first output of the
-  // first one lies in the band, how many they are, and of which kind. Their outputs lie w.dilation columns apart.
+  // first one lies in the band, how many they are, and of which kind. Their outputs lie w.dilation columns apart. Of a
+  // row the last tile comes first, if it is of another kind: where rows of outputs adjoin, what it writes beyond its
+  // own is to be overwritten.
   template <class F>
   void for_each_tile_row(const Band& b, F f) const {
     for_each_row_of(b, b.rows, 0, f);

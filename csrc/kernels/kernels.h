@@ -257,8 +257,8 @@ struct ProductPiece {
   std::ptrdiff_t rows, columns;
 };
 
-// The products of one position, a plain matrix product: of a register tile, for row m and column n < vectors * lanes of
-// the kernel
+// The products of a position, a plain matrix product, or of several: of a register tile, for row m and column n <
+// vectors * lanes of the kernel
 //   out[m * out_row + n] = (accumulate ? out[m * out_row + n] : 0) + sum over p <= further, s < steps of
 //       rows[piece(p).rows + m * row + s * row_step] * columns[piece(p).columns + s * column_step + n]
 // with the first piece at 0, and piece(p) = pieces[p - 1].

@@ -80,6 +80,16 @@ TEST(Choose, NoPlanIsBelowTheBoundOfItsAlgorithm) {
         SCOPED_TRACE(line + " on " + table->isa);
         check({make_problem(line), table, 1, false, {}});
       }
+  // Rows of full tiles, whose pieces have nothing else beside their products.
+  const CoreTraits own = core_traits();
+  for (const char* line : {"ic64 oc64 ih255 iw261 kh1 kw7", "ic80 oc80 ih261 iw255 kh7 kw1"})
+    for (const KernelTable* table : available_kernels())
+      for (const bool whole : {true, false}) {
+        SCOPED_TRACE(std::string(line) + " on " + table->isa);
+        set_core_traits(core_for(*table, whole));
+        check({make_problem(line), table, 1, false, {}});
+      }
+  set_core_traits(own);
 }
 
 // Whether a core takes a vector at once decides if there is time to take the pixels from rows.
