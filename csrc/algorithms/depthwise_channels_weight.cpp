@@ -17,6 +17,10 @@ class DepthwiseChannelsWeightPlan final : public Plan {
         threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)) {
     for (std::int64_t i = 0; i < map_.h.count; ++i)
       for (std::int64_t j = 0; j < map_.w.count; ++j) taps_.push_back(tiles_.tap_offset(map_.h.tap(i), map_.w.tap(j)));
+    for (std::int64_t t = 0; t < tiles_.tiles_w(); ++t) {
+      const std::int64_t width = tiles_.column(t + 1) - tiles_.column(t);
+      grad_columns_.push_back({{{0, width, 0, width, 0, 1}}, width});
+    }
   }
   double cycles() const noexcept override { return tiles_.cycles(map_.out_channels, 5.5, 0.55); }
   std::int64_t workspace_bytes() const noexcept override {
@@ -50,12 +54,12 @@ class DepthwiseChannelsWeightPlan final : public Plan {
     for (std::int64_t n = 0; n < map_.batch; ++n)
       for (std::int64_t tile = 0; tile < tiles_.tiles(); ++tile) {
         const std::int64_t row = tile / tiles_.tiles_w(), column = tile % tiles_.tiles_w();
-        const std::int64_t y0 = tiles_.row(row), y1 = tiles_.row(row + 1), x0 = tiles_.column(column);
+        const std::int64_t y0 = tiles_.row(row), y1 = tiles_.row(row + 1);
         tiles_.transpose_input(v, n, block, y0, y1, column, tiles_.all_padding, scratch, input);
         a.height = y1 - y0;
-        a.width = tiles_.column(column + 1) - x0;
+        a.width = tiles_.column(column + 1) - tiles_.column(column);
         for (std::int64_t k = 0; k < map_.out_channels; ++k) {
-          transpose_grad(v, n, block, k, y0, x0, a.height, a.width, scratch, grad);
+          transpose_grad(v, n, block, k, y0, column, a.height, a.width, scratch, grad);
           a.out = sums + k * map_.taps() * lanes;
           set_.channel_products(a);
         }
@@ -66,14 +70,13 @@ class DepthwiseChannelsWeightPlan final : public Plan {
   }
 
   void transpose_grad(const ConvViews& v, std::int64_t n, std::int64_t block, std::int64_t k, std::int64_t y0,
-                      std::int64_t x0, std::int64_t height, std::int64_t width, T* scratch, T* to) const {
+                      std::int64_t column, std::int64_t height, std::int64_t width, T* scratch, T* to) const {
     const std::ptrdiff_t* const stride = v.grad_output_stride;
     const char* const source = v.grad_output + n * stride[0] +
                                (block * set_.lanes * map_.out_channels + k) * stride[1] + y0 * stride[2] +
-                               x0 * stride[3];
-    const RowColumns columns({{0, width, 0, width, 0, 1}}, width);
+                               tiles_.column(column) * stride[3];
     transpose_rows(
-        set_, columns, width, width,
+        set_, grad_columns_[static_cast<std::size_t>(column)], width, width,
         {{source, stride[1] * map_.out_channels, stride[3], tiles_.planes(block)}, stride[2]}, height,
         [](std::int64_t i) { return i; }, scratch, to);
   }
@@ -82,6 +85,7 @@ class DepthwiseChannelsWeightPlan final : public Plan {
   const KernelSet<T>& set_;
   ChannelTiles<T> tiles_;
   std::vector<std::ptrdiff_t> taps_;
+  std::vector<RowColumns> grad_columns_;  // of each tile column
   int threads_;
 };
 

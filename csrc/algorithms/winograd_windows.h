@@ -193,7 +193,7 @@ class WinogradWindows {
     std::vector<Phase> phases;
   };
 
-  // The input's row that is row i of the band's, of a segment; -1: one of zeros, or that no output has a use for.
+  // The input's row that is row i of the band's, of a segment; zero_row: one of zeros, or that no output has a use for.
   std::int64_t source_row(const Band& b, std::int64_t segment, std::int64_t i) const {
     return i < b.left + h.taps_of(segment) - 1 ? h.map(row(b, i) * h.step + h.first(segment)) : zero_row;
   }
