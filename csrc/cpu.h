@@ -36,6 +36,14 @@ double vector_passes(const KernelSet<T>& set) {
              : 1.0;
 }
 
+// Vectors that the kernels of rows of pixels take for one, half a vector at its end as what the units make of it.
+template <class T>
+double row_vectors(const KernelSet<T>& set, std::int64_t pixels) {
+  const std::int64_t left = pixels % set.lanes;
+  const double end = left == 0 ? 0 : left <= set.half_lanes ? 1 / vector_passes(set) : 1;
+  return static_cast<double>(pixels / set.lanes) + end;
+}
+
 // Cycles of a step of a register tile: two multiply-adds and two loads start in each, and the result of one is ready
 // after four. What is loaded are `elements`, each for all lanes, at once, and whole `vectors`.
 inline double tile_cycles(double multiply_adds, double elements, double vectors, double passes) noexcept {

@@ -201,7 +201,10 @@ class DepthwisePlan final : public Plan {
     const PlaneKernel<T>* in_place = zeros_mode_ ? own_kernel(1) : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel(1);
     const auto rows = static_cast<double>(computed_rows(kernel) * grid_.period);
-    const double vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes)) * rows;
+    const bool halves = !kernel.rolls() && kernel.most_width == 0;
+    const double row =
+        halves ? row_vectors(set_, map_.w.out_size) : static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
+    const double vectors = row * rows;
     const double passes = vector_passes(set_), kernel_rows = std::max(1.0, static_cast<double>(map_.h.count));
     const double tap = kernel.stride_h == 0   ? 1.2 * passes
                        : kernel.stride_w == 2 ? (kernel.rolls() ? 0.6 : 1) + 0.5 * passes

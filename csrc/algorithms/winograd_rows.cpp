@@ -269,20 +269,20 @@ void WinogradRowsPlan<T>::place_taps() {
 // C++, of 16 bytes, apart in such loops.
 template <class T>
 double WinogradRowsPlan<T>::estimate() const {
-  const double passes = vector_passes(set_), lanes = set_.lanes;
+  const double passes = vector_passes(set_);
   const auto in = static_cast<double>(planes()), l1 = static_cast<double>(core_traits().l1d);
-  const double vectors = std::ceil(static_cast<double>(map_.w.out_size) / lanes);
-  const double row_vectors = std::ceil(static_cast<double>(map_.w.staged_length(map_.w.out_size)) / lanes);
+  const double vectors = row_vectors(set_, map_.w.out_size);
+  const double window_vectors = row_vectors(set_, map_.w.staged_length(map_.w.out_size));
   const double row_tiles = std::ceil(static_cast<double>(map_.w.out_size) / static_cast<double>(tile_w_));
   const std::int64_t rows = ceil_div(map_.h.out_size, dilation_), longer = map_.h.out_size - (rows - 1) * dilation_;
   const auto tiles =
       static_cast<double>(longer * ceil_div(rows, outputs()) + (phases_ - longer) * ceil_div(rows - 1, outputs()));
   const double windows = tiles + static_cast<double>(phases_ * (pieces_.count - 1));
   const double columns = static_cast<double>(pieces_.count * positions() * element) * in;
-  const double bytes = columns * row_vectors * lanes;
+  const double bytes = columns * window_vectors * static_cast<double>(set_.lanes);
   const double way = bytes < l1 ? 0 : bytes < static_cast<double>(core_traits().l2) / 4 ? 4 : 8;
-  const double window_cycles = row_vectors * ((map_.w.step == 1 ? 2 : 4) * passes * pieces_.points +
-                                              way * static_cast<double>(positions() * pieces_.count)) +
+  const double window_cycles = window_vectors * ((map_.w.step == 1 ? 2 : 4) * passes * pieces_.points +
+                                                 way * static_cast<double>(positions() * pieces_.count)) +
                                20;
   const double sum_bytes = static_cast<double>(positions() * sums() * element);
   const bool near = sum_bytes * static_cast<double>(map_.out_channels) < l1 / 2;
@@ -303,7 +303,8 @@ double WinogradRowsPlan<T>::estimate() const {
   const ConvProblem& p = request_.problem;
   const bool whole = p.pass == Pass::forward || (map_.h.out_size == p.in_h && map_.w.out_size == p.in_w);
   constexpr double small = 2e4;
-  const double out_channels = static_cast<double>(map_.out_channels), out_vectors = std::ceil(out_channels / lanes);
+  const double out_channels = static_cast<double>(map_.out_channels),
+               out_vectors = std::ceil(out_channels / set_.lanes);
   const double packed =
       whole && map_.scattered_weights() ? static_cast<double>(sums()) * (120 * out_vectors + 6 * out_channels) : 0;
   constexpr double margin = 1.08;  // for little gain the running sum is preferred
@@ -411,7 +412,7 @@ void WinogradRowsPlan<T>::begin_band(const ConvViews& v, Band& b) const {
   b.staged = b.zeros + pitch_;
   b.outputs = b.staged + staged_size();
   std::fill_n(b.zeros, pitch_, T(0));
-  const std::int64_t behind = columns_at_ + written_columns();
+  const std::int64_t behind = columns_at_ + columns_;
   for (std::int64_t row = 0; row < pieces_.count * planes() * positions(); ++row) {
     T* const window = b.windows + row * pitch_;
     std::fill_n(window, columns_at_, T(0));

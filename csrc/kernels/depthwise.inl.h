@@ -13,22 +13,32 @@ constexpr int low_pass = 7, high_pass = 14;
 // What a vector of outputs reads outside of the image. narrow: all but the first load lies there.
 enum class Edge { none, some, narrow };
 
+// The lanes in the image of load s of a vector of outputs, each `apart` elements behind the one before. The table has
+// those of whole vectors, in whose loads those of a half one lie.
+template <class V>
+TILECONV_INLINE typename V::Mask lanes_of_load(const LaneBits* lanes, int s, int apart) {
+  constexpr int whole = Vec<typename V::Element>::lanes;
+  if constexpr (V::lanes == whole) return V::mask_of(lanes[s]);
+  return V::mask_of(static_cast<LaneBits>(lanes[s * apart / whole] >> s * apart % whole));
+}
+
 // Vectors of input for adjacent outputs, `stride` elements apart; those of a stride of two in the order of even_odd,
 // which the sums of them have too.
-template <class T, int stride, Edge edge>
+template <class V, int stride, Edge edge>
 struct ColumnLoad {
-  using V = Vec<T>;
+  using T = typename V::Element;
   static_assert(stride == 1 || stride == 2, "a pair of loads holds two elements for each output");
+  static constexpr int apart = V::lanes - 1;
   typename V::Mask mask[stride];
 
   TILECONV_INLINE explicit ColumnLoad(const LaneBits* lanes) {
     if (edge != Edge::none) {
       TILECONV_UNROLL
-      for (int s = 0; s < stride; ++s) mask[s] = V::mask_of(lanes[s]);
+      for (int s = 0; s < stride; ++s) mask[s] = lanes_of_load<V>(lanes, s, apart);
     }
   }
   TILECONV_INLINE V one(const T* p, int s) const {
-    return edge == Edge::none ? V::load(p + s * (V::lanes - 1)) : V::load_masked(p + s * (V::lanes - 1), mask[s]);
+    return edge == Edge::none ? V::load(p + s * apart) : V::load_masked(p + s * apart, mask[s]);
   }
   TILECONV_INLINE V operator()(const T* p) const {
     if constexpr (stride == 1)
@@ -40,10 +50,9 @@ struct ColumnLoad {
 
 // Adds the products of `taps` rows of one kernel column, weights[i * kernel_w]: rows[r * stride + i] is what tap i of
 // output row r reads, at `column`.
-template <class T, int taps, int stride, bool fetch, class Load>
+template <int taps, int stride, bool fetch, class V, class T, class Load>
 TILECONV_INLINE void add_column(const PlaneArgs<T>& a, const T* const* rows, std::int64_t column, const Load& load,
-                                const T* weights, Vec<T> (&sum)[low_pass]) {
-  using V = Vec<T>;
+                                const T* weights, V (&sum)[low_pass]) {
   V weight[taps];
   TILECONV_UNROLL
   for (int i = 0; i < taps; ++i) weight[i] = V::broadcast(weights[i * a.kernel_w]);
@@ -60,29 +69,32 @@ TILECONV_INLINE void add_column(const PlaneArgs<T>& a, const T* const* rows, std
 }
 
 // All columns of `taps` kernel rows; with the first one, what the next pass reads is fetched.
-template <class T, int taps, int stride_h, int stride_w, bool fetch, Edge edge>
+template <int taps, int stride_h, int stride_w, bool fetch, Edge edge, class V, class T>
 TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
-                                     const LaneBits* lanes, Vec<T> (&sum)[low_pass], std::int64_t first = 0) {
+                                     const LaneBits* lanes, V (&sum)[low_pass], std::int64_t first = 0) {
   for (std::int64_t j = first; j < (fetch ? 1 : a.kernel_w); ++j) {
     // More rows than address registers: without this they would be kept across the columns, in the wrong registers.
     TILECONV_OPAQUE(rows);
-    const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
-    add_column<T, taps, stride_h, fetch>(a, rows, x * stride_w + a.columns[j], load, weights + j, sum);
+    const ColumnLoad<V, stride_w, edge> load(lanes + j * stride_w);
+    add_column<taps, stride_h, fetch>(a, rows, x * stride_w + a.columns[j], load, weights + j, sum);
   }
-  if constexpr (fetch) add_kernel_rows<T, taps, stride_h, stride_w, false, edge>(a, rows, weights, x, lanes, sum, 1);
+  if constexpr (fetch) add_kernel_rows<taps, stride_h, stride_w, false, edge>(a, rows, weights, x, lanes, sum, 1);
 }
 
 // The sums of a pass of output vectors at column x. Height and stride of the kernel are compile-time where not 0.
-template <class T, int kernel_h, int stride_h, int stride_w, bool fetch>
+template <int kernel_h, int stride_h, int stride_w, bool fetch>
 struct ColumnByColumn {
   static constexpr int pass = low_pass;
   static TILECONV_INLINE bool one_load(const LaneBits*) { return false; }
-  static TILECONV_INLINE Vec<T> in_order(const Vec<T>& sum) { return stride_w == 2 ? Vec<T>::in_order(sum) : sum; }
-  template <Edge edge>
+  template <class V>
+  static TILECONV_INLINE V in_order(const V& sum) {
+    return stride_w == 2 ? V::in_order(sum) : sum;
+  }
+  template <Edge edge, class V, class T>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
-                                  const LaneBits* lanes, Vec<T> (&sum)[pass]) {
+                                  const LaneBits* lanes, V (&sum)[pass]) {
     if constexpr (kernel_h > 0) {
-      add_kernel_rows<T, kernel_h, stride_h, stride_w, fetch, edge>(a, rows, weights, x, lanes, sum);
+      add_kernel_rows<kernel_h, stride_h, stride_w, fetch, edge>(a, rows, weights, x, lanes, sum);
     } else if constexpr (stride_h == 1) {
       // In even parts of up to 5 kernel rows: then 11 rows of input are in use, which the cache can hold even if all of
       // them fall into the same set of 12 lines, as in images whose rows are 4 KB apart.
@@ -92,22 +104,21 @@ struct ColumnByColumn {
         const T* const* const part_rows = rows + begin;
         const T* const part_weights = weights + begin * a.kernel_w;
         switch (taps) {
-          case 5: add_kernel_rows<T, 5, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          case 4: add_kernel_rows<T, 4, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          case 3: add_kernel_rows<T, 3, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          case 2: add_kernel_rows<T, 2, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
-          default: add_kernel_rows<T, 1, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 5: add_kernel_rows<5, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 4: add_kernel_rows<4, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 3: add_kernel_rows<3, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          case 2: add_kernel_rows<2, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
+          default: add_kernel_rows<1, 1, stride_w, false, edge>(a, part_rows, part_weights, x, lanes, sum); break;
         }
       }
     } else {
       // Any stride: a load for each multiply-add.
-      using V = Vec<T>;
       const std::int64_t outer = a.columns_first ? a.kernel_w : a.kernel_h,
                          inner = a.columns_first ? a.kernel_h : a.kernel_w;
       for (std::int64_t o = 0; o < outer; ++o)
         for (std::int64_t n = 0; n < inner; ++n) {
           const std::int64_t i = a.columns_first ? n : o, j = a.columns_first ? o : n;
-          const ColumnLoad<T, stride_w, edge> load(lanes + j * stride_w);
+          const ColumnLoad<V, stride_w, edge> load(lanes + j * stride_w);
           const V weight = V::broadcast(weights[i * a.kernel_w + j]);
           TILECONV_UNROLL
           for (int r = 0; r < pass; ++r)
@@ -120,22 +131,24 @@ struct ColumnByColumn {
 // Adjacent columns, with registers enough: unaligned loads, which mostly cross two cache lines, are the limit, so a row
 // of input is loaded once and shifted from column to column. Those that fetch what the next pass reads gain a tenth
 // where the hardware's prefetcher does not, and lose a twentieth elsewhere.
-template <class T, int kernel_h, int kernel_w, int stride, bool fetch, int pass_rows>
+template <int kernel_h, int kernel_w, int stride, bool fetch, int pass_rows>
 struct ShiftedRows {
-  using V = Vec<T>;
   static constexpr int pass = pass_rows;
   static constexpr int loads = stride + 1;
   static TILECONV_INLINE bool one_load(const LaneBits* lanes) { return lanes[1] == 0 && lanes[stride] == 0; }
-  static TILECONV_INLINE const V& in_order(const V& sum) { return sum; }
+  template <class V>
+  static TILECONV_INLINE const V& in_order(const V& sum) {
+    return sum;
+  }
 
-  template <Edge edge>
+  template <Edge edge, class V, class T>
   static TILECONV_INLINE void add(const PlaneArgs<T>& a, const T* const* rows, const T* weights, std::int64_t x,
                                   const LaneBits* lanes, V (&sum)[pass]) {
     constexpr int used = edge == Edge::narrow ? 1 : loads;
     typename V::Mask mask[loads];
     if (edge != Edge::none) {
       TILECONV_UNROLL
-      for (int s = 0; s < used; ++s) mask[s] = V::mask_of(lanes[s]);
+      for (int s = 0; s < used; ++s) mask[s] = lanes_of_load<V>(lanes, s, V::lanes);
     }
     V weight[kernel_h * kernel_w];
     TILECONV_UNROLL
@@ -157,7 +170,7 @@ struct ShiftedRows {
 
  private:
   // What tap j of a row of outputs reads.
-  template <int j>
+  template <int j, class V>
   static TILECONV_INLINE V tap(const V (&loaded)[loads]) {
     if constexpr (stride == 1) {
       return V::template shift_in<j>(loaded[0], loaded[1]);
@@ -169,7 +182,7 @@ struct ShiftedRows {
       return V::template shift_in<j / 2>(low, high);
     }
   }
-  template <int j>
+  template <int j, class V>
   static TILECONV_INLINE void add_taps(int q, const V (&loaded)[loads], const V (&weight)[kernel_h * kernel_w],
                                        V (&sum)[pass]) {
     if constexpr (j < kernel_w) {
@@ -184,9 +197,44 @@ struct ShiftedRows {
   }
 };
 
+// A pass of outputs from column x on: `height` rows of `left` columns, if there are no more. `lanes` are those in the
+// image of a vector's loads. A half vector lies at the right edge, mostly.
+template <class V, class Sums, class T>
+TILECONV_INLINE void plane_pass(const PlaneArgs<T>& a, const T* const* rows, const T* weights, const V& bias,
+                                std::int64_t x, const LaneBits* lanes, T* out, const std::ptrdiff_t* out_rows,
+                                std::int64_t height) {
+  constexpr int pass = Sums::pass;
+  V sum[pass];
+  TILECONV_UNROLL
+  for (int r = 0; r < pass; ++r) sum[r] = bias;
+  constexpr bool whole = V::lanes == Vec<T>::lanes;
+  if (whole && x >= a.inner_begin && x < a.inner_end)
+    Sums::template add<Edge::none>(a, rows, weights, x, lanes, sum);
+  else if (whole && Sums::one_load(lanes))
+    Sums::template add<Edge::narrow>(a, rows, weights, x, lanes, sum);
+  else
+    Sums::template add<Edge::some>(a, rows, weights, x, lanes, sum);
+  TILECONV_UNROLL
+  for (int r = 0; r < pass; ++r) sum[r] = Sums::in_order(sum[r]);
+  const std::int64_t left = a.width - x;
+  if (height < pass) {
+    TILECONV_UNROLL
+    for (int r = 0; r < pass; ++r)
+      if (r < height) sum[r].store_first(out + out_rows[r] + x, left < V::lanes ? left : V::lanes);
+  } else if (left >= V::lanes) {
+    TILECONV_UNROLL
+    for (int r = 0; r < pass; ++r) sum[r].store(out + out_rows[r] + x);
+  } else {
+    TILECONV_UNROLL
+    for (int r = 0; r < pass; ++r) sum[r].store_first(out + out_rows[r] + x, left);
+  }
+}
+
 template <class T, class Sums, int stride_h, int stride_w>
 void planes(const PlaneArgs<T>& a) noexcept {
-  constexpr int lanes = Vec<T>::lanes, pass = Sums::pass;
+  using V = Vec<T>;
+  using Half = typename V::Half;
+  constexpr int pass = Sums::pass;
   PlaneRows<T> plane_rows(a);
   // The last pass may overlap the one before it: the same sums twice.
   const std::int64_t last = a.height > pass ? a.height - pass : 0;
@@ -194,37 +242,17 @@ void planes(const PlaneArgs<T>& a) noexcept {
     const T* const* const own = plane_rows.next(p);
     const T* const weights = a.weights + p * a.kernel_h * a.kernel_w;
     T* const out = a.out + p * a.out_plane;
-    const Vec<T> bias = Vec<T>::broadcast(a.bias ? a.bias[p] : T(0));
+    const T bias = a.bias ? a.bias[p] : T(0);
     for (std::int64_t y = 0; y < a.height; y += pass) {
       const std::int64_t from = y < last ? y : last, height = a.height - from;
       const T* const* const rows = own + from * (stride_h > 0 ? stride_h : a.stride_h);
       const std::ptrdiff_t* const out_rows = a.out_rows + from;
-      const LaneBits* ranges = a.lanes;
-      for (std::int64_t x = 0; x < a.width; x += lanes, ranges += a.loads) {
-        Vec<T> sum[pass];
-        TILECONV_UNROLL
-        for (int r = 0; r < pass; ++r) sum[r] = bias;
-        if (x >= a.inner_begin && x < a.inner_end)
-          Sums::template add<Edge::none>(a, rows, weights, x, ranges, sum);
-        else if (Sums::one_load(ranges))
-          Sums::template add<Edge::narrow>(a, rows, weights, x, ranges, sum);
-        else
-          Sums::template add<Edge::some>(a, rows, weights, x, ranges, sum);
-        TILECONV_UNROLL
-        for (int r = 0; r < pass; ++r) sum[r] = Sums::in_order(sum[r]);
-        const std::int64_t left = a.width - x;
-        if (height < pass) {
-          TILECONV_UNROLL
-          for (int r = 0; r < pass; ++r)
-            if (r < height) sum[r].store_first(out + out_rows[r] + x, left < lanes ? left : lanes);
-        } else if (left >= lanes) {
-          TILECONV_UNROLL
-          for (int r = 0; r < pass; ++r) sum[r].store(out + out_rows[r] + x);
-        } else {
-          TILECONV_UNROLL
-          for (int r = 0; r < pass; ++r) sum[r].store_first(out + out_rows[r] + x, left);
-        }
-      }
+      const LaneBits* lanes = a.lanes;
+      std::int64_t x = 0;
+      for (; x + half_lanes<T> < a.width; x += V::lanes, lanes += a.loads)
+        plane_pass<V, Sums>(a, rows, weights, V::broadcast(bias), x, lanes, out, out_rows, height);
+      if (half_lanes<T> > 0 && x < a.width)
+        plane_pass<Half, Sums>(a, rows, weights, Half::broadcast(bias), x, lanes, out, out_rows, height);
     }
   }
 }
@@ -366,9 +394,9 @@ void paired_planes(const PlaneArgs<T>& a) noexcept {
   {kernel_h, kernel_w, stride_h, stride_w, __VA_ARGS__::pass,                 \
    0,        0,        0,        fetches,  planes<T, __VA_ARGS__, stride_h, stride_w>}
 #define TILECONV_COLUMNS(kernel_h, stride_h, stride_w, fetches) \
-  TILECONV_PLANES(kernel_h, 0, stride_h, stride_w, fetches, ColumnByColumn<T, kernel_h, stride_h, stride_w, fetches>)
+  TILECONV_PLANES(kernel_h, 0, stride_h, stride_w, fetches, ColumnByColumn<kernel_h, stride_h, stride_w, fetches>)
 #define TILECONV_SHIFTED(kernel, stride, pass, fetches) \
-  TILECONV_PLANES(kernel, kernel, stride, stride, fetches, ShiftedRows<T, kernel, kernel, stride, fetches, pass>)
+  TILECONV_PLANES(kernel, kernel, stride, stride, fetches, ShiftedRows<kernel, kernel, stride, fetches, pass>)
 #define TILECONV_PAIRED(kernel_h, kernel_w, ...) \
   {kernel_h, kernel_w, 1, 1, __VA_ARGS__::pass, 0, 0, Vec<T>::lanes / 2, false, paired_planes<T, __VA_ARGS__>}
 #define TILECONV_ROLLING(kernel, stride) \

@@ -109,7 +109,8 @@ struct DotKernel {
 // columns[0] on for each vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1
 // elements apart, so that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin,
 // inner_end) find all of these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l]
-// there; the rest counts as zero, and its memory is not touched. A kernel with a most_width loads a row once, of two
+// there; the rest counts as zero, and its memory is not touched; half a
+// vector at the end of a row has its loads within those. A kernel with a most_width loads a row once, of two
 // planes into the halves of a vector, and takes the columns from there: lanes[j] are those in the image that tap j
 // reads, for both halves. Kernels may fetch what lies `ahead` of the rows that they read. Output rows do not overlap.
 // `rows` has row_count entries, as many as a pass of outputs reads even if there are fewer; twice as many pointers find
@@ -342,7 +343,7 @@ struct WinogradKernel {
 // Winograd's algorithm F(m, r) down the columns alone, with pixels in the lanes and n = m + r - 1 points. The windows
 // of a row of tiles are n rows of the input for each channel: position p of channel c becomes
 //   out[c * out_channel + p * out_position + x] = sum over i < n of B[i][p] * rows[i][c * row_channel[i] + x]
-// for x < columns. Nothing else is read; whole vectors are written.
+// for x < columns. Nothing else is read; whole vectors are written, or half a one at the end.
 constexpr int winograd_most_points = 8;
 template <class T>
 struct WinogradRowWindowArgs {
@@ -359,7 +360,7 @@ struct WinogradRowWindowArgs {
 //       t < tap_count of weights[((c * tap_count + t) * n + p) * channels + k] *
 //                        input[c * in_channel + p * position + taps[t] + x]
 // bias: nullptr for none. Whole vectors of the input are read, one if the width is less. Rows of at least a vector are
-// written in whole vectors, the last one moved back to where the row ends.
+// written in whole vectors, the last one moved back, or half a one, to where the row ends.
 template <class T>
 struct WinogradRowArgs {
   const T* input;
@@ -474,6 +475,7 @@ struct SpreadArgs {
 template <class T>
 struct KernelSet {
   int lanes;
+  int half_lanes;  // of half a vector, which kernels of rows of pixels may take at the end of one; 0: they do not
   // Steps of a register tile's sums that are taken in one turn of their loop, of a single tap; taps of a step that are,
   // where there are several. What is left over is no turn.
   int steps_a_turn, taps_a_turn;

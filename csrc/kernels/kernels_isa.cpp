@@ -52,6 +52,7 @@ extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
 const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
     TILECONV_STRING(TILECONV_ISA_NAME),
     {Vec<float>::lanes,
+     half_lanes<float>,
      steps_a_turn,
      taps_a_turn,
      fetched_lines,
@@ -91,6 +92,7 @@ const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
      fma_loop<float>,
      fma_per_iteration},
     {Vec<double>::lanes,
+     half_lanes<double>,
      steps_a_turn,
      taps_a_turn,
      fetched_lines,

@@ -7,16 +7,25 @@ TILECONV_INLINE std::int64_t lane(std::int64_t i) {
   return i < 0 ? 0 : i < Vec<T>::lanes ? i : Vec<T>::lanes;
 }
 
-template <class T>
-TILECONV_INLINE Vec<T> load_upto(const T* p, std::int64_t n) {
-  return n >= Vec<T>::lanes ? Vec<T>::load(p) : Vec<T>::load_first(p, n > 0 ? n : 0);
+template <class V>
+TILECONV_INLINE V load_upto(const typename V::Element* p, std::int64_t n) {
+  return n >= V::lanes ? V::load(p) : V::load_first(p, n > 0 ? n : 0);
 }
-template <class T>
-TILECONV_INLINE void store_upto(const Vec<T>& v, T* p, std::int64_t n) {
-  if (n >= Vec<T>::lanes)
+template <class V>
+TILECONV_INLINE void store_upto(const V& v, typename V::Element* p, std::int64_t n) {
+  if (n >= V::lanes)
     v.store(p);
   else
     v.store_first(p, n);
+}
+// Of the first n lanes. A sum of 0 * y, by fma, stays 0 as long as every y is finite.
+template <class V>
+TILECONV_INLINE bool all_zero(const V& v, std::int64_t n = V::lanes) {
+  typename V::Element lane[V::lanes];
+  v.store(lane);
+  bool all = true;
+  for (int i = 0; i < V::lanes && i < n; ++i) all &= lane[i] == 0;
+  return all;
 }
 
 // Where the columns from `first` on are written, one after the other.
@@ -50,7 +59,8 @@ TILECONV_NOINLINE void pack_rows(const PackArgs<T>& a) noexcept {
   for (std::int64_t column = 0; column < a.columns; ++column) {
     T* const packed = to.next();
     for (std::int64_t row = 0; row < a.padded_rows; row += Vec<T>::lanes)
-      store_upto(load_upto(a.source + column * a.source_column + row, a.rows - row), packed + row, a.padded_rows - row);
+      store_upto(load_upto<Vec<T>>(a.source + column * a.source_column + row, a.rows - row), packed + row,
+                 a.padded_rows - row);
   }
 }
 

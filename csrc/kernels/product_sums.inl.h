@@ -64,11 +64,7 @@ TILECONV_INLINE bool sum_products_of(const ProductSumArgs<T>& a) {
       next += a.out_row;
     }
   }
-  T lane[lanes];
-  finite.store(lane);
-  bool all = true;
-  for (int i = 0; i < lanes; ++i) all &= lane[i] == T(0);
-  return all;
+  return all_zero(finite);
 }
 template <class T>
 bool sum_products(const ProductSumArgs<T>& a) noexcept {

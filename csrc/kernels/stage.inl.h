@@ -391,8 +391,8 @@ void spread(const SpreadArgs<T>& a) noexcept {
 template <class T>
 bool finite(const char* values, std::int64_t count) noexcept {
   using V = Vec<T>;
-  bool all = true;
   if (count < V::lanes) {
+    bool all = true;
     for (std::int64_t i = 0; i < count; ++i)
       all &= T(0) * load_unaligned<T>(values + i * static_cast<std::int64_t>(sizeof(T))) == T(0);
     return all;
@@ -410,10 +410,7 @@ bool finite(const char* values, std::int64_t count) noexcept {
   }
   for (; at + V::lanes <= count; at += V::lanes) sum[0] = V::fma(V::load(from + at), zero, sum[0]);
   sum[1] = V::fma(V::load(from + count - V::lanes), zero, sum[1]);
-  T lane[V::lanes];
-  ((sum[0] + sum[1]) + (sum[2] + sum[3])).store(lane);
-  for (int i = 0; i < V::lanes; ++i) all &= lane[i] == T(0);
-  return all;
+  return all_zero((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 // Twelve sums cover the latency of two FMA units (4 to 5 cycles each) on every x86-64 machine and fit 16 registers.

@@ -29,12 +29,12 @@ struct At {
     return first;
   }
   // The vector, or a value in all lanes, from `further` elements on.
-  template <int further>
-  TILECONV_INLINE Vec<T> vector() const {
+  template <int further, class V = Vec<T>>
+  TILECONV_INLINE V vector() const {
     if constexpr (says_addresses)
-      return Vec<T>::template load_at<(offset + further) * static_cast<int>(sizeof(T)), scale>(base, index);
+      return V::template load_at<(offset + further) * static_cast<int>(sizeof(T)), scale>(base, index);
     else
-      return Vec<T>::load(address() + further);
+      return V::load(address() + further);
   }
   template <int further = 0>
   TILECONV_INLINE Vec<T> value() const {

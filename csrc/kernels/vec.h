@@ -1,6 +1,8 @@
 // Vec<T>: one SIMD register of the instruction set this object is compiled for. The few operations that the kernels
 // need, and no more:
-//   lanes, load, store (unaligned)
+//   Element, lanes, load, store (unaligned)
+//   Half      for the end of a row of pixels: a vector of half as many lanes, where vectors are that long, else itself.
+//             It has what the kernels of such rows need
 //   load_first, store_first   the first n elements, 0 <= n <= lanes; the rest reads as 0, is not written
 //   load_masked               elements of mask_between(begin, end), or those of mask_of(bits), bit i for element i; the
 //                             rest reads as 0, its memory is not touched
@@ -54,3 +56,7 @@ struct Vec;
 #else
 #include "vec_portable.h"
 #endif
+
+// What a row of pixels may end with, besides vectors: elements of a half one, 0 without.
+template <class T>
+constexpr int half_lanes = Vec<T>::Half::lanes < Vec<T>::lanes ? Vec<T>::Half::lanes : 0;

@@ -43,6 +43,8 @@ alignas(32) constexpr std::int32_t mask_words[16] = {-1, -1, -1, -1, -1, -1, -1,
 
 template <>
 struct Vec<float> {
+  using Element = float;
+  using Half = Vec;
   static constexpr int lanes = 8;
   __m256 v;
 
@@ -138,6 +140,8 @@ struct Vec<float> {
 
 template <>
 struct Vec<double> {
+  using Element = double;
+  using Half = Vec;
   static constexpr int lanes = 4;
   __m256d v;
 

@@ -4,8 +4,100 @@
 constexpr int vector_registers = 32, steps_a_turn = 1, taps_a_turn = 1;
 constexpr bool says_addresses = false;
 
+// Half a register, for what is left of a row of pixels.
+template <class T>
+struct HalfVec;
+
+template <>
+struct HalfVec<float> {
+  using Element = float;
+  static constexpr int lanes = 8;
+  __m256 v;
+
+  static TILECONV_INLINE __mmask8 first(std::int64_t n) { return static_cast<__mmask8>((1u << n) - 1u); }
+  static TILECONV_INLINE HalfVec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static TILECONV_INLINE HalfVec load_first(const float* p, std::int64_t n) {
+    return {_mm256_maskz_loadu_ps(first(n), p)};
+  }
+  using Mask = __mmask8;
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) { return static_cast<Mask>(bits); }
+  static TILECONV_INLINE HalfVec load_masked(const float* p, Mask mask) { return {_mm256_maskz_loadu_ps(mask, p)}; }
+  static TILECONV_INLINE HalfVec in_order(HalfVec a) { return a; }
+  static TILECONV_INLINE HalfVec even_odd(HalfVec a, HalfVec b) {
+    return {_mm256_permutex2var_ps(a.v, _mm256_setr_epi32(0, 2, 4, 6, 9, 11, 13, 15), b.v)};
+  }
+  static TILECONV_INLINE HalfVec even(HalfVec a, HalfVec b) {
+    return {_mm256_permutex2var_ps(a.v, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14), b.v)};
+  }
+  static TILECONV_INLINE HalfVec odd(HalfVec a, HalfVec b) {
+    return {_mm256_permutex2var_ps(a.v, _mm256_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15), b.v)};
+  }
+  template <int n>
+  static TILECONV_INLINE HalfVec shift_in(HalfVec a, HalfVec b) {
+    if (n == 0) return a;
+    return {_mm256_castsi256_ps(_mm256_alignr_epi32(_mm256_castps_si256(b.v), _mm256_castps_si256(a.v), n))};
+  }
+  static TILECONV_INLINE HalfVec broadcast(float x) { return {_mm256_set1_ps(x)}; }
+  TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+  TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm256_mask_storeu_ps(p, first(n), v); }
+  static TILECONV_INLINE HalfVec fma(HalfVec a, HalfVec b, HalfVec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static TILECONV_INLINE void add_product(HalfVec& sum, HalfVec a, HalfVec b) { sum = fma(a, b, sum); }
+  static TILECONV_INLINE HalfVec kept(HalfVec a) {
+    TILECONV_OPAQUE_VECTOR(a.v);
+    return a;
+  }
+  friend TILECONV_INLINE HalfVec operator+(HalfVec a, HalfVec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  friend TILECONV_INLINE HalfVec operator-(HalfVec a, HalfVec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  friend TILECONV_INLINE HalfVec operator*(HalfVec a, HalfVec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+};
+
+template <>
+struct HalfVec<double> {
+  using Element = double;
+  static constexpr int lanes = 4;
+  __m256d v;
+
+  static TILECONV_INLINE __mmask8 first(std::int64_t n) { return static_cast<__mmask8>((1u << n) - 1u); }
+  static TILECONV_INLINE HalfVec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static TILECONV_INLINE HalfVec load_first(const double* p, std::int64_t n) {
+    return {_mm256_maskz_loadu_pd(first(n), p)};
+  }
+  using Mask = __mmask8;
+  static TILECONV_INLINE Mask mask_of(LaneBits bits) { return static_cast<Mask>(bits); }
+  static TILECONV_INLINE HalfVec load_masked(const double* p, Mask mask) { return {_mm256_maskz_loadu_pd(mask, p)}; }
+  static TILECONV_INLINE HalfVec in_order(HalfVec a) { return a; }
+  static TILECONV_INLINE HalfVec even_odd(HalfVec a, HalfVec b) {
+    return {_mm256_permutex2var_pd(a.v, _mm256_setr_epi64x(0, 2, 5, 7), b.v)};
+  }
+  static TILECONV_INLINE HalfVec even(HalfVec a, HalfVec b) {
+    return {_mm256_permutex2var_pd(a.v, _mm256_setr_epi64x(0, 2, 4, 6), b.v)};
+  }
+  static TILECONV_INLINE HalfVec odd(HalfVec a, HalfVec b) {
+    return {_mm256_permutex2var_pd(a.v, _mm256_setr_epi64x(1, 3, 5, 7), b.v)};
+  }
+  template <int n>
+  static TILECONV_INLINE HalfVec shift_in(HalfVec a, HalfVec b) {
+    if (n == 0) return a;
+    return {_mm256_castsi256_pd(_mm256_alignr_epi64(_mm256_castpd_si256(b.v), _mm256_castpd_si256(a.v), n))};
+  }
+  static TILECONV_INLINE HalfVec broadcast(double x) { return {_mm256_set1_pd(x)}; }
+  TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
+  TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm256_mask_storeu_pd(p, first(n), v); }
+  static TILECONV_INLINE HalfVec fma(HalfVec a, HalfVec b, HalfVec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static TILECONV_INLINE void add_product(HalfVec& sum, HalfVec a, HalfVec b) { sum = fma(a, b, sum); }
+  static TILECONV_INLINE HalfVec kept(HalfVec a) {
+    TILECONV_OPAQUE_VECTOR(a.v);
+    return a;
+  }
+  friend TILECONV_INLINE HalfVec operator+(HalfVec a, HalfVec b) { return {_mm256_add_pd(a.v, b.v)}; }
+  friend TILECONV_INLINE HalfVec operator-(HalfVec a, HalfVec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  friend TILECONV_INLINE HalfVec operator*(HalfVec a, HalfVec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+};
+
 template <>
 struct Vec<float> {
+  using Element = float;
+  using Half = HalfVec<float>;
   static constexpr int lanes = 16;
   __m512 v;
 
@@ -114,6 +206,8 @@ struct Vec<float> {
 
 template <>
 struct Vec<double> {
+  using Element = double;
+  using Half = HalfVec<double>;
   static constexpr int lanes = 8;
   __m512d v;
 

@@ -6,6 +6,8 @@ constexpr bool says_addresses = false;
 
 template <class T>
 struct Vec {
+  using Element = T;
+  using Half = Vec;
   static constexpr int lanes = 16 / sizeof(T);
   T v[lanes];
 

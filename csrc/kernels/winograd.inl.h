@@ -25,10 +25,10 @@
 #pragma once
 
 // to[0 .. 6 * step) = B^T from[0 .. 6): the rows by their common parts d3 - d1 and d4 - d2.
-template <class T>
-TILECONV_INLINE void window_sums(const Vec<T>& d0, const Vec<T>& d1, const Vec<T>& d2, const Vec<T>& d3,
-                                 const Vec<T>& d4, const Vec<T>& d5, Vec<T>* to, int step) {
-  using V = Vec<T>;
+template <class V>
+TILECONV_INLINE void window_sums(const V& d0, const V& d1, const V& d2, const V& d3, const V& d4, const V& d5, V* to,
+                                 int step) {
+  using T = typename V::Element;
   const V three_halves = V::broadcast(T(1.5)), two = V::broadcast(T(2)), minus_half = V::broadcast(T(-0.5));
   const V t = d3 - d1, s = d4 - d2;
   to[0] = V::fma(three_halves, t, (d0 - d2) + s);
@@ -51,7 +51,7 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
     TILECONV_UNROLL
     for (int i = 0; i < height; ++i) d[i] = V::load(from + i * a.input_row);
     if constexpr (taps_h > 1)
-      window_sums<T>(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], width);
+      window_sums(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], width);
     else
       half[0][j] = d[0];
   };
@@ -71,7 +71,7 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
     for (int i = 0; i < height; ++i) {
       V row[width];
       if constexpr (taps_w > 1)
-        window_sums<T>(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], row, 1);
+        window_sums(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], row, 1);
       else
         row[0] = half[i][0];
       TILECONV_UNROLL
@@ -83,9 +83,9 @@ void winograd_input(const WinogradInputArgs<T>& a) noexcept {
 }
 
 // to[0 .. outputs * step) = A^T from[0 .. window), of so many taps.
-template <class T, int taps>
-TILECONV_INLINE void output_sums(const Vec<T>* from, int from_step, Vec<T>* to, int step) {
-  using V = Vec<T>;
+template <int taps, class V>
+TILECONV_INLINE void output_sums(const V* from, int from_step, V* to, int step) {
+  using T = typename V::Element;
   if constexpr (taps == 1) {
     to[0] = from[0];
   } else {
@@ -106,10 +106,10 @@ TILECONV_INLINE void output_sums(const Vec<T>* from, int from_step, Vec<T>* to, 
 template <class T, int taps_h, int taps_w>
 bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int lanes = V::lanes, height = winograd_window(taps_h), width = winograd_window(taps_w);
+  constexpr int height = winograd_window(taps_h), width = winograd_window(taps_w);
   constexpr int rows = winograd_outputs(taps_h), columns = winograd_outputs(taps_w);
   const V bias = V::load(a.bias), zero = V::broadcast(T(0));
-  V finite = zero;  // stays 0 as long as every output is finite
+  V finite = zero;
   const T* input = a.input;
   T* out = a.out;
   for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
@@ -119,12 +119,12 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
       V m[width];
       TILECONV_UNROLL
       for (int j = 0; j < width; ++j) m[j] = V::load(input + (i * width + j) * a.input_position);
-      output_sums<T, taps_w>(m, 1, half[i], 1);
+      output_sums<taps_w>(m, 1, half[i], 1);
     }
     TILECONV_UNROLL
     for (int x = 0; x < columns; ++x) {
       V y[rows];
-      output_sums<T, taps_h>(&half[0][x], columns, y, 1);
+      output_sums<taps_h>(&half[0][x], columns, y, 1);
       TILECONV_UNROLL
       for (int i = 0; i < rows; ++i) {
         y[i] = y[i] + bias;
@@ -135,11 +135,7 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
     input += a.input_tile;
     out += a.out_tile;
   }
-  T lane[lanes];
-  finite.store(lane);
-  bool all = true;
-  for (int i = 0; i < lanes; ++i) all &= lane[i] == T(0);
-  return all;
+  return all_zero(finite);
 }
 
 // to[0 .. window * step) = G from[0 .. taps).

@@ -17,39 +17,37 @@
 #pragma once
 
 // factor * a + b
-template <class T>
-TILECONV_INLINE Vec<T> times(double factor, const Vec<T>& a, const Vec<T>& b) {
-  return Vec<T>::fma(Vec<T>::broadcast(T(factor)), a, b);
+template <class V>
+TILECONV_INLINE V times(double factor, const V& a, const V& b) {
+  return V::fma(V::broadcast(static_cast<typename V::Element>(factor)), a, b);
 }
 
-template <class T, int points>
-TILECONV_INLINE void row_window_sums(const Vec<T> (&d)[points], Vec<T> (&to)[points]) {
-  using V = Vec<T>;
+template <class V, int points>
+TILECONV_INLINE void row_window_sums(const V (&d)[points], V (&to)[points]) {
   if constexpr (points == winograd_window_size) {
-    window_sums<T>(d[0], d[1], d[2], d[3], d[4], d[5], to, 1);
+    window_sums(d[0], d[1], d[2], d[3], d[4], d[5], to, 1);
   } else {
     const auto pair = [&](int p, const V& even, const V& odd) { to[p] = even + odd, to[p + 1] = even - odd; };
-    to[0] = times<T>(5.25, d[4] - d[2], d[0] - d[6]);
-    pair(1, times<T>(-4.25, d[4], d[2] + d[6]), times<T>(-4.25, d[3], d[1] + d[5]));
-    const V half = V::broadcast(T(0.5)), two = V::broadcast(T(2));
-    pair(3, times<T>(0.25, d[2], times<T>(-1.25, d[4], d[6])), times<T>(2, d[5], times<T>(-2.5, d[3], half * d[1])));
-    pair(5, times<T>(4, d[2], times<T>(-5, d[4], d[6])), times<T>(0.5, d[5], times<T>(-2.5, d[3], two * d[1])));
-    to[7] = times<T>(5.25, d[3] - d[5], d[7] - d[1]);
+    to[0] = times(5.25, d[4] - d[2], d[0] - d[6]);
+    pair(1, times(-4.25, d[4], d[2] + d[6]), times(-4.25, d[3], d[1] + d[5]));
+    const V half = V::broadcast(0.5), two = V::broadcast(2);
+    pair(3, times(0.25, d[2], times(-1.25, d[4], d[6])), times(2, d[5], times(-2.5, d[3], half * d[1])));
+    pair(5, times(4, d[2], times(-5, d[4], d[6])), times(0.5, d[5], times(-2.5, d[3], two * d[1])));
+    to[7] = times(5.25, d[3] - d[5], d[7] - d[1]);
   }
 }
 
-template <class T, int taps, int points>
-TILECONV_INLINE void row_output_sums(const Vec<T> (&m)[points], Vec<T> (&y)[points + 1 - taps]) {
-  using V = Vec<T>;
+template <int taps, class V, int points>
+TILECONV_INLINE void row_output_sums(const V (&m)[points], V (&y)[points + 1 - taps]) {
   if constexpr (points == winograd_window_size) {
-    output_sums<T, taps>(m, 1, y, 1);
+    output_sums<taps>(m, 1, y, 1);
   } else {
     const V even_1 = m[1] + m[2], odd_1 = m[1] - m[2], even_2 = m[3] + m[4], odd_2 = m[3] - m[4];
     const V even_half = m[5] + m[6], odd_half = m[5] - m[6];
     y[0] = (m[0] + even_1) + (even_2 + even_half);
-    y[1] = times<T>(2, odd_2, times<T>(0.5, odd_half, odd_1));
-    y[2] = times<T>(4, even_2, times<T>(0.25, even_half, even_1));
-    y[3] = times<T>(8, odd_2, times<T>(0.125, odd_half, odd_1 + m[7]));
+    y[1] = times(2, odd_2, times(0.5, odd_half, odd_1));
+    y[2] = times(4, even_2, times(0.25, even_half, even_1));
+    y[3] = times(8, odd_2, times(0.125, odd_half, odd_1 + m[7]));
   }
 }
 
@@ -70,8 +68,8 @@ void winograd_row_weights(const WinogradWeightArgs<T>& a) noexcept {
         (V::broadcast(T(scale)) * value).store(out + p * a.out_position);
       };
       const auto pair = [&](int p, double scale, double x) {
-        const V even = times<T>(x * x * x * x, g[4], times<T>(x * x, g[2], g[0]));
-        const V odd = times<T>(x * x * x, g[3], V::broadcast(T(x)) * g[1]);
+        const V even = times(x * x * x * x, g[4], times(x * x, g[2], g[0]));
+        const V odd = times(x * x * x, g[3], V::broadcast(T(x)) * g[1]);
         store(p, scale, even + odd);
         store(p + 1, scale, even - odd);
       };
@@ -84,93 +82,114 @@ void winograd_row_weights(const WinogradWeightArgs<T>& a) noexcept {
   }
 }
 
+// Of so many columns as a vector has, or of those that are left.
+template <class V, int points>
+TILECONV_INLINE void row_window(const typename V::Element* const (&row)[points], std::int64_t x, std::int64_t columns,
+                                typename V::Element* out, std::ptrdiff_t out_position) {
+  V d[points], sums[points];
+  TILECONV_UNROLL
+  for (int i = 0; i < points; ++i) d[i] = load_upto<V>(row[i] + x, columns - x);
+  row_window_sums(d, sums);
+  TILECONV_UNROLL
+  for (int i = 0; i < points; ++i) sums[i].store(out + i * out_position + x);
+}
+
 template <class T, int points>
 void winograd_row_windows(const WinogradRowWindowArgs<T>& a) noexcept {
   using V = Vec<T>;
+  using Half = typename V::Half;
   const T* row[points];
   TILECONV_UNROLL
   for (int i = 0; i < points; ++i) row[i] = a.rows[i];
   T* out = a.out;
   for (std::int64_t c = 0; c < a.channels; ++c) {
-    for (std::int64_t x = 0; x < a.columns; x += V::lanes) {
-      V d[points], sums[points];
-      const std::int64_t left = a.columns - x;
-      TILECONV_UNROLL
-      for (int i = 0; i < points; ++i) d[i] = load_upto(row[i] + x, left);
-      row_window_sums<T>(d, sums);
-      TILECONV_UNROLL
-      for (int i = 0; i < points; ++i) sums[i].store(out + i * a.out_position + x);
-    }
+    std::int64_t x = 0;
+    for (; x + half_lanes<T> < a.columns; x += V::lanes) row_window<V>(row, x, a.columns, out, a.out_position);
+    if (half_lanes<T> > 0 && x < a.columns) row_window<Half>(row, x, a.columns, out, a.out_position);
     TILECONV_UNROLL
     for (int i = 0; i < points; ++i) row[i] += a.row_channel[i];
     out += a.out_channel;
   }
 }
 
+// Outputs from column x on: a vector, or the columns that there are. Returns 0 in the lanes of a vector whose outputs
+// are all finite, and NaN in others.
+//
 // The sums of the position of the point 1 are part of every output: they start from the bias. Outputs are added up to
 // see whether they are finite: what overflows only there is computed again for nothing. Their lines are fetched before
 // the sums, where the stores of so many rows would wait for them: up to a quarter of outputs beyond L2, nothing within.
+template <class V, int taps, int channels, int points>
+TILECONV_INLINE V row_products(const WinogradRowArgs<typename V::Element>& a,
+                               const Rows<typename V::Element, points>& position_rows, std::int64_t x) {
+  using T = typename V::Element;
+  constexpr int outputs = points + 1 - taps;
+  const V zero = V::broadcast(T(0));
+  V finite = zero;
+  const std::int64_t width = a.width, rows = a.rows;
+  const bool whole = width >= V::lanes && rows >= outputs;
+  const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
+  V sum[points][channels][1];
+  TILECONV_UNROLL
+  for (int p = 0; p < points; ++p) {
+    TILECONV_UNROLL
+    for (int k = 0; k < channels; ++k) sum[p][k][0] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
+  }
+  T* out = a.out + x;
+  const T* fetched = out;
+  for (int k = 0; k < channels; ++k, fetched += out_channel)
+    for (int i = 0; i < outputs && i < rows; ++i) TILECONV_PREFETCH(fetched + i * out_row + V::lanes - 1);
+  const T *input = a.input + x, *weights = a.weights;
+  for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
+    for (std::int64_t t = 0; t < a.tap_count; ++t) {
+      const T* first = input + a.taps[t];
+      for_constants<points>([&](auto p) TILECONV_INLINE_LAMBDA {
+        const auto column = position_rows.template at<p.value>(first);
+        add_outer_product(
+            sum[p.value],
+            [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
+            [&](auto) TILECONV_INLINE_LAMBDA { return column.template vector<0, V>(); });
+      });
+      weights += points * channels;
+      TILECONV_OPAQUE(weights);
+    }
+  }
+  TILECONV_UNROLL
+  for (int k = 0; k < channels; ++k, out += out_channel) {
+    V of_channel[points], y[outputs];
+    TILECONV_UNROLL
+    for (int p = 0; p < points; ++p) of_channel[p] = sum[p][k][0];
+    row_output_sums<taps>(of_channel, y);
+    V all = y[0];
+    TILECONV_UNROLL
+    for (int i = 1; i < outputs; ++i) all = all + y[i];
+    finite = V::fma(all, zero, finite);
+    T* row = out;
+    TILECONV_UNROLL
+    for (int i = 0; i < outputs; ++i, row += out_row) {
+      if (whole)
+        y[i].store(row);
+      else if (i < rows)
+        store_upto(y[i], row, width);
+    }
+  }
+  return finite;
+}
+
+// The last vector is moved back to end where the row does; where a half one reaches that far, it is a half one.
 template <class T, int points, int taps, int channels>
 bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
   using V = Vec<T>;
-  constexpr int outputs = points + 1 - taps;
+  using Half = typename V::Half;
   const Rows<T, points> position_rows(a.position);
-  const V zero = V::broadcast(T(0));
-  V finite = zero;  // stays 0 as long as every output is finite
-  const std::int64_t width = a.width, rows = a.rows, last = width > V::lanes ? width - V::lanes : 0;
-  const bool whole = width >= V::lanes && rows >= outputs;
-  const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
-  for (std::int64_t x = 0;; x = x + V::lanes < last ? x + V::lanes : last) {
-    V sum[points][channels][1];
-    TILECONV_UNROLL
-    for (int p = 0; p < points; ++p) {
-      TILECONV_UNROLL
-      for (int k = 0; k < channels; ++k) sum[p][k][0] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
-    }
-    T* out = a.out + x;
-    const T* fetched = out;
-    for (int k = 0; k < channels; ++k, fetched += out_channel)
-      for (int i = 0; i < outputs && i < rows; ++i) TILECONV_PREFETCH(fetched + i * out_row + V::lanes - 1);
-    const T *input = a.input + x, *weights = a.weights;
-    for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
-      for (std::int64_t t = 0; t < a.tap_count; ++t) {
-        const T* first = input + a.taps[t];
-        for_constants<points>([&](auto p) TILECONV_INLINE_LAMBDA {
-          const auto column = position_rows.template at<p.value>(first);
-          add_outer_product(
-              sum[p.value],
-              [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
-              [&](auto) TILECONV_INLINE_LAMBDA { return column.template vector<0>(); });
-        });
-        weights += points * channels;
-        TILECONV_OPAQUE(weights);
-      }
-    }
-    TILECONV_UNROLL
-    for (int k = 0; k < channels; ++k, out += out_channel) {
-      V of_channel[points], y[outputs];
-      TILECONV_UNROLL
-      for (int p = 0; p < points; ++p) of_channel[p] = sum[p][k][0];
-      row_output_sums<T, taps>(of_channel, y);
-      V all = y[0];
-      TILECONV_UNROLL
-      for (int i = 1; i < outputs; ++i) all = all + y[i];
-      finite = V::fma(all, zero, finite);
-      T* row = out;
-      TILECONV_UNROLL
-      for (int i = 0; i < outputs; ++i, row += out_row) {
-        if (whole)
-          y[i].store(row);
-        else if (i < rows)
-          store_upto(y[i], row, width);
-      }
-    }
-    if (x == last) break;
-  }
-  T lane[V::lanes];
-  finite.store(lane);
-  bool all = true;
-  for (int i = 0; i < V::lanes && i < width; ++i) all &= lane[i] == T(0);
+  const std::int64_t width = a.width, in_half = width % V::lanes;
+  const bool half = in_half > 0 && in_half <= half_lanes<T>;
+  const auto last = [&](std::int64_t lanes) { return width > lanes ? width - lanes : 0; };
+  V finite = V::broadcast(T(0));
+  for (std::int64_t x = 0; half ? x + V::lanes <= width : x < width; x += V::lanes)
+    finite = finite + row_products<V, taps, channels>(a, position_rows, x < last(V::lanes) ? x : last(V::lanes));
+  bool all = all_zero(finite, width);
+  if (half_lanes<T> > 0 && half)
+    all &= all_zero(row_products<Half, taps, channels>(a, position_rows, last(Half::lanes)), width);
   return all;
 }
 
