@@ -41,10 +41,23 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
   }
 }
 
-// step(x, w) for every channel and tap, fetch() before those of a turn. A single tap has for_steps instead: an inner
-// loop for it would take registers and ports that the multiply-adds need.
-template <class T, class Fetch, class Step>
-TILECONV_INLINE void for_taps(const GemmArgs<T>& a, const T* input, const T* weights, Fetch& fetch, Step step) {
+// Compilers that see one loop after another give their sums other registers, of which short steps leave none, and move
+// and spill them within the loops: here the sums begin anew.
+template <class T, int rows, int vectors>
+TILECONV_INLINE void begin_anew(Vec<T> (&sum)[rows][vectors]) {
+  if (!short_steps) return;
+  TILECONV_UNROLL
+  for (int m = 0; m < rows; ++m) {
+    TILECONV_UNROLL
+    for (int v = 0; v < vectors; ++v) TILECONV_OPAQUE_VECTOR(sum[m][v].v);
+  }
+}
+
+// step(x, w) for every channel and tap adds to the sums, fetch() comes before those of a turn. A single tap has
+// for_steps instead: an inner loop for it would take registers and ports that the multiply-adds need.
+template <class T, class Fetch, class Step, class Sums>
+TILECONV_INLINE void for_taps(const GemmArgs<T>& a, const T* input, const T* weights, Fetch& fetch, Step step,
+                              Sums& sum) {
   if (a.tap_count == 0) return;
   const Tap* const end = a.taps + a.tap_count;
   const Tap* const last_turn = end - a.tap_count % taps_a_turn;
@@ -56,6 +69,7 @@ TILECONV_INLINE void for_taps(const GemmArgs<T>& a, const T* input, const T* wei
         step(At<T, sizeof(T)>{input, tap[i.value].input}, At<T, sizeof(T)>{weights, tap[i.value].weight});
       });
     }
+    begin_anew(sum);
     for (; taps_a_turn > 1 && tap != end; ++tap)
       step(At<T, sizeof(T)>{input, tap->input}, At<T, sizeof(T)>{weights, tap->weight});
     input += a.input_step;
@@ -108,7 +122,7 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
     for_steps(a.steps, Indexed<T>(a.input + a.taps->input, a.input_step),
               Indexed<T>(a.weights + a.taps->weight, a.weight_step), ahead, step);
   else
-    for_taps(a, a.input, a.weights, ahead, step);
+    for_taps(a, a.input, a.weights, ahead, step, sum);
 
   alignas(64) T tile[whole_vectors(rows, V::lanes) * columns];
   T* const to = a.partial_out ? a.partial_out : tile;
@@ -168,14 +182,16 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       constexpr std::ptrdiff_t line = 64 / sizeof(T);
       LineAhead<T> ahead(a.prefetch + (a.further - left) * line, a.prefetch_step);
       const Indexed<T> pixels(input + a.taps->input, a.input_step);
+      begin_anew(sum);
       // Adjacent weights are offsets of their loads: no address is moved on between short steps.
       if (short_steps && a.weight_step == 1)
         for_steps(a.steps, pixels, Adjacent<T>(weights + a.taps->weight), ahead, step);
       else
         for_steps(a.steps, pixels, Stepped<T>(weights + a.taps->weight, a.weight_step), ahead, step);
+      begin_anew(sum);
     } else {
       FetchNothing nothing;
-      for_taps(a, input, weights, nothing, step);
+      for_taps(a, input, weights, nothing, step, sum);
     }
 
     if (a.partial_out) {
