@@ -29,7 +29,7 @@ constexpr std::int64_t far_weights = 16 << 20;
 // memory, which the cores with short steps that were measured (Zen 3) have less of.
 inline double weight_cycles(double bytes, bool short_steps) noexcept {
   const auto near = 0.75 * static_cast<double>(core_traits().l2);
-  return bytes / (bytes < near ? 64 : bytes < static_cast<double>(far_weights) ? 12 : short_steps ? 4 : 6);
+  return bytes / (bytes < near ? 64 : bytes < static_cast<double>(far_weights) ? 12 : short_steps ? 5 : 6);
 }
 
 // The register tile of at most that many vectors by the cycles that `vectors` of columns take for each of its rows. Of
