@@ -100,7 +100,7 @@ double least_cycles(const PlanRequest& request) {
   return winograd_margin(winograd_pieces(p.kernel_h) * winograd_pieces(p.kernel_w)) *
          static_cast<double>(ceil_div(p.groups, bundle)) *
          (0.5 * vector_passes(set) * positions * static_cast<double>(in * out) +
-          static_cast<double>(tiles_h * tiles_w) *
+          winograd_pace(set) * static_cast<double>(tiles_h * tiles_w) *
               (static_cast<double>(ceil_div(in, set.lanes)) * window_cycles(kernel) +
                static_cast<double>(out) * output_cycles(kernel)));
 }

@@ -165,8 +165,7 @@ double WinogradPlan<T>::weight_bytes() const {
 // Cycles of one image, as if with packed weights: an estimate does not depend on freezing. Each band costs 100 cycles a
 // vector of channels, and the rows of a stride are staged before they are transposed (measured on Zen 3). The sums of a
 // chunk take 3 steps to be read and written (1, beside the permutations of a bundle), and a step for each further
-// piece. Weights have to arrive; between short steps there is less time for them. The transforms of short vectors take
-// Zen 3 the cycles of longer ones, Zen 4 half of them: the mean errs least.
+// piece. Weights have to arrive; between short steps there is less time for them.
 template <class T>
 double WinogradPlan<T>::estimate() const {
   const auto tiles = static_cast<double>(windows_.image_tiles());
@@ -194,8 +193,7 @@ double WinogradPlan<T>::estimate() const {
   const double each_chunk = bundle_ > 1 ? 1 : 3 + static_cast<double>(pieces() - 1);
   const double products = residues() * product * groups * tile_positions *
                           (steps + each_chunk * static_cast<double>(chunks())) * static_cast<double>(out_vectors_);
-  const double pace = set_.short_steps() ? 0.75 : 1;
-  const double transforms = pace * groups *
+  const double transforms = winograd_pace(set_) * groups *
                             (windows * static_cast<double>(in_vectors_) * window_cycles(kernel_) +
                              residues() * tiles * static_cast<double>(out_vectors_) * output_cycles(kernel_) + bands);
   const auto strips = static_cast<double>(ceil_div(windows_.bands_per_image(), strip));
