@@ -112,84 +112,80 @@ void winograd_row_windows(const WinogradRowWindowArgs<T>& a) noexcept {
   }
 }
 
-// Outputs from column x on: a vector, or the columns that there are. Returns 0 in the lanes of a vector whose outputs
-// are all finite, and NaN in others.
-//
 // The sums of the position of the point 1 are part of every output: they start from the bias. Outputs are added up to
 // see whether they are finite: what overflows only there is computed again for nothing. Their lines are fetched before
 // the sums, where the stores of so many rows would wait for them: up to a quarter of outputs beyond L2, nothing within.
-template <class V, int taps, int channels, int points>
-TILECONV_INLINE V row_products(const WinogradRowArgs<typename V::Element>& a,
-                               const Rows<typename V::Element, points>& position_rows, std::int64_t x) {
-  using T = typename V::Element;
-  constexpr int outputs = points + 1 - taps;
-  const V zero = V::broadcast(T(0));
-  V finite = zero;
-  const std::int64_t width = a.width, rows = a.rows;
-  const bool whole = width >= V::lanes && rows >= outputs;
-  const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
-  V sum[points][channels][1];
-  TILECONV_UNROLL
-  for (int p = 0; p < points; ++p) {
-    TILECONV_UNROLL
-    for (int k = 0; k < channels; ++k) sum[p][k][0] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
-  }
-  T* out = a.out + x;
-  const T* fetched = out;
-  for (int k = 0; k < channels; ++k, fetched += out_channel)
-    for (int i = 0; i < outputs && i < rows; ++i) TILECONV_PREFETCH(fetched + i * out_row + V::lanes - 1);
-  const T *input = a.input + x, *weights = a.weights;
-  for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
-    for (std::int64_t t = 0; t < a.tap_count; ++t) {
-      const T* first = input + a.taps[t];
-      for_constants<points>([&](auto p) TILECONV_INLINE_LAMBDA {
-        const auto column = position_rows.template at<p.value>(first);
-        add_outer_product(
-            sum[p.value],
-            [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
-            [&](auto) TILECONV_INLINE_LAMBDA { return column.template vector<0, V>(); });
-      });
-      weights += points * channels;
-      TILECONV_OPAQUE(weights);
-    }
-  }
-  TILECONV_UNROLL
-  for (int k = 0; k < channels; ++k, out += out_channel) {
-    V of_channel[points], y[outputs];
-    TILECONV_UNROLL
-    for (int p = 0; p < points; ++p) of_channel[p] = sum[p][k][0];
-    row_output_sums<taps>(of_channel, y);
-    V all = y[0];
-    TILECONV_UNROLL
-    for (int i = 1; i < outputs; ++i) all = all + y[i];
-    finite = V::fma(all, zero, finite);
-    T* row = out;
-    TILECONV_UNROLL
-    for (int i = 0; i < outputs; ++i, row += out_row) {
-      if (whole)
-        y[i].store(row);
-      else if (i < rows)
-        store_upto(y[i], row, width);
-    }
-  }
-  return finite;
-}
-
-// The last vector is moved back to end where the row does; where a half one reaches that far, it is a half one.
 template <class T, int points, int taps, int channels>
 bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
-  using V = Vec<T>;
-  using Half = typename V::Half;
+  constexpr int outputs = points + 1 - taps, lanes = Vec<T>::lanes;
   const Rows<T, points> position_rows(a.position);
-  const std::int64_t width = a.width, in_half = width % V::lanes;
-  const bool half = in_half > 0 && in_half <= half_lanes<T>;
-  const auto last = [&](std::int64_t lanes) { return width > lanes ? width - lanes : 0; };
-  V finite = V::broadcast(T(0));
-  for (std::int64_t x = 0; half ? x + V::lanes <= width : x < width; x += V::lanes)
-    finite = finite + row_products<V, taps, channels>(a, position_rows, x < last(V::lanes) ? x : last(V::lanes));
+  const std::int64_t width = a.width, rows = a.rows;
+  const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
+  // Outputs from column x on, a vector of this kind or the columns that there are. Returns 0 in the lanes whose outputs
+  // are all finite, NaN in others.
+  const auto products = [&](auto kind, std::int64_t x) TILECONV_INLINE_LAMBDA {
+    using V = decltype(kind);
+    const V zero = V::broadcast(T(0));
+    V finite = zero;
+    const bool whole = width >= V::lanes && rows >= outputs;
+    V sum[points][channels][1];
+    TILECONV_UNROLL
+    for (int p = 0; p < points; ++p) {
+      TILECONV_UNROLL
+      for (int k = 0; k < channels; ++k) sum[p][k][0] = p == 1 && a.bias ? V::broadcast(a.bias[k]) : zero;
+    }
+    T* out = a.out + x;
+    const T* fetched = out;
+    for (int k = 0; k < channels; ++k, fetched += out_channel)
+      for (int i = 0; i < outputs && i < rows; ++i) TILECONV_PREFETCH(fetched + i * out_row + V::lanes - 1);
+    const T *input = a.input + x, *weights = a.weights;
+    for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
+      for (std::int64_t t = 0; t < a.tap_count; ++t) {
+        const T* first = input + a.taps[t];
+        for_constants<points>([&](auto p) TILECONV_INLINE_LAMBDA {
+          const auto column = position_rows.template at<p.value>(first);
+          add_outer_product(
+              sum[p.value],
+              [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
+              [&](auto) TILECONV_INLINE_LAMBDA { return column.template vector<0, V>(); });
+        });
+        weights += points * channels;
+        TILECONV_OPAQUE(weights);
+      }
+    }
+    TILECONV_UNROLL
+    for (int k = 0; k < channels; ++k, out += out_channel) {
+      V of_channel[points], y[outputs];
+      TILECONV_UNROLL
+      for (int p = 0; p < points; ++p) of_channel[p] = sum[p][k][0];
+      row_output_sums<taps>(of_channel, y);
+      V all = y[0];
+      TILECONV_UNROLL
+      for (int i = 1; i < outputs; ++i) all = all + y[i];
+      finite = V::fma(all, zero, finite);
+      T* row = out;
+      TILECONV_UNROLL
+      for (int i = 0; i < outputs; ++i, row += out_row) {
+        if (whole)
+          y[i].store(row);
+        else if (i < rows)
+          store_upto(y[i], row, width);
+      }
+    }
+    return finite;
+  };
+
+  // The last vector is moved back to end where the row does; where a half one reaches that far, it is a half one.
+  const std::int64_t left = width % lanes;
+  const bool half = left > 0 && left <= half_lanes<T>;
+  const std::int64_t end = half ? width - left : width, last = width > lanes ? width - lanes : 0;
+  Vec<T> finite = Vec<T>::broadcast(T(0));
+  for (std::int64_t x = 0; x < end; x += lanes) finite = finite + products(Vec<T>(), x < last ? x : last);
   bool all = all_zero(finite, width);
-  if (half_lanes<T> > 0 && half)
-    all &= all_zero(row_products<Half, taps, channels>(a, position_rows, last(Half::lanes)), width);
+  if constexpr (half_lanes<T> > 0) {
+    using Half = typename Vec<T>::Half;
+    if (half) all &= all_zero(products(Half(), width > Half::lanes ? width - Half::lanes : 0), width);
+  }
   return all;
 }
 
