@@ -36,11 +36,12 @@ double vector_passes(const KernelSet<T>& set) {
              : 1.0;
 }
 
-// Vectors that the kernels of rows of pixels take for one, half a vector at its end as what the units make of it.
+// Vectors that the kernels of rows of pixels take for one: a half at its end counts as such if the units have as much
+// less to do.
 template <class T>
 double row_vectors(const KernelSet<T>& set, std::int64_t pixels) {
   const std::int64_t left = pixels % set.lanes;
-  const double end = left == 0 ? 0 : left <= set.half_lanes ? 1 / vector_passes(set) : 1;
+  const double end = left == 0 ? 0 : left <= set.half_lanes && vector_passes(set) > 1 ? 0.5 : 1;
   return static_cast<double>(pixels / set.lanes) + end;
 }
 

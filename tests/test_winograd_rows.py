@@ -18,8 +18,8 @@ from layouts import LAYOUTS, OUT_LAYOUTS, assert_layout_means_nothing, room
 
 ROWS = "winograd_rows"
 
-WIDTHS = (1, 7, 8, 15, 16, 17, 31, 33)
-"""Less than a vector, whole ones, and what is left of them, on every instruction set."""
+WIDTHS = (1, 7, 8, 12, 15, 16, 17, 24, 31, 33)
+"""Less than a vector, whole ones, and what is left of them, half a one too, on every instruction set."""
 
 
 def few(kernel: Pair, outputs: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1), **more: object) -> Case:
@@ -41,6 +41,14 @@ def test_every_number_of_rows_and_rests_of_a_row(kernel_h: int, dtype: str, isa:
     for outputs in [*product(range(5, 11), (9,)), *product((6,), WIDTHS)]:
         case = few((kernel_h, 3), outputs, dtype=dtype)
         assert_every_run(case, [ROWS], outputs, kernel_h + outputs[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_last_tile_of_a_row_is_less_than_a_vector(dtype: str, isa: str) -> None:
+    """Of so many in channels, tiles of a row are two vectors wide."""
+    for width in range(33, 49):
+        case = few((3, 3), (6, width), in_channels=40, dtype=dtype)
+        assert_every_run(case, [ROWS], (6, width), width)
 
 
 @pytest.mark.parametrize("mode", MODES)

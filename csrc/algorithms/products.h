@@ -26,7 +26,7 @@ constexpr std::int64_t most_workspace = std::int64_t{4} << 20;
 constexpr std::int64_t far_weights = 16 << 20;
 
 // Cycles until so many bytes of weights have arrived: from L2; from L3; from where a larger matrix is, much of it
-// memory, which the cores with short steps that were measured (Zen 3) have less of.
+// memory: with short steps the mean of Zen 3 and Zen 4, which have less and more of it.
 inline double weight_cycles(double bytes, bool short_steps) noexcept {
   const auto near = 0.75 * static_cast<double>(core_traits().l2);
   return bytes / (bytes < near ? 64 : bytes < static_cast<double>(far_weights) ? 12 : short_steps ? 5 : 6);

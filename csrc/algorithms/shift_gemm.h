@@ -83,11 +83,11 @@ class ShiftGemmPlan final : public Plan {
     const double sums =
         vectors * used * static_cast<double>(map_.steps()) * std::max(pace * multiply_adds, multiply_adds + 2.5) / 2;
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
-    const double row_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
-    const double staged = 15 + in * (6 + 3 * row_vectors * static_cast<double>(map_.w.step));
+    const double line_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
+    const double staged = 15 + in * (6 + 3 * line_vectors * static_cast<double>(map_.w.step));
     const double written = out * height * static_cast<double>(map_.w.out_size * element_);
     const bool far = !set_.short_steps() && !single_tap && written > static_cast<double>(core_traits().l2);
-    const double rows = height * (35 + (far ? 6 : 3) * out * row_vectors + step_h * staged);
+    const double rows = height * (35 + (far ? 6 : 3) * out * line_vectors + step_h * staged);
     const double packed = map_.adjacent_kernels() ? 0 : 2.0 * out * static_cast<double>(map_.steps());
     return static_cast<double>(map_.groups) * (sums + rows + packed + 300);
   }

@@ -68,8 +68,8 @@ std::int64_t winograd_apart(std::int64_t size, int lanes) noexcept {
   return size * static_cast<std::int64_t>(sizeof(T)) % 1024 == 0 ? size + lanes : size;
 }
 
-// Of the cycles below: where steps are short, so are vectors, whose transforms take Zen 3 as long and Zen 4 half as
-// long. The mean errs least.
+// Of the cycles below, and of staging: where steps are short, so are vectors, whose transforms take Zen 3 as long and
+// Zen 4 half as long. The mean errs least.
 template <class T>
 double winograd_pace(const KernelSet<T>& set) noexcept {
   return set.short_steps() ? 0.75 : 1;

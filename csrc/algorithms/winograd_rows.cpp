@@ -6,6 +6,8 @@
 #include <memory>
 #include <numeric>
 
+#include "../cpu.h"
+#include "../staging.h"
 #include "algorithms.h"
 #include "shift_gemm.h"
 #include "winograd_common.h"
@@ -105,8 +107,8 @@ PlanReport WinogradRowsPlan<T>::report() const {
           {{"pieces", pieces_.count}, {"tile_w", tile_w_}, {"tasks_per_image", group_parts_ * phases_ * bands_}}};
 }
 
-// A row of windows is the columns that outputs read. Where they are adjacent in the image it is transformed from there,
-// to whole vectors, and what lies outside is filled in; else they are staged first.
+// A row of windows is the columns that outputs read. Where they are adjacent in the image it is transformed from there
+// and what lies outside is filled in; else they are staged first.
 template <class T>
 void WinogradRowsPlan<T>::place_columns() {
   const MapAxis& axis = map_.w;

@@ -19,15 +19,14 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "../cpu.h"
 #include "../parallel.h"
 #include "../plan.h"
 #include "../shift_map.h"
-#include "../staging.h"
 #include "products.h"
 
 namespace tileconv {

@@ -1,9 +1,10 @@
 // The run of a winograd_rows plan: windows and products of a band, one row of tiles after the other.
+#include <algorithm>
+
+#include "../parallel.h"
 #include "../stage_tile.h"
-#include "shift_gemm.h"
 #include "spoilt_images.h"
 #include "weight_panels.h"
-#include "winograd_common.h"
 #include "winograd_rows.h"
 
 namespace tileconv {
@@ -100,7 +101,7 @@ void WinogradRowsPlan<T>::run_band(const ConvViews& v, const T* weights, std::in
   if (!finite) spoilt.set(b.n);
 }
 
-// Clears what no window writes, too.
+// Clears all but the columns of the windows; behind those, half a vector may leave lanes unwritten.
 template <class T>
 void WinogradRowsPlan<T>::begin_band(const ConvViews& v, Band& b) const {
   b.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
@@ -173,7 +174,9 @@ bool WinogradRowsPlan<T>::multiply(const ConvViews& v, Band& b, const T* weights
   a.rows = std::min<std::int64_t>(outputs(), tile_rows(b.phase) - tile * outputs());
   bool finite = true;
   for (std::int64_t next = 0; next < width; next += tile_w_) {
-    const std::int64_t x = std::min(next, std::max<std::int64_t>(0, width - set_.lanes));
+    // What is left at the end is moved back to be a vector, or a half one.
+    const std::int64_t least = width - next <= set_.half_lanes ? set_.half_lanes : set_.lanes;
+    const std::int64_t x = std::min(next, std::max<std::int64_t>(0, width - least));
     a.input = b.windows + x;
     a.width = std::min(next + tile_w_, width) - x;
     blocks_.for_each_size([&](std::int64_t block, std::int64_t count, std::int64_t channels) {

@@ -16,10 +16,10 @@ enum class Edge { none, some, narrow };
 // The lanes in the image of load s of a vector of outputs, each `apart` elements behind the one before. The table has
 // those of whole vectors, in whose loads those of a half one lie.
 template <class V>
-TILECONV_INLINE typename V::Mask lanes_of_load(const LaneBits* lanes, int s, int apart) {
+TILECONV_INLINE LaneBits lanes_of_load(const LaneBits* lanes, int s, int apart) {
   constexpr int whole = Vec<typename V::Element>::lanes;
-  if constexpr (V::lanes == whole) return V::mask_of(lanes[s]);
-  return V::mask_of(static_cast<LaneBits>(lanes[s * apart / whole] >> s * apart % whole));
+  if constexpr (V::lanes == whole) return lanes[s];
+  return static_cast<LaneBits>(lanes[s * apart / whole] >> s * apart % whole & ((1 << V::lanes) - 1));
 }
 
 // Vectors of input for adjacent outputs, `stride` elements apart; those of a stride of two in the order of even_odd,
@@ -34,7 +34,7 @@ struct ColumnLoad {
   TILECONV_INLINE explicit ColumnLoad(const LaneBits* lanes) {
     if (edge != Edge::none) {
       TILECONV_UNROLL
-      for (int s = 0; s < stride; ++s) mask[s] = lanes_of_load<V>(lanes, s, apart);
+      for (int s = 0; s < stride; ++s) mask[s] = V::mask_of(lanes_of_load<V>(lanes, s, apart));
     }
   }
   TILECONV_INLINE V one(const T* p, int s) const {
@@ -85,7 +85,10 @@ TILECONV_INLINE void add_kernel_rows(const PlaneArgs<T>& a, const T* const* rows
 template <int kernel_h, int stride_h, int stride_w, bool fetch>
 struct ColumnByColumn {
   static constexpr int pass = low_pass;
-  static TILECONV_INLINE bool one_load(const LaneBits*) { return false; }
+  template <class V>
+  static TILECONV_INLINE bool one_load(const LaneBits*) {
+    return false;
+  }
   template <class V>
   static TILECONV_INLINE V in_order(const V& sum) {
     return stride_w == 2 ? V::in_order(sum) : sum;
@@ -135,7 +138,10 @@ template <int kernel_h, int kernel_w, int stride, bool fetch, int pass_rows>
 struct ShiftedRows {
   static constexpr int pass = pass_rows;
   static constexpr int loads = stride + 1;
-  static TILECONV_INLINE bool one_load(const LaneBits* lanes) { return lanes[1] == 0 && lanes[stride] == 0; }
+  template <class V>
+  static TILECONV_INLINE bool one_load(const LaneBits* lanes) {
+    return lanes_of_load<V>(lanes, 1, V::lanes) == 0 && lanes_of_load<V>(lanes, stride, V::lanes) == 0;
+  }
   template <class V>
   static TILECONV_INLINE const V& in_order(const V& sum) {
     return sum;
@@ -148,7 +154,7 @@ struct ShiftedRows {
     typename V::Mask mask[loads];
     if (edge != Edge::none) {
       TILECONV_UNROLL
-      for (int s = 0; s < used; ++s) mask[s] = lanes_of_load<V>(lanes, s, V::lanes);
+      for (int s = 0; s < used; ++s) mask[s] = V::mask_of(lanes_of_load<V>(lanes, s, V::lanes));
     }
     V weight[kernel_h * kernel_w];
     TILECONV_UNROLL
@@ -197,8 +203,8 @@ struct ShiftedRows {
   }
 };
 
-// A pass of outputs from column x on: `height` rows of `left` columns, if there are no more. `lanes` are those in the
-// image of a vector's loads. A half vector lies at the right edge, mostly.
+// A pass of outputs from column x on: a vector of `height` rows, or what there is of it. `lanes` are those in the image
+// of a whole vector's loads. A half vector lies at the right edge, mostly.
 template <class V, class Sums, class T>
 TILECONV_INLINE void plane_pass(const PlaneArgs<T>& a, const T* const* rows, const T* weights, const V& bias,
                                 std::int64_t x, const LaneBits* lanes, T* out, const std::ptrdiff_t* out_rows,
@@ -207,12 +213,14 @@ TILECONV_INLINE void plane_pass(const PlaneArgs<T>& a, const T* const* rows, con
   V sum[pass];
   TILECONV_UNROLL
   for (int r = 0; r < pass; ++r) sum[r] = bias;
-  constexpr bool whole = V::lanes == Vec<T>::lanes;
-  if (whole && x >= a.inner_begin && x < a.inner_end)
-    Sums::template add<Edge::none>(a, rows, weights, x, lanes, sum);
-  else if (whole && Sums::one_load(lanes))
+  bool inner = false;
+  if constexpr (V::lanes == Vec<T>::lanes) {
+    inner = x >= a.inner_begin && x < a.inner_end;
+    if (inner) Sums::template add<Edge::none>(a, rows, weights, x, lanes, sum);
+  }
+  if (!inner && Sums::template one_load<V>(lanes))
     Sums::template add<Edge::narrow>(a, rows, weights, x, lanes, sum);
-  else
+  else if (!inner)
     Sums::template add<Edge::some>(a, rows, weights, x, lanes, sum);
   TILECONV_UNROLL
   for (int r = 0; r < pass; ++r) sum[r] = Sums::in_order(sum[r]);

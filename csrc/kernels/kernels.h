@@ -109,12 +109,11 @@ struct DotKernel {
 // columns[0] on for each vector of outputs; the others with stride_w loads from columns[j] on for each tap j, lanes - 1
 // elements apart, so that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin,
 // inner_end) find all of these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l]
-// there; the rest counts as zero, and its memory is not touched; half a
-// vector at the end of a row has its loads within those. A kernel with a most_width loads a row once, of two
-// planes into the halves of a vector, and takes the columns from there: lanes[j] are those in the image that tap j
-// reads, for both halves. Kernels may fetch what lies `ahead` of the rows that they read. Output rows do not overlap.
-// `rows` has row_count entries, as many as a pass of outputs reads even if there are fewer; twice as many pointers find
-// room in `scratch`.
+// there; the rest counts as zero, and its memory is not touched; a half vector at the end of a row has its loads within
+// those. A kernel with a most_width loads a row once, of two planes into the halves of a vector, and takes the columns
+// from there: lanes[j] are those in the image that tap j reads, for both halves. Kernels may fetch what lies `ahead` of
+// the rows that they read. Output rows do not overlap. `rows` has row_count entries, as many as a pass of outputs reads
+// even if there are fewer; twice as many pointers find room in `scratch`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -343,7 +342,7 @@ struct WinogradKernel {
 // Winograd's algorithm F(m, r) down the columns alone, with pixels in the lanes and n = m + r - 1 points. The windows
 // of a row of tiles are n rows of the input for each channel: position p of channel c becomes
 //   out[c * out_channel + p * out_position + x] = sum over i < n of B[i][p] * rows[i][c * row_channel[i] + x]
-// for x < columns. Nothing else is read; whole vectors are written, or half a one at the end.
+// for x < columns. Nothing else is read; whole vectors are written, at the end perhaps a half one.
 constexpr int winograd_most_points = 8;
 template <class T>
 struct WinogradRowWindowArgs {
@@ -359,8 +358,8 @@ struct WinogradRowWindowArgs {
 //   out[k * out_channel + i * out_row + x] = bias[k] + sum over p < n of A[p][i] * sum over c < in_channels,
 //       t < tap_count of weights[((c * tap_count + t) * n + p) * channels + k] *
 //                        input[c * in_channel + p * position + taps[t] + x]
-// bias: nullptr for none. Whole vectors of the input are read, one if the width is less. Rows of at least a vector are
-// written in whole vectors, the last one moved back, or half a one, to where the row ends.
+// bias: nullptr for none. Whole vectors of the input are read, one if the width is less, and a half one if no more is
+// left. Rows of at least a vector, or a half one, are written in such, the last one moved back to where the row ends.
 template <class T>
 struct WinogradRowArgs {
   const T* input;

@@ -9,8 +9,9 @@
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
 //   even_odd(a, b)            the even elements of a, then the odd ones of b, in an order that in_order(v) puts right
 //   even(a, b), odd(a, b)     the even, or odd, elements of a, then of b
-//   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n on
-//   permuted(a, index)        lane i is element index[i] of a; index_at(p) loads them. With 32 registers there are also
+//   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n < lanes
+//   on permuted(a, index)        lane i is element index[i] of a; index_at(p) loads them. With 32 registers there are
+//   also
 //                             index_from(n), which is n, n + 1, .., and a mask that leaves 0 in other lanes
 //   blended(a, b, mask)       of b in the lanes of the mask, of a in the others
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
@@ -29,7 +30,6 @@
 #define TILECONV_NOINLINE __declspec(noinline)
 #define TILECONV_UNROLL
 #define TILECONV_OPAQUE(pointer) static_cast<void>(pointer)
-#define TILECONV_OPAQUE_VECTOR(vector) static_cast<void>(vector)
 #define TILECONV_PREFETCH(address) static_cast<void>(address)
 #define TILECONV_PREFETCH_L2(address) static_cast<void>(address)
 #else
@@ -40,10 +40,15 @@
 #define TILECONV_UNROLL _Pragma("GCC unroll 64")
 // What the pointer or offset was made of is unknown, and what was loaded through it is loaded again.
 #define TILECONV_OPAQUE(pointer) __asm__("" : "+r"(pointer))
-// What made the vector is an instruction of its own.
-#define TILECONV_OPAQUE_VECTOR(vector) __asm__("" : "+v"(vector))
 #define TILECONV_PREFETCH(address) __builtin_prefetch(address)
 #define TILECONV_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
+#endif
+
+// What made the vector is an instruction of its own. Vectors of plain C++ are none that the asm could name.
+#if (defined(_MSC_VER) && !defined(__clang__)) || !defined(__AVX2__)
+#define TILECONV_OPAQUE_VECTOR(vector) static_cast<void>(vector)
+#else
+#define TILECONV_OPAQUE_VECTOR(vector) __asm__("" : "+v"(vector))
 #endif
 
 template <class T>

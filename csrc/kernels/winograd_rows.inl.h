@@ -82,7 +82,7 @@ void winograd_row_weights(const WinogradWeightArgs<T>& a) noexcept {
   }
 }
 
-// Of so many columns as a vector has, or of those that are left.
+// The windows of as many columns as a vector has, or of those that are left.
 template <class V, int points>
 TILECONV_INLINE void row_window(const typename V::Element* const (&row)[points], std::int64_t x, std::int64_t columns,
                                 typename V::Element* out, std::ptrdiff_t out_position) {

@@ -94,7 +94,8 @@ void for_each_row(F f) {
     for (int i = 0; i < set.winograd_rows_count; ++i) {
       const WinogradRowKernel<T>& kernel = set.winograd_rows[i];
       const std::int64_t lanes = set.lanes;
-      for (const std::int64_t width : {std::int64_t{1}, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes - 1})
+      for (const std::int64_t width : {std::int64_t{1}, lanes / 2, lanes / 2 + 1, lanes - 1, lanes, lanes + 1,
+                                       lanes + lanes / 2, 2 * lanes, 3 * lanes - 1})
         for (std::int64_t rows = 1; rows <= kernel.outputs(); ++rows) f(set, kernel, width, rows);
     }
   });
@@ -122,16 +123,19 @@ TYPED_TEST(WinogradRows, GiveTheDirectSumAndWriteNothingElse) {
   });
 }
 
-// Wherever an output reads a value that is not finite.
+// Wherever an output reads a value that is not finite: at a corner of the window.
 TYPED_TEST(WinogradRows, TellWhatIsNotFinite) {
   using T = TypeParam;
   for_each_row<T>([](const auto& set, const auto& kernel, std::int64_t width, std::int64_t rows) {
     for (const T value : {nan<T>, std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity()})
       for (const std::int64_t y : {std::int64_t{0}, rows - 1 + kernel.taps - 1}) {
         TileRow<T> tiles{set, kernel, width, rows};
-        tiles.fill();
-        tiles.image[(kernel.points + y) * tiles.in_w + tiles.in_w - 1] = value;
-        EXPECT_FALSE(tiles.run(false)) << kernel.taps << " taps, row " << y << " of the window, width " << width;
+        for (const std::int64_t x : {std::int64_t{0}, tiles.in_w - 1}) {
+          tiles.fill();
+          tiles.image[(kernel.points + y) * tiles.in_w + x] = value;
+          EXPECT_FALSE(tiles.run(false)) << kernel.taps << " taps, row " << y << ", column " << x
+                                         << " of the window, width " << width;
+        }
       }
   });
 }
