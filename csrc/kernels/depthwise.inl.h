@@ -213,14 +213,12 @@ TILECONV_INLINE void plane_pass(const PlaneArgs<T>& a, const T* const* rows, con
   V sum[pass];
   TILECONV_UNROLL
   for (int r = 0; r < pass; ++r) sum[r] = bias;
-  bool inner = false;
-  if constexpr (V::lanes == Vec<T>::lanes) {
-    inner = x >= a.inner_begin && x < a.inner_end;
-    if (inner) Sums::template add<Edge::none>(a, rows, weights, x, lanes, sum);
-  }
-  if (!inner && Sums::template one_load<V>(lanes))
+  constexpr Edge inner = V::lanes == Vec<T>::lanes ? Edge::none : Edge::some;
+  if (x >= a.inner_begin && x < a.inner_end)
+    Sums::template add<inner>(a, rows, weights, x, lanes, sum);
+  else if (Sums::template one_load<V>(lanes))
     Sums::template add<Edge::narrow>(a, rows, weights, x, lanes, sum);
-  else if (!inner)
+  else
     Sums::template add<Edge::some>(a, rows, weights, x, lanes, sum);
   TILECONV_UNROLL
   for (int r = 0; r < pass; ++r) sum[r] = Sums::in_order(sum[r]);

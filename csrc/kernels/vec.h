@@ -9,9 +9,8 @@
 //   store_spread              the first n <= lanes elements to p[0], p[2], .., touching nothing between
 //   even_odd(a, b)            the even elements of a, then the odd ones of b, in an order that in_order(v) puts right
 //   even(a, b), odd(a, b)     the even, or odd, elements of a, then of b
-//   shift_in<n>(a, b)         with 32 registers alone: of a and b, one behind the other, those from element n < lanes
-//   on permuted(a, index)        lane i is element index[i] of a; index_at(p) loads them. With 32 registers there are
-//   also
+//   shift_in<n>(a, b)         with 32 registers alone: of a, then of b, the elements from n < lanes on
+//   permuted(a, index)        lane i is element index[i] of a; index_at(p) loads them. With 32 registers there are also
 //                             index_from(n), which is n, n + 1, .., and a mask that leaves 0 in other lanes
 //   blended(a, b, mask)       of b in the lanes of the mask, of a in the others
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
