@@ -31,44 +31,27 @@ struct StageTile {
 };
 
 // Stages rows 0 .. count - 1 to a.destination, `pitch` elements apart: row u is row_at(u) of the source; where that is
-// negative, it is one of zeros, or left as it is without zero_rows. A row of all channels at a time; or, as a kernel
-// call costs more than a short row, rows at equal distances as if they were channels, of one channel after the other:
-// if channels are few, or rows are wide and more than a few, which the hardware's prefetcher follows. Three and more
-// channels that are adjacent in the source are read together, a row at a time.
+// negative, it is one of zeros, or left as it is without zero_rows. Rows at equal distances are one call of the kernel.
 template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t pitch, std::ptrdiff_t source_row,
                 std::int64_t count, bool zero_rows, RowAt row_at) {
-  constexpr std::int64_t wide = 128;
-  const bool wide_rows = all.row_length >= wide && count > 3;
-  const bool by_channel = (all.channels < count || wide_rows) && (all.channels < 3 || all.source_channel != sizeof(T));
-  std::int64_t row = count > 0 ? row_at(0) : 0;
+  constexpr std::int64_t none = -1;
+  const auto row = [&](std::int64_t u) { return u < count ? std::max(none, row_at(u)) : none; };
+  std::int64_t next = row(0);
   for (std::int64_t u = 0, end = 0; u < count; u = end) {
-    const std::int64_t first = row;
-    const auto next = [&] { return ++end < count ? row_at(end) : -1; };
+    const std::int64_t first = next;
+    next = row(++end);
+    const std::int64_t distance = next - first;
+    while (end < count && next == (first < 0 ? none : first + (end - u) * distance) && (next < 0) == (first < 0))
+      next = row(++end);
+    if (first < 0 && !zero_rows) continue;
     StageArgs<T> a = all;
     a.destination += u * pitch;
-    end = u;
-    row = next();
-    if (first < 0) {
-      a.source = nullptr;
-      if (zero_rows) set.stage(a);
-      continue;
-    }
-    a.source += first * source_row;
-    if (!by_channel) {
-      set.stage(a);
-      continue;
-    }
-    const std::int64_t distance = row - first;
-    while (row >= 0 && row == first + (end - u) * distance) row = next();
-    a.channels = end - u;
-    a.destination_channel = pitch;
-    a.source_channel = distance * source_row;
-    for (std::int64_t c = 0; c < all.channels; ++c) {
-      set.stage(a);
-      a.destination += all.destination_channel;
-      a.source += all.source_channel;
-    }
+    a.source = first < 0 ? nullptr : a.source + first * source_row;
+    a.rows = end - u;
+    a.destination_row = pitch;
+    a.source_row = distance * source_row;
+    set.stage(a);
   }
 }
 

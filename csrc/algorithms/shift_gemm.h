@@ -201,6 +201,14 @@ class ShiftGemmPlan final : public Plan {
                k % map_.block_w * (v.out_stride[3] / map_.block_w);
     return reinterpret_cast<T*>(v.out + tile.n * v.out_stride[0] + offset + y * v.out_stride[2] + x * v.out_stride[3]);
   }
+  // Whether the tile's rows are adjacent in the output: what is written behind one of them is in the next.
+  bool dense_rows(const ConvViews& v, const Tile& t) const {
+    return out_rows_ && v.out_stride[2] / element_ == t.width() && t.width() == map_.w.out_size;
+  }
+  // From row y of the tile on, where what may be written there ends: it is overwritten by its own register tile later.
+  std::int64_t row_end(const ConvViews& v, const Tile& t, std::int64_t y) const {
+    return dense_rows(v, t) ? (t.height() - y) * t.width() : t.width();
+  }
   std::int64_t blocks() const { return map_.block_h * map_.block_w; }
 
   ShiftMap map_;

@@ -162,9 +162,10 @@ struct StagePiece {
   std::int64_t step;
 };
 
-// Stages one row of every channel: row[c] = destination + c * destination_channel, as if filled piece by piece in
-// order of position. A piece may be overrun by up to one vector, so each row needs that much room behind it. Strides of
-// the source are in bytes: it may be any view, unaligned too. source == nullptr: the row is zeros, row_length of them.
+// Stages rows of every channel: row r of channel c = destination + c * destination_channel + r * destination_row, as if
+// filled piece by piece in order of position, those of a channel in their order. A piece may be overrun by up to one
+// vector, so the last row of a channel needs that much room behind it. Strides of the source are in bytes: it may be
+// any view, unaligned too. source == nullptr: the rows are zeros, row_length of them.
 template <class T>
 struct StageArgs {
   T* destination;
@@ -176,6 +177,8 @@ struct StageArgs {
   const StagePiece* pieces;
   std::int64_t piece_count;
   std::int64_t row_length;
+  std::int64_t rows = 1;
+  std::ptrdiff_t destination_row = 0, source_row = 0;
 };
 
 // Copies rows x columns of `source` into destination[column * destination_column + row]: a transposition where columns

@@ -15,6 +15,38 @@ TILECONV_INLINE void stage_zeros(T* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += Vec<T>::lanes) zero.store(to + i);
 }
 
+// The rows of a call, inner loop in outer loop.
+struct RowLoops {
+  std::int64_t outer, inner;
+  std::ptrdiff_t outer_to, inner_to, outer_from, inner_from;
+  // How much further the row lies that is staged `rows` rows later.
+  std::ptrdiff_t ahead(std::int64_t rows) const {
+    return rows <= inner ? rows * inner_from : (rows + inner - 1) / inner * outer_from;
+  }
+};
+
+// The inner one goes to what is nearer in the source: the hardware's prefetcher follows.
+template <class T>
+TILECONV_INLINE RowLoops row_loops(const StageArgs<T>& a) {
+  const auto size = [](std::ptrdiff_t stride) { return stride < 0 ? -stride : stride; };
+  const bool along_rows = a.rows > 1 && (a.channels == 1 || size(a.source_row) <= size(a.source_channel));
+  if (along_rows) return {a.channels, a.rows, a.destination_channel, a.destination_row, a.source_channel, a.source_row};
+  return {a.rows, a.channels, a.destination_row, a.destination_channel, a.source_row, a.source_channel};
+}
+
+// row(to, from) for each.
+template <class T, class Row>
+TILECONV_INLINE void for_rows(const StageArgs<T>& a, const RowLoops& loops, Row row) {
+  T* to = a.destination;
+  const char* from = a.source;
+  for (std::int64_t i = loops.outer; i > 0; --i, to += loops.outer_to, from += loops.outer_from) {
+    T* inner_to = to;
+    const char* inner_from = from;
+    for (std::int64_t j = loops.inner; j > 0; --j, inner_to += loops.inner_to, inner_from += loops.inner_from)
+      row(inner_to, inner_from);
+  }
+}
+
 // The zeros before and behind a piece's elements.
 template <class T>
 TILECONV_INLINE void stage_ends(T* to, const StagePiece& piece) {
@@ -169,10 +201,12 @@ TILECONV_NOINLINE bool stage_adjacent_channels(const StageArgs<T>& a) noexcept {
   const std::ptrdiff_t step = piece.step * a.source_element;
   if (a.piece_count != 1 || a.source_channel != element || step % element != 0 || !deals<T>(a.channels, step / element))
     return false;
-  for (std::int64_t c = 0; c < a.channels; ++c)
-    stage_ends(a.destination + c * a.destination_channel + piece.position, piece);
-  deal_rows(a.destination + piece.position + piece.lead, a.destination_channel,
-            a.source + piece.source * a.source_element, a.channels, step / element, piece.count, 0);
+  for (std::int64_t r = 0; r < a.rows; ++r) {
+    T* const row = a.destination + r * a.destination_row + piece.position;
+    for (std::int64_t c = 0; c < a.channels; ++c) stage_ends(row + c * a.destination_channel, piece);
+    deal_rows(row + piece.lead, a.destination_channel, a.source + r * a.source_row + piece.source * a.source_element,
+              a.channels, step / element, piece.count, 0);
+  }
   return true;
 }
 
@@ -195,16 +229,15 @@ TILECONV_NOINLINE bool stage_turns_of_pieces(const StageArgs<T>& a) noexcept {
       return false;
     common = piece.count < common ? piece.count : common;
   }
-  const std::ptrdiff_t ahead = 8 * a.source_channel;
-  for (std::int64_t c = 0; c < a.channels; ++c) {
-    T* const row = a.destination + c * a.destination_channel;
-    const char* const source = a.source + c * a.source_channel;
+  const RowLoops loops = row_loops(a);
+  const std::ptrdiff_t ahead = loops.ahead(8);
+  for_rows(a, loops, [&](T* row, const char* source) {
     for (std::int64_t k = 0; k < n; ++k) stage_ends(row + a.pieces[k].position, a.pieces[k]);
     deal_rows(row + begin(first), distance, source + first.source * element, n, n, common, ahead);
     for (const StagePiece* piece = a.pieces; piece != a.pieces + n; ++piece)
       for (std::int64_t i = common; i < piece->count; ++i)
         row[begin(*piece) + i] = load_unaligned<T>(source + (piece->source + i * n) * element);
-  }
+  });
   return true;
 }
 
@@ -239,8 +272,7 @@ TILECONV_INLINE bool source_of_turns(const StagePiece& even, const StagePiece& o
   return true;
 }
 
-// Rows of so many vectors, from one or two sources, each dealt to `rows` rows: all masks are made once for all
-// channels.
+// Rows of so many vectors, from one or two sources, each dealt to `rows` rows: all masks are made once for all of them.
 template <class T, int step, int sources, int rows, int vectors>
 TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a, const NarrowSource<step> (&source)[sources]) noexcept {
   constexpr int lanes = Vec<T>::lanes;
@@ -251,10 +283,9 @@ TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a, const NarrowSource<st
     for (int i = 0; i < vectors * step; ++i)
       mask[k][i] = Vec<T>::mask_between(lane<T>(source[k].begin - i * lanes), lane<T>(source[k].end - i * lanes));
   }
-  const std::ptrdiff_t ahead = 12 * a.source_channel, source_channel = a.source_channel;
-  const char* from = a.source;
-  T* to = a.destination;
-  for (std::int64_t c = a.channels; c > 0; --c) {
+  const RowLoops loops = row_loops(a);
+  const std::ptrdiff_t ahead = loops.ahead(12);
+  for_rows(a, loops, [&](T* to, const char* from) TILECONV_INLINE_LAMBDA {
     TILECONV_UNROLL
     for (int k = 0; k < sources; ++k) {
       const T* const row = reinterpret_cast<const T*>(from + source[k].first);
@@ -275,9 +306,7 @@ TILECONV_NOINLINE void stage_narrow(const StageArgs<T>& a, const NarrowSource<st
         for (int i = 0; i < vectors; ++i) value[i][r].store(to + source[k].to[r] + i * lanes);
       }
     }
-    from += source_channel;
-    to += a.destination_channel;
-  }
+  });
 }
 
 template <class T, int rows, int most, int step, int sources>
@@ -289,7 +318,62 @@ TILECONV_INLINE bool stage_narrow_upto(const StageArgs<T>& a, std::int64_t vecto
   return vectors == most;
 }
 
-// False, and nothing done, if the rows are not narrow, or not of step 1 or 2.
+// Rows of a vector or two that read elements of one: it is loaded once, from `first` bytes on, `count` elements, and
+// permuted for each vector of the row. Its lane i is element from[i], zero where bit i of `used` is not set.
+template <int lanes>
+struct PermutedSource {
+  static constexpr int most_vectors = 2;
+  std::ptrdiff_t first;
+  std::int64_t count;
+  std::int32_t from[most_vectors][lanes];
+  LaneBits used[most_vectors];
+};
+
+// False if the rows are not such.
+template <class T>
+TILECONV_INLINE bool permuted_source(const StageArgs<T>& a, std::int64_t length, PermutedSource<Vec<T>::lanes>& to) {
+  constexpr int lanes = Vec<T>::lanes;
+  if (a.source_element != sizeof(T) || length > to.most_vectors * lanes) return false;
+  std::int64_t lowest = INT64_MAX, highest = INT64_MIN;
+  for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece) {
+    if (piece->count == 0) continue;
+    const std::int64_t begin = piece->source, end = begin + (piece->count - 1) * piece->step;
+    const std::int64_t low = begin < end ? begin : end, high = begin < end ? end : begin;
+    lowest = low < lowest ? low : lowest;
+    highest = high > highest ? high : highest;
+  }
+  if (highest < lowest || highest - lowest >= lanes) return false;
+  to = {lowest * a.source_element, highest - lowest + 1, {}, {}};
+  for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece)
+    for (std::int64_t i = 0; i < piece->count; ++i) {
+      const std::int64_t at = piece->position + piece->lead + i;
+      to.from[at / lanes][at % lanes] = static_cast<std::int32_t>(piece->source - lowest + i * piece->step);
+      to.used[at / lanes] = static_cast<LaneBits>(to.used[at / lanes] | 1 << at % lanes);
+    }
+  return true;
+}
+
+template <class T, int vectors>
+TILECONV_NOINLINE void stage_permuted(const StageArgs<T>& a, const PermutedSource<Vec<T>::lanes>& source) noexcept {
+  using V = Vec<T>;
+  typename V::Index index[vectors];
+  typename V::Mask used[vectors];
+  TILECONV_UNROLL
+  for (int i = 0; i < vectors; ++i) index[i] = V::index_at(source.from[i]), used[i] = V::mask_of(source.used[i]);
+  const typename V::Mask all = V::mask_between(0, source.count);
+  const RowLoops loops = row_loops(a);
+  const std::ptrdiff_t ahead = loops.ahead(12);
+  for_rows(a, loops, [&](T* to, const char* row) TILECONV_INLINE_LAMBDA {
+    const char* const p = row + source.first;
+    TILECONV_PREFETCH(p + ahead);
+    const V value = V::load_masked(reinterpret_cast<const T*>(p), all);
+    TILECONV_UNROLL
+    for (int i = 0; i < vectors; ++i)
+      V::blended(V::broadcast(T(0)), V::permuted(value, index[i]), used[i]).store(to + i * V::lanes);
+  });
+}
+
+// False, and nothing done, if the rows are not narrow.
 template <class T>
 TILECONV_INLINE bool stage_narrow(const StageArgs<T>& a) {
   const auto vectors = [](const StagePiece& piece) { return (piece.length + Vec<T>::lanes - 1) / Vec<T>::lanes; };
@@ -298,6 +382,13 @@ TILECONV_INLINE bool stage_narrow(const StageArgs<T>& a) {
   if (a.piece_count == 1 && step == sizeof(T)) {
     const NarrowSource<1> source[] = {source_of<T, 1>(first, element)};
     return stage_narrow_upto<T, 1, 4>(a, vectors(first), source);
+  }
+  const StagePiece& last = a.pieces[a.piece_count - 1];
+  const std::int64_t length = last.position + last.length;
+  PermutedSource<Vec<T>::lanes> permuted;
+  if (permuted_source(a, length, permuted)) {
+    length > Vec<T>::lanes ? stage_permuted<T, 2>(a, permuted) : stage_permuted<T, 1>(a, permuted);
+    return true;
   }
   if (step != 2 * sizeof(T)) return false;
   if (a.piece_count == 1) {
@@ -317,14 +408,13 @@ template <class T>
 void stage(const StageArgs<T>& a) noexcept {
   if (a.source && a.piece_count > 0 && (stage_narrow(a) || stage_adjacent_channels(a) || stage_turns_of_pieces(a)))
     return;
-  const std::ptrdiff_t ahead = 8 * a.source_channel;
-  for (std::int64_t c = 0; c < a.channels; ++c) {
-    T* const row = a.destination + c * a.destination_channel;
-    if (!a.source) {
-      stage_zeros(row, a.row_length);
-      continue;
-    }
-    const char* const source = a.source + c * a.source_channel;
+  RowLoops loops = row_loops(a);
+  if (!a.source) {
+    loops.outer_from = loops.inner_from = 0;
+    return for_rows(a, loops, [&](T* row, const char*) { stage_zeros(row, a.row_length); });
+  }
+  const std::ptrdiff_t ahead = loops.ahead(8);
+  for_rows(a, loops, [&](T* row, const char* source) {
     for (const StagePiece* piece = a.pieces; piece != a.pieces + a.piece_count; ++piece) {
       T* const to = row + piece->position;
       const char* const from = source + piece->source * a.source_element;
@@ -334,7 +424,7 @@ void stage(const StageArgs<T>& a) noexcept {
       else
         stage_strided<T>(to, from, *piece, step, ahead);
     }
-  }
+  });
 }
 
 // Rows that take turns in their target, as channels do where they are innermost; n is odd.

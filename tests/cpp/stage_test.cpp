@@ -26,7 +26,7 @@ class Stager {
   }
 
   // Elements are `element` bytes apart, channels `distance`, or one behind the other; the bytes that the pieces read
-  // are exactly those that may be read, but for `shift` bytes at the edge.
+  // are exactly those that may be read, but for `shift` bytes at the edge. Then rows in the channels' place, and both.
   void check(std::vector<StagePiece> pieces, std::ptrdiff_t element, std::int64_t channels, Edge edge,
              std::ptrdiff_t shift, std::ptrdiff_t distance = 0) {
     std::ptrdiff_t low = 0, high = 0, length = 0;
@@ -42,49 +42,69 @@ class Stager {
     }
     const std::ptrdiff_t span = any ? high - low + static_cast<std::ptrdiff_t>(sizeof(T)) : 0;
     const std::ptrdiff_t behind = any ? span + 5 : 0, plane = distance ? distance : behind;
-    const std::ptrdiff_t total = any ? (channels - 1) * plane + span : 0;
-    const char* const first = edge == Edge::begin ? at_begin_.data() + shift : at_end_.end() - total - shift;
-    run(pieces, first - low, element, plane, channels, length);
+    const auto run_all = [&](Rows all, Rows each) {
+      const std::ptrdiff_t total = any ? (all.count - 1) * all.distance + (each.count - 1) * each.distance + span : 0;
+      const char* const first = edge == Edge::begin ? at_begin_.data() + shift : at_end_.end() - total - shift;
+      run(pieces, first - low, element, all, each, length);
+    };
+    run_all({channels, plane}, {1, 0});
+    if (channels == 1) return;
+    run_all({1, 0}, {channels, plane});
+    run_all({channels, plane}, {2, channels * plane});
+    run_all({2, channels * plane}, {channels, plane});
   }
 
   // As the axis of a map without taps.
-  void check_nothing() { run({}, at_begin_.data(), static_cast<std::ptrdiff_t>(sizeof(T)), 8, 3, 0); }
+  void check_nothing() { run({}, at_begin_.data(), static_cast<std::ptrdiff_t>(sizeof(T)), {3, 8}, {1, 0}, 0); }
 
-  void check_zeros(std::int64_t length, std::int64_t channels) {
-    run({{0, length, length, 0, 0, 1}}, nullptr, static_cast<std::ptrdiff_t>(sizeof(T)), 0, channels, length);
+  void check_zeros(std::int64_t length, std::int64_t channels, std::int64_t rows) {
+    run({{0, length, length, 0, 0, 1}}, nullptr, static_cast<std::ptrdiff_t>(sizeof(T)), {channels, 8}, {rows, 8},
+        length);
   }
 
  private:
-  void run(const std::vector<StagePiece>& pieces, const char* source, std::ptrdiff_t element, std::ptrdiff_t plane,
-           std::int64_t channels, std::int64_t length) {
-    const std::int64_t front = 1, stride = length + set_.lanes + 3;
-    std::vector<T> staged(static_cast<std::size_t>(front + channels * stride), guard), expected = staged;
-    for (std::int64_t c = 0; c < channels; ++c)
-      for (const StagePiece& piece : pieces)
-        for (std::int64_t i = 0; i < piece.length; ++i) {
-          T value = 0;
-          if (source && i >= piece.lead && i < piece.lead + piece.count)
-            std::memcpy(&value, source + c * plane + (piece.source + (i - piece.lead) * piece.step) * element,
-                        sizeof value);
-          expected[static_cast<std::size_t>(front + c * stride + piece.position + i)] = value;
-        }
+  struct Rows {
+    std::int64_t count;
+    std::ptrdiff_t distance;  // bytes
+  };
+
+  // Rows of a channel adjoin, behind each channel there is room for a vector.
+  void run(const std::vector<StagePiece>& pieces, const char* source, std::ptrdiff_t element, Rows channels, Rows rows,
+           std::int64_t length) {
+    const std::int64_t front = 1, stride = rows.count * length + set_.lanes + 3;
+    std::vector<T> staged(static_cast<std::size_t>(front + channels.count * stride), guard), expected = staged;
+    for (std::int64_t c = 0; c < channels.count; ++c)
+      for (std::int64_t r = 0; r < rows.count; ++r)
+        for (const StagePiece& piece : pieces)
+          for (std::int64_t i = 0; i < piece.length; ++i) {
+            T value = 0;
+            if (source && i >= piece.lead && i < piece.lead + piece.count)
+              std::memcpy(&value,
+                          source + c * channels.distance + r * rows.distance +
+                              (piece.source + (i - piece.lead) * piece.step) * element,
+                          sizeof value);
+            expected[static_cast<std::size_t>(front + c * stride + r * length + piece.position + i)] = value;
+          }
     StageArgs<T> a{};
     a.destination = staged.data() + front;
     a.destination_channel = stride;
     a.source = source;
-    a.source_channel = plane;
+    a.source_channel = channels.distance;
     a.source_element = element;
-    a.channels = channels;
+    a.channels = channels.count;
     a.pieces = pieces.data();
     a.piece_count = static_cast<std::int64_t>(pieces.size());
     a.row_length = length;
+    a.rows = rows.count;
+    a.destination_row = length;
+    a.source_row = rows.distance;
     set_.stage(a);
-    // A row may be overrun by a vector.
-    for (std::int64_t c = 0; c < channels; ++c)
-      std::fill_n(staged.begin() + front + c * stride + length, set_.lanes, guard);
+    // The last row of a channel may be overrun by a vector.
+    for (std::int64_t c = 1; c <= channels.count; ++c)
+      std::fill_n(staged.begin() + front + c * stride - set_.lanes - 3, set_.lanes, guard);
     ASSERT_EQ(std::memcmp(staged.data(), expected.data(), staged.size() * sizeof(T)), 0)
-        << channels << " channels, elements " << element << " bytes apart, " << pieces.size()
-        << " pieces, last: " << (pieces.empty() ? "" : describe(pieces.back()));
+        << channels.count << " channels of " << rows.count << " rows, elements " << element << " bytes apart, "
+        << pieces.size() << " pieces, last: " << (pieces.empty() ? "" : describe(pieces.back()));
   }
 
   static std::string describe(const StagePiece& piece) {
@@ -114,7 +134,8 @@ TYPED_TEST(DataMovement, StagingCopiesEveryPiece) {
                   stager.check({piece}, element, shift ? 3 : 1, edge, shift);
                   if (testing::Test::HasFatalFailure()) return;
                 }
-    for (const std::int64_t length : {0, 1, n - 1, n, n + 1, 5 * n + 2}) stager.check_zeros(length, 3);
+    for (const std::int64_t length : {0, 1, n - 1, n, n + 1, 5 * n + 2})
+      for (const std::int64_t rows : {1, 3}) stager.check_zeros(length, 2, rows);
     stager.check_nothing();
   });
 }
