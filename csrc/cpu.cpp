@@ -18,6 +18,13 @@
 #include "problem.h"
 
 namespace tileconv {
+
+const KernelTable kernels_baseline{"baseline", kernels_baseline_float, kernels_baseline_double};
+#ifdef TILECONV_X86
+const KernelTable kernels_avx2{"avx2", kernels_avx2_float, kernels_avx2_double};
+const KernelTable kernels_avx512{"avx512", kernels_avx512_float, kernels_avx512_double};
+#endif
+
 namespace {
 
 // Both the processor's feature bits and the operating system's saving of the wide registers are asked for by the

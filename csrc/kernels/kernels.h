@@ -1,8 +1,8 @@
-// The kernels as data: the argument structs, and the table that each instruction set exports.
+// The kernels as data: the argument structs, and the set that each instruction set exports for a type of elements.
 //
-// kernels_isa.cpp is compiled once per instruction set and exports ONE symbol, a constant KernelTable. Nothing else of
-// those objects is visible, so code compiled for AVX-512 can never be linked into the baseline. Algorithms read the
-// tables; tests and benchmarks iterate them. Kernels own nothing, allocate nothing, throw nothing.
+// kernels_isa.cpp is compiled once for each of these pairs and exports ONE symbol, a constant KernelSet. Nothing else
+// of those objects is visible, so code compiled for AVX-512 can never be linked into the baseline. Algorithms read the
+// sets; tests and benchmarks iterate them. Kernels own nothing, allocate nothing, throw nothing.
 #pragma once
 
 #include <cstddef>
@@ -524,16 +524,24 @@ struct KernelSet {
   int fma_per_iteration;
 };
 
+// Objects of kernels_isa.cpp.
+extern const KernelSet<float> kernels_baseline_float;
+extern const KernelSet<double> kernels_baseline_double;
+#ifdef TILECONV_X86
+extern const KernelSet<float> kernels_avx2_float, kernels_avx512_float;
+extern const KernelSet<double> kernels_avx2_double, kernels_avx512_double;
+#endif
+
+// An instruction set; those that are built are listed in cpu.cpp.
 struct KernelTable {
   const char* isa;
-  KernelSet<float> f32;
-  KernelSet<double> f64;
+  const KernelSet<float>& f32;
+  const KernelSet<double>& f64;
 };
 
 extern const KernelTable kernels_baseline;
 #ifdef TILECONV_X86
-extern const KernelTable kernels_avx2;
-extern const KernelTable kernels_avx512;
+extern const KernelTable kernels_avx2, kernels_avx512;
 #endif
 
 template <class T>

@@ -1,5 +1,5 @@
-// All kernels for one instruction set. CMake compiles this file once per set, with that set's flags and
-// TILECONV_ISA_NAME; the whole content is in an anonymous namespace but for one constant table.
+// All kernels for one instruction set and type of elements. CMake compiles this file once for each pair, with the set's
+// flags, TILECONV_ISA_NAME and TILECONV_ELEMENT; the whole content is in an anonymous namespace but for one constant.
 #include "kernels.h"
 
 #include <string.h>
@@ -8,10 +8,8 @@
 #include <immintrin.h>
 #endif
 
-#define TILECONV_TABLE_NAME_(isa) kernels_##isa
-#define TILECONV_TABLE_NAME(isa) TILECONV_TABLE_NAME_(isa)
-#define TILECONV_STRING_(text) #text
-#define TILECONV_STRING(text) TILECONV_STRING_(text)
+#define TILECONV_SET_NAME_(isa, element) kernels_##isa##_##element
+#define TILECONV_SET_NAME(isa, element) TILECONV_SET_NAME_(isa, element)
 
 namespace tileconv {
 namespace {
@@ -35,102 +33,57 @@ namespace {
 // After it, whose sums along an axis it uses.
 #include "winograd_rows.inl.h"
 
-constexpr TileTable<float, ChannelLanes> channel_lanes_f32;
-constexpr TileTable<float, PixelLanes> pixel_lanes_f32;
-constexpr TileTable<double, ChannelLanes> channel_lanes_f64;
-constexpr TileTable<double, PixelLanes> pixel_lanes_f64;
-constexpr TileTable<float, Products> products_f32;
-constexpr TileTable<double, Products> products_f64;
-constexpr DotTable<float> dot_f32;
-constexpr DotTable<double> dot_f64;
-constexpr WinogradRowTable<float> winograd_rows_f32;
-constexpr WinogradRowTable<double> winograd_rows_f64;
+using Element = TILECONV_ELEMENT;
+constexpr TileTable<Element, ChannelLanes> channel_lanes_table;
+constexpr TileTable<Element, PixelLanes> pixel_lanes_table;
+constexpr TileTable<Element, Products> product_table;
+constexpr DotTable<Element> dot_table;
+constexpr WinogradRowTable<Element> winograd_row_table;
 
 }  // namespace
 
-extern const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME);
-const KernelTable TILECONV_TABLE_NAME(TILECONV_ISA_NAME) = {
-    TILECONV_STRING(TILECONV_ISA_NAME),
-    {Vec<float>::lanes,
-     half_lanes<float>,
-     steps_a_turn,
-     taps_a_turn,
-     fetched_lines,
-     channel_lanes_f32.kernels,
-     channel_lanes_f32.size,
-     pixel_lanes_f32.kernels,
-     pixel_lanes_f32.size,
-     dot_f32.kernels,
-     dot_f32.size,
-     plane_table<float>,
-     plane_table_size,
-     stage<float>,
-     pack<float>,
-     pixel_blocks<float>,
-     spread<float>,
-     finite<float>,
-     channel_row_table<float>,
-     channel_row_count,
-     channel_row_lines,
-     channel_products<float>,
-     products_f32.kernels,
-     products_f32.size,
-     bundle_table<float>,
-     bundle_table_size,
-     winograd_table<float>,
-     winograd_table_size,
-     winograd_rows_f32.kernels,
-     winograd_rows_f32.size,
-     strassen_sums<float, false>,
-     strassen_sums<float, true>,
-     sum_pixels<float>,
-     sum_products<float>,
-     fft_columns<float, false>,
-     fft_columns<float, true>,
-     fft_transpose<float>,
-     fft_product<float>,
-     fma_loop<float>,
-     fma_per_iteration},
-    {Vec<double>::lanes,
-     half_lanes<double>,
-     steps_a_turn,
-     taps_a_turn,
-     fetched_lines,
-     channel_lanes_f64.kernels,
-     channel_lanes_f64.size,
-     pixel_lanes_f64.kernels,
-     pixel_lanes_f64.size,
-     dot_f64.kernels,
-     dot_f64.size,
-     plane_table<double>,
-     plane_table_size,
-     stage<double>,
-     pack<double>,
-     pixel_blocks<double>,
-     spread<double>,
-     finite<double>,
-     channel_row_table<double>,
-     channel_row_count,
-     channel_row_lines,
-     channel_products<double>,
-     products_f64.kernels,
-     products_f64.size,
-     bundle_table<double>,
-     bundle_table_size,
-     winograd_table<double>,
-     winograd_table_size,
-     winograd_rows_f64.kernels,
-     winograd_rows_f64.size,
-     strassen_sums<double, false>,
-     strassen_sums<double, true>,
-     sum_pixels<double>,
-     sum_products<double>,
-     fft_columns<double, false>,
-     fft_columns<double, true>,
-     fft_transpose<double>,
-     fft_product<double>,
-     fma_loop<double>,
-     fma_per_iteration},
+extern const KernelSet<Element> TILECONV_SET_NAME(TILECONV_ISA_NAME, TILECONV_ELEMENT);
+const KernelSet<Element> TILECONV_SET_NAME(TILECONV_ISA_NAME, TILECONV_ELEMENT) = {
+    Vec<Element>::lanes,
+    half_lanes<Element>,
+    steps_a_turn,
+    taps_a_turn,
+    fetched_lines,
+    channel_lanes_table.kernels,
+    channel_lanes_table.size,
+    pixel_lanes_table.kernels,
+    pixel_lanes_table.size,
+    dot_table.kernels,
+    dot_table.size,
+    plane_table<Element>,
+    plane_table_size,
+    stage<Element>,
+    pack<Element>,
+    pixel_blocks<Element>,
+    spread<Element>,
+    finite<Element>,
+    channel_row_table<Element>,
+    channel_row_count,
+    channel_row_lines,
+    channel_products<Element>,
+    product_table.kernels,
+    product_table.size,
+    bundle_table<Element>,
+    bundle_table_size,
+    winograd_table<Element>,
+    winograd_table_size,
+    winograd_row_table.kernels,
+    winograd_row_table.size,
+    strassen_sums<Element, false>,
+    strassen_sums<Element, true>,
+    sum_pixels<Element>,
+    sum_products<Element>,
+    fft_columns<Element, false>,
+    fft_columns<Element, true>,
+    fft_transpose<Element>,
+    fft_product<Element>,
+    fma_loop<Element>,
+    fma_per_iteration,
 };
 
 }  // namespace tileconv

@@ -1,11 +1,11 @@
-# Checks that a kernel object is sealed: it defines one global symbol, its table; no weak one, which a linker could
+# Checks that a kernel object is sealed: it defines one global symbol, its kernel set; no weak one, which a linker could
 # merge into the code of another instruction set; and calls nothing but what compilers insert by themselves.
-# Arguments: NM, OBJECT, ISA.
+# Arguments: NM, OBJECT, NAME of the set.
 execute_process(COMMAND ${NM} -g ${OBJECT} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "[^\n]+" lines "${symbols}")
 
 set(inserted "^_?(mem(set|cpy|move)|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan)_.*)$")
-set(tables)
+set(sets)
 foreach(line IN LISTS lines)
   if(NOT line MATCHES " ([A-Za-z]) (.+)$")
     message(FATAL_ERROR "cannot read nm's line: ${line}")
@@ -14,13 +14,13 @@ foreach(line IN LISTS lines)
   set(name ${CMAKE_MATCH_2})
   if((kind STREQUAL "U" AND name MATCHES ${inserted}) OR name MATCHES "^__odr_asan")
     continue()
-  elseif(kind MATCHES "^[BDRSG]$" AND name MATCHES "kernels_${ISA}(E|$)")
-    list(APPEND tables ${name})
+  elseif(kind MATCHES "^[BDRSG]$" AND name MATCHES "${NAME}(E|$)")
+    list(APPEND sets ${name})
   else()
     message(FATAL_ERROR "${OBJECT} has the global symbol ${kind} ${name}")
   endif()
 endforeach()
-list(LENGTH tables count)
+list(LENGTH sets count)
 if(NOT count EQUAL 1)
-  message(FATAL_ERROR "${OBJECT} defines ${count} tables, expected one")
+  message(FATAL_ERROR "${OBJECT} defines ${count} kernel sets, expected one")
 endif()
