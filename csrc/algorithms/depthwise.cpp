@@ -136,11 +136,11 @@ class DepthwisePlan final : public Plan {
   // (A gradient that goes group by group is judged by one plane, which all of its residues read.)
   bool may_roll(std::int64_t images) const {
     constexpr std::int64_t two_blocks = 512;
-    constexpr double most_bytes = 12 << 20;  // in L3, of which other cores have a part
     const auto in = static_cast<double>(map_.h.map.size) * static_cast<double>(map_.w.map.size);
     const auto out = static_cast<double>(map_.out_channels * map_.h.out_size) * static_cast<double>(map_.w.out_size);
     return map_.w.out_size * element <= two_blocks ||
-           static_cast<double>(images) * static_cast<double>(map_.groups * element) * (in + out) <= most_bytes;
+           static_cast<double>(images) * static_cast<double>(map_.groups * element) * (in + out) <=
+               static_cast<double>(l3_part);
   }
   // For rows of the image, and for rows with a column for each output; of a call with so many images.
   const PlaneKernel<T>* own_kernel(std::int64_t images) const {
