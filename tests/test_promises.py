@@ -26,6 +26,7 @@ SPLIT = [
     "ic128 ih7 oc128 kh3 p1 bias",
     "ic160 ih56 oc160 kh3 p1 g160",
     "ic64 ih28 oc64 kh3 p1 g4",
+    "ic96 ih20 oc192 kh3 p1 bias",
     "ic24 ih21 oc48 kh3 d6 p6",
     "ic1 ih256 iw260 oc1 kh7 p3 reflect",
     "ic16 ih62 iw63 oc40 kh4 kw5 sh2 sw3 pt1 pb2 pl3 pr0 circular bias",

@@ -88,6 +88,10 @@ class WinogradPlan final : public Plan {
     ProductPiece* pieces;
     std::int64_t further_pieces, below;
   };
+  // Bands [begin, end) of all images, panels [first_panel, last_panel).
+  struct Strip {
+    std::int64_t begin, end, first_panel, last_panel;
+  };
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
     const T* panels;  // of the group; nullptr if weights are not in panels
@@ -198,7 +202,7 @@ class WinogradPlan final : public Plan {
   }
 
   void run_strip(const ConvViews& v, const void* packed, std::int64_t first_group, std::int64_t last_group,
-                 std::int64_t begin, std::int64_t end, std::int64_t first_panel, std::int64_t last_panel) const;
+                 const Strip& strip) const;
   void cut_tiles(std::int64_t begin, std::int64_t end, RegisterTiles* tiles, ProductPiece* placed, Workspace& w) const;
   void clear_unneeded(const Workspace& w) const;
   std::int64_t chunks() const { return ceil_div(map_.in_channels, channel_chunk_); }
@@ -242,8 +246,8 @@ class WinogradPlan final : public Plan {
   std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;
   double cycles_ = 0;
-  std::int64_t splits_ = 1;       // of the panels, for more tasks
-  std::int64_t group_parts_ = 1;  // whose groups are one task each
+  std::vector<Strip> strips_;     // tasks, of each part of the groups
+  std::int64_t group_parts_ = 1;
   int threads_ = 1;
 };
 

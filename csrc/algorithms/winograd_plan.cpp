@@ -210,25 +210,57 @@ double WinogradPlan<T>::estimate() const {
 }
 
 // Threads share the groups and strips; where there are few, the panels too, and stage the same bands again. A strip has
-// as many bands as end the last thread's share soonest, a quarter of a band more for each strip. Groups of a single
-// strip share what is found out about its tiles; those of several have their weights pass one after the other.
+// as many bands as end the last thread's share soonest; or all threads have as many bands, and each has some panels of
+// those that are left. Groups of a single strip share what is found out about its tiles; those of several have their
+// weights pass one after the other.
 template <class T>
 void WinogradPlan<T>::make_tasks(int threads) {
   threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
-  const std::int64_t bands = std::max<std::int64_t>(1, map_.batch * windows_.bands_per_image());
-  if (threads_ > 1) {
-    const std::int64_t least_tiles = are_near(weight_bytes()) ? 8 : 24;  // to pay for the weights' way
-    const auto share = [&](std::int64_t strip) {
-      const std::int64_t strips = ceil_div(bands, strip) * map_.groups;
-      return static_cast<double>(ceil_div(strips, threads_)) * (static_cast<double>(strip) + 0.25);
-    };
-    strip_bands_ = std::min(strip_bands_, bands);
-    const std::int64_t least = std::min(strip_bands_, ceil_div(least_tiles, windows_.band_tiles()));
-    for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
-      if (share(strip) < share(strip_bands_)) strip_bands_ = strip;
-    splits_ = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
+  const std::int64_t bands = map_.batch * windows_.bands_per_image();
+  const auto add_strip = [&](std::int64_t begin, std::int64_t end, std::int64_t split, std::int64_t splits) {
+    strips_.push_back({begin, end, split_at(panels(), splits, split), split_at(panels(), splits, split + 1)});
+  };
+  const auto add_strips = [&](std::int64_t begin, std::int64_t end, std::int64_t splits) {
+    const std::int64_t count = ceil_div(end - begin, strip_bands_);
+    for (std::int64_t strip = 0; strip < count; ++strip)
+      for (std::int64_t split = 0; split < splits; ++split)
+        add_strip(begin + split_at(end - begin, count, strip), begin + split_at(end - begin, count, strip + 1), split,
+                  splits);
+  };
+  if (threads_ == 1) {
+    group_parts_ = strip_bands_ < bands ? map_.groups : 1;
+    return add_strips(0, bands, 1);
   }
-  group_parts_ = strip_bands_ < bands ? map_.groups : splits_for(splits_, map_.groups, threads_);
+  strip_bands_ = std::min(strip_bands_, bands);
+  // Of a band: setting out on a strip; what each part of its panels does again, and takes longer for few tiles.
+  constexpr double strip_cost = 0.25, part_cost = 0.5;
+  const auto share = [&](std::int64_t strip) {
+    const std::int64_t strips = ceil_div(bands, strip) * map_.groups;
+    return static_cast<double>(ceil_div(strips, threads_)) * (static_cast<double>(strip) + strip_cost);
+  };
+  const std::int64_t least_tiles = are_near(weight_bytes()) ? 8 : 24;  // to pay for the weights' way
+  const std::int64_t least = std::min(strip_bands_, ceil_div(least_tiles, windows_.band_tiles()));
+  std::int64_t best = strip_bands_;
+  for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
+    if (share(strip) < share(best)) best = strip;
+  const std::int64_t own = bands / threads_, left = bands % threads_;
+  if (map_.groups == 1 && own > 0 && left > 0 && left <= strip_bands_ && panels() >= threads_) {
+    const std::int64_t each = ceil_div(own, strip_bands_);
+    const double parts = static_cast<double>(own) + static_cast<double>(each + 1) * strip_cost +
+                         static_cast<double>(left) * (part_cost + (1 - part_cost) / threads_);
+    if (parts < share(best)) {
+      strip_bands_ = std::max(ceil_div(own, each), left);
+      for (std::int64_t thread = 0; thread < threads_; ++thread) {
+        add_strips(thread * own, (thread + 1) * own, 1);
+        add_strip(bands - left, bands, thread, threads_);
+      }
+      return;
+    }
+  }
+  strip_bands_ = best;
+  const std::int64_t splits = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
+  group_parts_ = strip_bands_ < bands ? map_.groups : splits_for(splits, map_.groups, threads_);
+  add_strips(0, bands, splits);
 }
 
 template class WinogradPlan<float>;

@@ -24,19 +24,17 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
 
 template <class T>
 void WinogradPlan<T>::run(const ConvViews& v, const void* packed) const {
-  const std::int64_t bands = map_.batch * windows_.bands_per_image(), strips = ceil_div(bands, strip_bands_);
-  parallel_for(group_parts_ * strips * splits_, threads_, [&](std::int64_t task) {
-    const std::int64_t split = task % splits_, strip = task / splits_ % strips, part = task / splits_ / strips;
+  const auto strips = static_cast<std::int64_t>(strips_.size());
+  parallel_for(group_parts_ * strips, threads_, [&](std::int64_t task) {
+    const std::int64_t part = task / strips;
     run_strip(v, packed, split_at(map_.groups, group_parts_, part), split_at(map_.groups, group_parts_, part + 1),
-              split_at(bands, strips, strip), split_at(bands, strips, strip + 1), split_at(panels(), splits_, split),
-              split_at(panels(), splits_, split + 1));
+              strips_[static_cast<std::size_t>(task % strips)]);
   });
 }
 
 template <class T>
 void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int64_t first_group,
-                                std::int64_t last_group, std::int64_t begin, std::int64_t end, std::int64_t first_panel,
-                                std::int64_t last_panel) const {
+                                std::int64_t last_group, const Strip& strip) const {
   Workspace w{};
   char* const memory = static_cast<char*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
   w.windows = reinterpret_cast<T*>(memory + register_tiles_bytes() + product_pieces_bytes());
@@ -46,24 +44,24 @@ void WinogradPlan<T>::run_strip(const ConvViews& v, const void* packed, std::int
   w.direct = w.outputs + outputs_size();
   w.weights = w.direct + direct_size();
   w.kernels = w.weights + positions() * chunk_position();
-  const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), end + windows_.h.pieces - 1);
-  w.order = windows_.order(begin, end);
-  cut_tiles(begin, end, reinterpret_cast<RegisterTiles*>(memory),
+  const std::int64_t last = std::min(map_.batch * windows_.bands_per_image(), strip.end + windows_.h.pieces - 1);
+  w.order = windows_.order(strip.begin, strip.end);
+  cut_tiles(strip.begin, strip.end, reinterpret_cast<RegisterTiles*>(memory),
             reinterpret_cast<ProductPiece*>(memory + register_tiles_bytes()), w);
   clear_unneeded(w);
   const auto residues = static_cast<std::int64_t>(residues_.size());
   for (std::int64_t group = first_group; group < last_group; ++group) {
     w.panels = from_panels_ ? weights_.group(packed, group) : nullptr;
     const T* const transformed = frozen_ ? static_cast<const T*>(packed) + group * group_size() : nullptr;
-    windows_.transform(v, begin, last, w.order, group * bundle_ * map_.in_channels, in_planes(group), w.scratch,
+    windows_.transform(v, strip.begin, last, w.order, group * bundle_ * map_.in_channels, in_planes(group), w.scratch,
                        w.windows, window_position(), window_row());
-    for (std::int64_t panel = first_panel; panel < last_panel; ++panel)
+    for (std::int64_t panel = strip.first_panel; panel < strip.last_panel; ++panel)
       for (std::int64_t first = 0; first < residues; first += together_) {
         multiply(v, w, transformed, group, panel, first);
         for (std::int64_t r = first; r < first + together_; ++r) {
           const T* const sums = w.sums + (r - first) * residue_sums();
           Order order = w.order;
-          for (std::int64_t b = begin; b < end; ++b)
+          for (std::int64_t b = strip.begin; b < strip.end; ++b)
             order = finish(v, w, residues_[static_cast<std::size_t>(r)], sums, group, panel, b, order);
         }
       }
