@@ -158,8 +158,8 @@ class DepthwisePlan final : public Plan {
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
           k.stride_w == stride_w && (!k.fetches || fetches()) && computed_rows(k) <= most_rows &&
           map_.w.out_size >= k.least_width && (!k.rolls() || may_roll(images)) &&
-          (k.most_width == 0 ||
-           (std::max(in_width, map_.w.out_size) <= k.most_width && map_.groups * map_.out_channels > 1)))
+          (k.most_width == 0 || (map_.w.out_size <= k.most_width && in_width <= k.most_width * stride_w &&
+                                 map_.groups * map_.out_channels > 1)))
         return &k;
     }
     return nullptr;
@@ -235,8 +235,11 @@ class DepthwisePlan final : public Plan {
     for (std::int64_t x = 0; x < map_.w.out_size; x += lanes) {
       bool inner = true;
       for (const std::int64_t load : first) {
+        // Lanes of a loaded row are its elements; lanes of a pair's column are outputs, a stride apart.
+        const std::int64_t apart = kernel_.most_width > 0 ? kernel_.stride_w : 1;
         const auto lanes_before = [&](std::int64_t column) {
-          return (1 << std::clamp<std::int64_t>(column - x * kernel_.stride_w - load, 0, lanes)) - 1;
+          const std::int64_t distance = std::max<std::int64_t>(0, column - x * kernel_.stride_w - load);
+          return (1 << std::min(ceil_div(distance, apart), lanes)) - 1;
         };
         const int inside = lanes_before(end) & ~lanes_before(begin);
         lanes_.push_back(static_cast<LaneBits>(kernel_.most_width > 0 ? inside | inside << lanes : inside));

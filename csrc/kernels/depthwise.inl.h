@@ -264,8 +264,8 @@ void planes(const PlaneArgs<T>& a) noexcept {
 }
 
 #if defined(__AVX512F__)
-// Images whose rows fit the half of a vector: those of two planes are loaded into one, once, and a permutation of it is
-// what a column of the kernel reads of both.
+// Images whose rows of outputs fit the half of a vector: the rows of two planes are loaded into one, once, or into one
+// for each remainder of a column by the stride, and a permutation of it is what a column of the kernel reads of both.
 template <class T>
 struct PairedColumn {
   typename Vec<T>::Index index;
@@ -276,7 +276,8 @@ struct PairedColumn {
   TILECONV_INLINE Vec<T> operator()(const Vec<T>& row) const { return Vec<T>::permuted(row, index, mask); }
 };
 
-// Where a row of both planes is, and the lanes of a half that it fills: none, if it is one of zeros.
+// Where a row of both planes is, and the lanes that it fills, of a half if its stride is 1: none, if it is one of
+// zeros.
 struct PairedRow {
   std::ptrdiff_t offset;
   std::int64_t lanes;
@@ -294,36 +295,45 @@ struct Pair {
     TILECONV_OPAQUE(low_weights);
     TILECONV_OPAQUE(high_weights);
   }
+  // Of every `stride` elements the one that leaves the remainder.
+  template <int stride, int remainder>
   TILECONV_INLINE V row(const PairedRow& r) const {
-    return V::load_halves(low + r.offset, high + r.offset, V::mask_of(static_cast<LaneBits>(r.lanes)));
+    const typename V::Mask lanes = V::mask_of(static_cast<LaneBits>(r.lanes));
+    if constexpr (stride == 1) return V::load_halves(low + r.offset, high + r.offset, lanes);
+    const V a = V::load_masked(low + r.offset, lanes), b = V::load_masked(high + r.offset, lanes);
+    return remainder == 0 ? V::even(a, b) : V::odd(a, b);
   }
   TILECONV_INLINE V weight(std::int64_t tap) const { return V::broadcast_halves(low_weights[tap], high_weights[tap]); }
 };
 
-// Any number of columns, one after the other: all rows stay in registers.
-template <class T, int kernel_h>
+// Any number of columns, one after the other, those of the same remainder by the stride, of which all rows stay in
+// registers.
+template <class T, int kernel_h, int stride_>
 struct PairsByColumn {
   using V = Vec<T>;
-  static constexpr int pass = low_pass;
+  static constexpr int pass = low_pass, stride = stride_, row_count = (pass - 1) * stride + kernel_h;
   TILECONV_INLINE explicit PairsByColumn(const PlaneArgs<T>&) {}
   TILECONV_INLINE void add(const PlaneArgs<T>& a, const PairedRow* rows, const Pair<T>& pair, V (&sum)[pass]) const {
-    constexpr int row_count = pass - 1 + kernel_h;
-    V row[row_count];
-    TILECONV_UNROLL
-    for (int q = 0; q < row_count; ++q) row[q] = pair.row(rows[q]);
-    for (std::int64_t j = 0; j < a.kernel_w; ++j) {
-      const PairedColumn<T> column(a.columns[j], a.lanes[j]);
-      V weight[kernel_h];
+    for_constants<stride>([&](auto remainder) TILECONV_INLINE_LAMBDA {
+      V row[row_count];
       TILECONV_UNROLL
-      for (int i = 0; i < kernel_h; ++i) weight[i] = pair.weight(i * a.kernel_w + j);
-      TILECONV_UNROLL
-      for (int q = 0; q < row_count; ++q) {
-        const V value = column(row[q]);
+      for (int q = 0; q < row_count; ++q) row[q] = pair.template row<stride, remainder.value>(rows[q]);
+      for (std::int64_t j = 0; j < a.kernel_w; ++j) {
+        const std::ptrdiff_t first = a.columns[j] - remainder.value;
+        if (first % stride != 0) continue;
+        const PairedColumn<T> column(first / stride, a.lanes[j]);
+        V weight[kernel_h];
         TILECONV_UNROLL
-        for (int r = 0; r < pass; ++r)
-          if (q - r >= 0 && q - r < kernel_h) sum[r] = V::fma(weight[q - r], value, sum[r]);
+        for (int i = 0; i < kernel_h; ++i) weight[i] = pair.weight(i * a.kernel_w + j);
+        TILECONV_UNROLL
+        for (int q = 0; q < row_count; ++q) {
+          const V value = column(row[q]);
+          TILECONV_UNROLL
+          for (int r = 0; r < pass; ++r)
+            if (const int i = q - r * stride; i >= 0 && i < kernel_h) sum[r] = V::fma(weight[i], value, sum[r]);
+        }
       }
-    }
+    });
   }
 };
 
@@ -331,7 +341,7 @@ struct PairsByColumn {
 template <class T, int kernel_h>
 struct PairsByRow {
   using V = Vec<T>;
-  static constexpr int pass = low_pass, kernel_w = 3;
+  static constexpr int pass = low_pass, stride = 1, kernel_w = 3;
   PairedColumn<T> column[kernel_w];
   TILECONV_INLINE explicit PairsByRow(const PlaneArgs<T>& a)
       : column{{a.columns[0], a.lanes[0]}, {a.columns[1], a.lanes[1]}, {a.columns[2], a.lanes[2]}} {}
@@ -341,7 +351,7 @@ struct PairsByRow {
     for (int t = 0; t < kernel_h * kernel_w; ++t) weight[t] = pair.weight(t);
     TILECONV_UNROLL
     for (int q = 0; q < pass - 1 + kernel_h; ++q) {
-      const V row = pair.row(rows[q]);
+      const V row = pair.template row<stride, 0>(rows[q]);
       TILECONV_UNROLL
       for (int j = 0; j < kernel_w; ++j) {
         const V value = column[j](row);
@@ -376,7 +386,7 @@ void paired_planes(const PlaneArgs<T>& a) noexcept {
       TILECONV_UNROLL
       for (int r = 0; r < pass; ++r) sum[r] = bias;
       pair.begin_pass();
-      sums.add(a, rows + from, pair, sum);
+      sums.add(a, rows + from * Sums::stride, pair, sum);
       const std::ptrdiff_t* const out_rows = a.out_rows + from;
       const auto store = [&](int r) TILECONV_INLINE_LAMBDA {
         sum[r].store_halves(out + out_rows[r], other_out + out_rows[r], columns);
@@ -403,8 +413,8 @@ void paired_planes(const PlaneArgs<T>& a) noexcept {
   TILECONV_PLANES(kernel_h, 0, stride_h, stride_w, fetches, ColumnByColumn<kernel_h, stride_h, stride_w, fetches>)
 #define TILECONV_SHIFTED(kernel, stride, pass, fetches) \
   TILECONV_PLANES(kernel, kernel, stride, stride, fetches, ShiftedRows<kernel, kernel, stride, fetches, pass>)
-#define TILECONV_PAIRED(kernel_h, kernel_w, ...) \
-  {kernel_h, kernel_w, 1, 1, __VA_ARGS__::pass, 0, 0, Vec<T>::lanes / 2, false, paired_planes<T, __VA_ARGS__>}
+#define TILECONV_PAIRED(kernel_h, kernel_w, stride, ...) \
+  {kernel_h, kernel_w, stride, stride, __VA_ARGS__::pass, 0, 0, Vec<T>::lanes / 2, false, paired_planes<T, __VA_ARGS__>}
 #define TILECONV_ROLLING(kernel, stride) \
   {kernel,                               \
    kernel,                               \
@@ -419,10 +429,11 @@ void paired_planes(const PlaneArgs<T>& a) noexcept {
 template <class T>
 constexpr PlaneKernel<T> plane_table[] = {
 #if defined(__AVX512F__)
-    TILECONV_PAIRED(3, 3, PairsByRow<T, 3>),
-    TILECONV_PAIRED(3, 0, PairsByColumn<T, 3>),
-    TILECONV_PAIRED(5, 0, PairsByColumn<T, 5>),
-    TILECONV_PAIRED(7, 0, PairsByColumn<T, 7>),
+    TILECONV_PAIRED(3, 3, 1, PairsByRow<T, 3>),
+    TILECONV_PAIRED(3, 0, 1, PairsByColumn<T, 3, 1>),
+    TILECONV_PAIRED(5, 0, 1, PairsByColumn<T, 5, 1>),
+    TILECONV_PAIRED(7, 0, 1, PairsByColumn<T, 7, 1>),
+    TILECONV_PAIRED(5, 0, 2, PairsByColumn<T, 5, 2>),
     TILECONV_ROLLING(3, 1),
     TILECONV_ROLLING(3, 2),
     TILECONV_ROLLING(5, 2),

@@ -111,9 +111,9 @@ struct DotKernel {
 // inner_end) find all of these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l]
 // there; the rest counts as zero, and its memory is not touched; a half vector at the end of a row has its loads within
 // those. A kernel with a most_width loads a row once, of two planes into the halves of a vector, and takes the columns
-// from there: lanes[j] are those in the image that tap j reads, for both halves. Kernels may fetch what lies `ahead` of
-// the rows that they read. Output rows do not overlap. `rows` has row_count entries, as many as a pass of outputs reads
-// even if there are fewer; twice as many pointers find room in `scratch`.
+// from there: lanes[j] are those of the outputs for which tap j reads the image, for both halves. Kernels may fetch
+// what lies `ahead` of the rows that they read. Output rows do not overlap. `rows` has row_count entries, as many as a
+// pass of outputs reads even if there are fewer; twice as many pointers find room in `scratch`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -145,7 +145,7 @@ struct PlaneKernel {
   int rows;          // of outputs in a pass
   int further_rows;  // that a call computes too, of a kernel that goes row by row; another has the same sums in passes
   int least_width;   // of rows of outputs, below which others are faster
-  int most_width;    // of rows of input and output: then two planes go into a vector; 0: any
+  int most_width;    // of rows of outputs, stride_w times that of input: then two planes go into a vector; 0: any
   bool fetches;      // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
   bool rolls() const { return further_rows > 0; }

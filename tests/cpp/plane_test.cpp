@@ -37,13 +37,13 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
   std::vector<T> weights(static_cast<std::size_t>(planes * size.kernel_h * size.kernel_w)), bias = {T(3), T(-2), T(5)};
   fill(weights);
   std::vector<std::ptrdiff_t> columns;
-  for (std::int64_t j = 0; j < size.kernel_w; ++j) columns.push_back((kernel.kernel_w > 0 ? j : 2 * j) - before);
+  for (std::int64_t j = 0; j < size.kernel_w; ++j) columns.push_back((kernel.kernel_w > 0 ? j : 3 * j) - before);
 
   std::vector<std::int64_t> loads;
-  const bool one_load = kernel.kernel_w > 0 && kernel.most_width == 0;
+  const bool paired = kernel.most_width > 0, one_load = kernel.kernel_w > 0 && !paired;
   for (std::int64_t s = 0; one_load && s <= size.stride_w; ++s) loads.push_back(columns[0] + s * lanes);
   for (std::int64_t j = 0; !one_load && j < size.kernel_w; ++j)
-    for (std::int64_t s = 0; s < size.stride_w; ++s)
+    for (std::int64_t s = 0; s < (paired ? 1 : size.stride_w); ++s)
       loads.push_back(columns[static_cast<std::size_t>(j)] + s * (lanes - 1));
   std::vector<LaneBits> bits;
   std::int64_t inner_begin = 0, inner_end = 0;
@@ -52,11 +52,11 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
     for (const std::int64_t load : loads) {
       LaneBits in_image = 0;
       for (std::int64_t i = 0; i < lanes; ++i) {
-        const std::int64_t column = x * size.stride_w + load + i;
+        const std::int64_t column = x * size.stride_w + load + i * (paired ? size.stride_w : 1);
         if (column >= 0 && column < width) in_image = static_cast<LaneBits>(in_image | 1 << i);
         inner = inner && column >= 0 && column < width;
       }
-      bits.push_back(kernel.most_width > 0 ? static_cast<LaneBits>(in_image | in_image << lanes) : in_image);
+      bits.push_back(paired ? static_cast<LaneBits>(in_image | in_image << lanes) : in_image);
     }
     if (inner && inner_end == 0) inner_begin = x;
     if (inner) inner_end = x + lanes;
@@ -129,11 +129,13 @@ TYPED_TEST(Planes, ComputeTheirFormula) {
                {1, 2, set.lanes / 2 - 1, set.lanes / 2, set.lanes - 1, set.lanes, set.lanes + 1, 2 * set.lanes - 3,
                 2 * set.lanes - 2, 5 * set.lanes + 3, 9 * set.lanes, 13 * set.lanes + 1, 24 * set.lanes}) {
             if (width > 6 * set.lanes && !set.plane[i].rolls()) continue;  // no more than vectors in the middle
-            if (width < 1 || (set.plane[i].most_width > 0 && width > set.plane[i].most_width)) continue;
+            const int most_width = set.plane[i].most_width;
+            if (width < 1 || (most_width > 0 && width > most_width * size.stride_w)) continue;
             // Where rows are loaded as a whole, outputs may be fewer or more than what is in them.
-            std::vector<std::int64_t> out_widths = {(width - 1) / size.stride_w + 1};
-            if (width > 2 && set.plane[i].most_width > 0) out_widths.push_back(width - 2);
-            if (width + 1 < set.plane[i].most_width) out_widths.push_back(width + 2);
+            const std::int64_t in_row = (width - 1) / size.stride_w + 1;
+            std::vector<std::int64_t> out_widths = {in_row};
+            if (in_row > 2 && most_width > 0) out_widths.push_back(in_row - 2);
+            if (in_row + 1 < most_width) out_widths.push_back(in_row + 2);
             for (const std::int64_t out_width : out_widths)
               for (const std::int64_t before : {0, 1, 5, 40})
                 for (const Edge edge : {Edge::begin, Edge::end}) {
