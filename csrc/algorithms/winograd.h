@@ -246,7 +246,7 @@ class WinogradPlan final : public Plan {
   std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;
   double cycles_ = 0;
-  std::vector<Strip> strips_;     // tasks, of each part of the groups
+  std::vector<Strip> strips_;  // tasks, of each part of the groups
   std::int64_t group_parts_ = 1;
   int threads_ = 1;
 };
