@@ -18,15 +18,14 @@ constexpr std::int64_t l1_way = 4096;
 // bring the lines between as well: a fifth to a third slower than at any other distance (Zen 3).
 inline bool fetched_between(std::int64_t bytes) noexcept { return bytes > 128 && bytes < 208 && bytes % 64 != 0; }
 
-// Of L3, whose other part other cores have: what is larger comes from memory.
-constexpr std::int64_t l3_part = 12 << 20;
-
 // What the cost models know of a core, as far as the system tells; typical values otherwise.
 struct CoreTraits {
   std::int64_t l1d, l2, l3;   // bytes of caches, the core's own share
   std::int64_t vector_bytes;  // that each of its two multiply-add units and two load ports takes at once
 };
 const CoreTraits& core_traits();
+// Of L3, whose other part other cores have: what is larger comes from memory.
+inline std::int64_t l3_part() { return std::min<std::int64_t>(core_traits().l3, 12 << 20); }
 // Plans made from now on are cut for these instead: for tests of what the cost model chooses on a given machine.
 void set_core_traits(const CoreTraits& traits);
 

@@ -36,7 +36,7 @@ template <class T, class RowAt>
 void stage_rows(const KernelSet<T>& set, const StageArgs<T>& all, std::int64_t pitch, std::ptrdiff_t source_row,
                 std::int64_t count, bool zero_rows, RowAt row_at) {
   constexpr std::int64_t none = -1;
-  const auto row = [&](std::int64_t u) { return u < count ? std::max(none, row_at(u)) : none; };
+  const auto row = [&](std::int64_t u) { return u < count ? std::max<std::int64_t>(none, row_at(u)) : none; };
   std::int64_t next = row(0);
   for (std::int64_t u = 0, end = 0; u < count; u = end) {
     const std::int64_t first = next;

@@ -165,6 +165,7 @@ vgg.wide            b1 ic8 ih6 iw224 oc8 kh3 p1 f32 zeros
 depthwise.3x3       b1 ic20 ih28 oc20 kh3 g20 p1 f32 zeros
 depthwise.3x3.s2    b1 ic20 ih28 oc20 kh3 s2 g20 p1 f32 zeros bias
 depthwise.5x5       b1 ic17 ih14 oc17 kh5 g17 p2 f32 zeros
+depthwise.5x5.s2    b1 ic17 ih14 oc17 kh5 s2 g17 p2 f32 zeros bias
 depthwise.7x7       b2 ic9 ih14 oc9 kh7 g9 p3 f32 zeros
 depthwise.x2        b1 ic6 ih11 oc12 kh3 g6 p1 f32 zeros
 depthwise.x3        b2 ic5 ih9 iw10 oc15 kh3 kw5 g5 pt1 pb2 pl3 pr0 f32 reflect bias

@@ -320,3 +320,11 @@ def test_dilation_of_a_single_tap_means_nothing(kernel: tuple[int, int], dilatio
     assert found
     for label, _, run in found:
         assert_accurate(run(x), expected, label)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_plans_of_large_batches_are_small(threads: int) -> None:
+    """That of so many bands could not be kept as a list of them."""
+    tc.set_num_threads(threads)
+    shapes = (2**40, 64, 20, 20), (192, 64, 3, 3)
+    assert tc.explain(*shapes, padding=1, algorithm="winograd").workspace_bytes < 16 << 20

@@ -140,7 +140,7 @@ class DepthwisePlan final : public Plan {
     const auto out = static_cast<double>(map_.out_channels * map_.h.out_size) * static_cast<double>(map_.w.out_size);
     return map_.w.out_size * element <= two_blocks ||
            static_cast<double>(images) * static_cast<double>(map_.groups * element) * (in + out) <=
-               static_cast<double>(l3_part);
+               static_cast<double>(l3_part());
   }
   // For rows of the image, and for rows with a column for each output; of a call with so many images.
   const PlaneKernel<T>* own_kernel(std::int64_t images) const {

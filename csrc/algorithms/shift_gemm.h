@@ -206,8 +206,8 @@ class ShiftGemmPlan final : public Plan {
     return out_rows_ && v.out_stride[2] / element_ == t.width() && t.width() == map_.w.out_size;
   }
   // From row y of the tile on, where what may be written there ends: it is overwritten by its own register tile later.
-  std::int64_t row_end(const ConvViews& v, const Tile& t, std::int64_t y) const {
-    return dense_rows(v, t) ? (t.height() - y) * t.width() : t.width();
+  static std::int64_t row_end(const Tile& t, std::int64_t y, bool dense) {
+    return dense ? (t.height() - y) * t.width() : t.width();
   }
   std::int64_t blocks() const { return map_.block_h * map_.block_w; }
 

@@ -99,7 +99,7 @@ class Model {
   // Loads of a step for each row of a register tile with a single vector, where every multiply-add has one of its own.
   double single_vector_loads() const { return crowded_ ? 1.4 : 1.25; }
 
-  // Vectors of the source wait for L2 or beyond; rows of patches are staged by a call each.
+  // Vectors of the source wait for L2 or beyond; patches are staged a kernel row at a time.
   double stage_cycles(bool in_place) const {
     const auto channels = static_cast<double>(map_.in_channels), staged = static_cast<double>(staged_w_ * staged_h_);
     const bool patches = map_.patch_elements() > 1;
@@ -279,7 +279,7 @@ class Model {
   bool reused(const Blocking& b) const { return map_.out_channels > 2 * b.rows; }
   std::int64_t pixel_chunk(const Blocking& b) const {
     if (reused(b)) return std::max<std::int64_t>(1, core_traits().l1d * 9 / 10 / tile_bytes(b));
-    if (map_.in_channels * plane_bytes() < l3_part) return map_.in_channels;
+    if (map_.in_channels * plane_bytes() < l3_part()) return map_.in_channels;
     return b.copies() ? 16 : 8;
   }
   // Whether L1 keeps them where they are read in place. A way of L1 is as large as a page, so that planes which are a

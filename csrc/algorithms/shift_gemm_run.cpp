@@ -186,7 +186,7 @@ void ShiftGemmPlan<T>::sweep_channel_lanes(const ConvViews& v, const Tile& t) co
     const bool spill = lines > 1 ? !dense || run.pixels < t.width() : !out_rows_;
     a.out = spill ? t.spill : panel.out + y * out_row + x * out_column;
     a.out_channel_stride = spill ? spill_row() : out_channel;
-    a.out_room = spill ? spill_row() : row_end(v, t, y) - x;
+    a.out_room = spill ? spill_row() : row_end(t, y, dense) - x;
     panel.kernels[lines * run.pixels - 1].run(a);
     if (!spill || !last) return;
     for (std::int64_t line = 0; line < lines; ++line)
@@ -238,7 +238,8 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const EvenParts line_blocks = block_.line_blocks(pixels, set_.lanes);
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
-  const bool run_on = block_.flat && dense_rows(v, t) && pitch == t.width();    // vectors lie across rows in both
+  const bool dense = dense_rows(v, t);
+  const bool run_on = block_.flat && dense && pitch == t.width();               // vectors lie across rows in both
   const bool one_row = out_rows_ && (!block_.flat || pitch % set_.lanes == 0);  // vectors lie in one row each
   std::ptrdiff_t adjacent[most_pixel_vectors], places[most_pixel_vectors];
   for (int i = 0; i < most_pixel_vectors; ++i) adjacent[i] = i * set_.lanes;
@@ -257,7 +258,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     for (std::int64_t i = 0; i < b.width; ++i, x += set_.lanes) {
       if (x == pitch) x = 0, ++y;
       places[i] = (y - b.y) * out_row + (x - b.x);
-      fits = fits && x + set_.lanes <= row_end(v, t, y);
+      fits = fits && x + set_.lanes <= row_end(t, y, dense);
     }
     return fits;
   };
@@ -283,7 +284,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     const bool in_rows = one_row && block_.flat;
     const bool spill = in_rows  ? !lies_in_rows(b)
                        : run_on ? from + size > pixels
-                                : !one_row || b.x + size > row_end(v, t, b.y);
+                                : !one_row || b.x + size > row_end(t, b.y, dense);
     a.input = t.input + line * t.input_row + (block_.packs_pixels ? b.index * block_size_ : from);
     if (block_.packs_pixels) a.input_step = size;
     a.out_vectors = in_rows && !spill ? places : adjacent;
@@ -332,7 +333,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       if (b.index == line_blocks.count - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;
       if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1)
-        b.count = std::clamp<std::int64_t>((row_end(v, t, b.y) - b.x) / (b.width * set_.lanes), 1,
+        b.count = std::clamp<std::int64_t>((row_end(t, b.y, dense) - b.x) / (b.width * set_.lanes), 1,
                                            (wider ? line_blocks.larger : line_blocks.count) - b.index);
       run_block(line, b, panel_begin, panel_end);
       b.begin += b.count * b.width;

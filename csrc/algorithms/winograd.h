@@ -88,9 +88,16 @@ class WinogradPlan final : public Plan {
     ProductPiece* pieces;
     std::int64_t further_pieces, below;
   };
-  // Bands [begin, end) of all images, panels [first_panel, last_panel).
+  // A task: bands [begin, end) of all images, panels [first_panel, last_panel).
   struct Strip {
     std::int64_t begin, end, first_panel, last_panel;
+  };
+  // So many shares of as many bands, each cut in strips and these in splits of the panels; and bands that are left, of
+  // which each share has some panels.
+  struct Shares {
+    std::int64_t count = 1, bands = 0, strips = 0, splits = 1, left = 0;
+    std::int64_t share_tasks() const { return strips * splits + (left > 0 ? 1 : 0); }
+    std::int64_t tasks() const { return count * share_tasks(); }
   };
   struct Workspace {
     T *windows, *sums, *scratch, *outputs, *direct, *weights, *kernels;
@@ -174,6 +181,7 @@ class WinogradPlan final : public Plan {
   double weight_bytes() const;
   double estimate() const;
   void make_tasks(int threads);
+  Strip strip(std::int64_t task) const;
 
   std::int64_t channels_of(std::int64_t vector, std::int64_t channels) const {
     return std::min<std::int64_t>(set_.lanes, channels - vector * set_.lanes);
@@ -246,8 +254,8 @@ class WinogradPlan final : public Plan {
   std::int64_t together_ = 1;  // residues whose sums are kept at a time
   std::int64_t strip_bands_ = 1, channel_chunk_ = 1;
   double cycles_ = 0;
-  std::vector<Strip> strips_;  // tasks, of each part of the groups
-  std::int64_t group_parts_ = 1;
+  Shares shares_;
+  std::int64_t group_parts_ = 1;  // each has all strips
   int threads_ = 1;
 };
 

@@ -2,6 +2,7 @@
 #include "winograd.h"
 
 #include "../cpu.h"
+#include "../parallel.h"
 
 namespace tileconv {
 namespace {
@@ -217,19 +218,10 @@ template <class T>
 void WinogradPlan<T>::make_tasks(int threads) {
   threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), threads);
   const std::int64_t bands = map_.batch * windows_.bands_per_image();
-  const auto add_strip = [&](std::int64_t begin, std::int64_t end, std::int64_t split, std::int64_t splits) {
-    strips_.push_back({begin, end, split_at(panels(), splits, split), split_at(panels(), splits, split + 1)});
-  };
-  const auto add_strips = [&](std::int64_t begin, std::int64_t end, std::int64_t splits) {
-    const std::int64_t count = ceil_div(end - begin, strip_bands_);
-    for (std::int64_t strip = 0; strip < count; ++strip)
-      for (std::int64_t split = 0; split < splits; ++split)
-        add_strip(begin + split_at(end - begin, count, strip), begin + split_at(end - begin, count, strip + 1), split,
-                  splits);
-  };
   if (threads_ == 1) {
+    shares_ = {1, bands, ceil_div(bands, strip_bands_)};
     group_parts_ = strip_bands_ < bands ? map_.groups : 1;
-    return add_strips(0, bands, 1);
+    return;
   }
   strip_bands_ = std::min(strip_bands_, bands);
   // Of a band: setting out on a strip; what each part of its panels does again, and takes longer for few tiles.
@@ -243,24 +235,35 @@ void WinogradPlan<T>::make_tasks(int threads) {
   std::int64_t best = strip_bands_;
   for (std::int64_t strip = strip_bands_ - 1; strip >= least; --strip)
     if (share(strip) < share(best)) best = strip;
-  const std::int64_t own = bands / threads_, left = bands % threads_;
-  if (map_.groups == 1 && own > 0 && left > 0 && left <= strip_bands_ && panels() >= threads_) {
-    const std::int64_t each = ceil_div(own, strip_bands_);
-    const double parts = static_cast<double>(own) + static_cast<double>(each + 1) * strip_cost +
-                         static_cast<double>(left) * (part_cost + (1 - part_cost) / threads_);
-    if (parts < share(best)) {
-      strip_bands_ = std::max(ceil_div(own, each), left);
-      for (std::int64_t thread = 0; thread < threads_; ++thread) {
-        add_strips(thread * own, (thread + 1) * own, 1);
-        add_strip(bands - left, bands, thread, threads_);
-      }
+  const Shares even{threads_, bands / threads_, ceil_div(bands / threads_, strip_bands_), 1, bands % threads_};
+  if (map_.groups == 1 && even.bands > 0 && even.left > 0 && even.left <= strip_bands_ && panels() >= threads_) {
+    const double cost = static_cast<double>(even.bands) + static_cast<double>(even.strips + 1) * strip_cost +
+                        static_cast<double>(even.left) * (part_cost + (1 - part_cost) / threads_);
+    if (cost < share(best)) {
+      shares_ = even;
+      strip_bands_ = std::max(ceil_div(even.bands, even.strips), even.left);
       return;
     }
   }
   strip_bands_ = best;
-  const std::int64_t splits = balanced_splits(ceil_div(bands, strip_bands_) * map_.groups, panels(), threads_);
-  group_parts_ = strip_bands_ < bands ? map_.groups : splits_for(splits, map_.groups, threads_);
-  add_strips(0, bands, splits);
+  const std::int64_t strips = ceil_div(bands, strip_bands_);
+  shares_ = {1, bands, strips, balanced_splits(strips * map_.groups, panels(), threads_)};
+  group_parts_ = strip_bands_ < bands ? map_.groups : splits_for(shares_.splits, map_.groups, threads_);
+}
+
+template <class T>
+typename WinogradPlan<T>::Strip WinogradPlan<T>::strip(std::int64_t task) const {
+  TaskDigits digits(task);
+  const std::int64_t index = digits.next(shares_.share_tasks()), share = digits.rest();
+  const auto panel = [&](std::int64_t parts, std::int64_t part) { return split_at(panels(), parts, part); };
+  if (index == shares_.strips * shares_.splits) {
+    const std::int64_t begin = shares_.count * shares_.bands;
+    return {begin, begin + shares_.left, panel(shares_.count, share), panel(shares_.count, share + 1)};
+  }
+  const std::int64_t strip = index / shares_.splits, split = index % shares_.splits, first = share * shares_.bands;
+  return {first + split_at(shares_.bands, shares_.strips, strip),
+          first + split_at(shares_.bands, shares_.strips, strip + 1), panel(shares_.splits, split),
+          panel(shares_.splits, split + 1)};
 }
 
 template class WinogradPlan<float>;

@@ -24,11 +24,10 @@ void WinogradPlan<T>::pack(const ConvViews& v, void* packed) const {
 
 template <class T>
 void WinogradPlan<T>::run(const ConvViews& v, const void* packed) const {
-  const auto strips = static_cast<std::int64_t>(strips_.size());
-  parallel_for(group_parts_ * strips, threads_, [&](std::int64_t task) {
-    const std::int64_t part = task / strips;
+  parallel_for(group_parts_ * shares_.tasks(), threads_, [&](std::int64_t task) {
+    const std::int64_t part = task / shares_.tasks();
     run_strip(v, packed, split_at(map_.groups, group_parts_, part), split_at(map_.groups, group_parts_, part + 1),
-              strips_[static_cast<std::size_t>(task % strips)]);
+              strip(task % shares_.tasks()));
   });
 }
 

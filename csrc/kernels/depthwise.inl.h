@@ -461,4 +461,4 @@ constexpr PlaneKernel<T> plane_table[] = {
     TILECONV_COLUMNS(0, 1, 1, false),
     TILECONV_COLUMNS(0, 0, 1, false),
 };
-constexpr int plane_table_size = sizeof(plane_table<float>) / sizeof(*plane_table<float>);
+constexpr int plane_table_size = sizeof(plane_table<Element>) / sizeof(*plane_table<Element>);

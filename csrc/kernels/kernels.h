@@ -58,8 +58,8 @@ struct GemmArgs {
   std::ptrdiff_t out_channel_stride;
   const std::ptrdiff_t* out_vectors;  // pixel lanes: vector v goes to out + m * out_channel_stride + out_vectors[v]
   std::int64_t out_channels;          // channel lanes: how many lanes are real
-  std::int64_t out_room;  // channel lanes: elements from `out` on that may be overwritten in each row (>= pixels)
-  bool fetch_out;         // before the sums, both ends of each row of `out` are brought to L1, where stores would wait
+  std::int64_t out_room;              // channel lanes: elements of an out channel that may be overwritten (>= pixels)
+  bool fetch_out;  // before the sums, both ends of each row of `out` are brought to L1, where stores would wait
   std::int64_t further;
   struct {
     std::ptrdiff_t input, weights, bias, out;
@@ -102,7 +102,7 @@ struct DotKernel {
 };
 
 // Planes of input to planes of output, all alike. For p < planes, y < height, x < width
-//   out[p * out_plane + out_rows[y] + x] = bias[p] + sum over j < kernel_w, i < kernel_h (one running sum) of
+//   out[p * out_plane + out_rows[y] + x] = bias[p] + sum over j < kernel_w, i < kernel_h, in an order of the kernel, of
 //       weights[(p * kernel_h + i) * kernel_w + j] * row(p, y * stride_h + i)[x * stride_w + columns[j]]
 //   row(p, q) = rows[q] == no_row ? zeros : input + p * input_plane + rows[q]
 // A kernel with a width of its own adds row after row. It reads adjacent columns, with stride_w + 1 adjacent loads from
@@ -110,10 +110,11 @@ struct DotKernel {
 // elements apart, so that a pair spans the elements of a stride of 2. Vectors of outputs at x in [inner_begin,
 // inner_end) find all of these in the image. Of any other, load l of `loads` has the lanes[x / lanes * loads + l]
 // there; the rest counts as zero, and its memory is not touched; a half vector at the end of a row has its loads within
-// those. A kernel with a most_width loads a row once, of two planes into the halves of a vector, and takes the columns
-// from there: lanes[j] are those of the outputs for which tap j reads the image, for both halves. Kernels may fetch
-// what lies `ahead` of the rows that they read. Output rows do not overlap. `rows` has row_count entries, as many as a
-// pass of outputs reads even if there are fewer; twice as many pointers find room in `scratch`.
+// those. A kernel with a most_width loads the rows of two planes into the halves of a vector, of a stride the elements
+// that leave one remainder by it after the other, and takes the columns from there: lanes[j] are those of the outputs
+// for which tap j reads the image, for both halves. Kernels may fetch what lies `ahead` of the rows that they read.
+// Output rows do not overlap. `rows` has row_count entries, as many as a pass of outputs reads even if there are fewer;
+// twice as many pointers find room in `scratch`.
 using LaneBits = std::uint16_t;  // bit i for lane i
 template <class T>
 struct PlaneArgs {
@@ -163,9 +164,10 @@ struct StagePiece {
 };
 
 // Stages rows of every channel: row r of channel c = destination + c * destination_channel + r * destination_row, as if
-// filled piece by piece in order of position, those of a channel in their order. A piece may be overrun by up to one
-// vector, so the last row of a channel needs that much room behind it. Strides of the source are in bytes: it may be
-// any view, unaligned too. source == nullptr: the rows are zeros, row_length of them.
+// filled piece by piece in order of position. A piece may be overrun by up to one vector, as may what lies between
+// pieces: behind a row there is that much room, or the next rows of its channel, which are filled after it. Strides of
+// the source are in bytes: it may be any view, unaligned too. source == nullptr: the rows are zeros, row_length of
+// them.
 template <class T>
 struct StageArgs {
   T* destination;

@@ -14,6 +14,8 @@
 namespace tileconv {
 namespace {
 
+using Element = TILECONV_ELEMENT;
+
 #include "vec.h"
 // Vec comes first: everything below is written in terms of it.
 #include "steps.inl.h"
@@ -33,7 +35,6 @@ namespace {
 // After it, whose sums along an axis it uses.
 #include "winograd_rows.inl.h"
 
-using Element = TILECONV_ELEMENT;
 constexpr TileTable<Element, ChannelLanes> channel_lanes_table;
 constexpr TileTable<Element, PixelLanes> pixel_lanes_table;
 constexpr TileTable<Element, Products> product_table;

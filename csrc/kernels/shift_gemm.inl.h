@@ -11,8 +11,8 @@
 constexpr int whole_vectors(int n, int lanes) { return (n + lanes - 1) / lanes * lanes; }
 
 // Vectors over out channels. tile: `rows` pixels of `columns` channels as they were summed, with room behind them for
-// whole vectors of pixels. Stored as out[channel * stride + pixel]. Whole vectors are stored where the row has room, as
-// what follows in the row is overwritten by its own tile later: a store of less takes several.
+// whole vectors of pixels. Stored as out[channel * stride + pixel]. Whole vectors are stored where there is room, as
+// what follows is overwritten by its own tile later: a store of less takes several.
 template <class T>
 TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, const GemmArgs<T>& a) noexcept {
   constexpr int lanes = Vec<T>::lanes;

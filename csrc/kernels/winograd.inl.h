@@ -203,7 +203,7 @@ constexpr WinogradKernel<T> winograd_table[] = {winograd_row<T, 2, 2>, winograd_
                                                 winograd_row<T, 5, 5>, winograd_row<T, 2, 1>, winograd_row<T, 3, 1>,
                                                 winograd_row<T, 4, 1>, winograd_row<T, 5, 1>, winograd_row<T, 1, 2>,
                                                 winograd_row<T, 1, 3>, winograd_row<T, 1, 4>, winograd_row<T, 1, 5>};
-constexpr int winograd_table_size = sizeof winograd_table<float> / sizeof *winograd_table<float>;
+constexpr int winograd_table_size = sizeof winograd_table<Element> / sizeof *winograd_table<Element>;
 
 // From register tile to register tile.
 template <class T>
@@ -338,4 +338,4 @@ constexpr ProductKernel<T> bundle_table[] = {
     TILECONV_BUNDLE(11), TILECONV_BUNDLE(12), TILECONV_BUNDLE(13), TILECONV_BUNDLE(14),
 #endif
 };
-constexpr int bundle_table_size = sizeof(bundle_table<float>) / sizeof(*bundle_table<float>);
+constexpr int bundle_table_size = sizeof(bundle_table<Element>) / sizeof(*bundle_table<Element>);

@@ -290,6 +290,34 @@ TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
   set_core_traits(own);
 }
 
+// Where L3 has no room for the input of few out channels, which are sums of several chunks then.
+TYPED_TEST(Plans, ReadFewPlanesAtATimeFromMemory) {
+  using T = TypeParam;
+  const CoreTraits own = core_traits();
+  for (const KernelTable* table : available_kernels())
+    for (const char* line : {"ic37 ih9 oc1 kh1 bias", "b2 ic40 ih16 iw64 oc1 kh1", "ic37 ih9 iw23 oc3 kh3 p1 bias"}) {
+      SCOPED_TRACE(std::string(line) + " on " + table->isa);
+      const ConvProblem p = make_problem_of<T>(line);
+      Operands<T> operands(p);
+      operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+      const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
+      for (const bool from_memory : {false, true}) {
+        CoreTraits core = core_for(*table, true);
+        if (from_memory) core.l3 = 4096;
+        set_core_traits(core);
+        const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
+        ASSERT_EQ(report.kernel.find("pixel_lanes"), 0u) << report.kernel;
+        for (const auto& [name, value] : report.blocking)
+          if (name == "channels_per_chunk") {
+            EXPECT_TRUE(from_memory ? value <= 16 : value == p.in_channels) << value << " channels";
+          }
+        for (const Variant& variant : variants)
+          expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
+      }
+    }
+  set_core_traits(own);
+}
+
 // Copies of fewer channels than half a vector go element by element: neither threads nor wide images are a reason.
 TEST(Depthwise, CopiesSomeChannelsTogetherWhereTheyAreInnermost) {
   Layout innermost;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/kernels.h"
+#include "stage_tile.h"
 #include "test_support.h"
 
 namespace tileconv::test {
@@ -195,6 +196,55 @@ TYPED_TEST(DataMovement, StagingDealsOutWhatTakesTurns) {
                   if (testing::Test::HasFatalFailure()) return;
                 }
               }
+  });
+}
+
+// Stretches of rows that rise, fall or stay, rows of zeros between; or these are left out, as what lies there may be.
+TYPED_TEST(DataMovement, StagedRowsFollowTheirMap) {
+  using T = TypeParam;
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+  for_each_set<T>([](const KernelSet<T>& set) {
+    Random random(8);
+    const auto upto = [&](int most) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(most + 1)); };
+    constexpr std::int64_t image_rows = 9;
+    for (int round = 0; round < 2000; ++round) {
+      std::vector<std::int64_t> rows;
+      while (static_cast<std::int64_t>(rows.size()) < 12) {
+        const std::int64_t distance = upto(5) - 2;
+        std::int64_t row = upto(image_rows) - 1;
+        for (std::int64_t left = 1 + upto(4); left > 0; --left, row += distance)
+          rows.push_back(row < 0 || row >= image_rows ? -1 : row);
+      }
+      const std::int64_t channels = 1 + upto(3), width = 1 + upto(2 * set.lanes), step = 1 + upto(1);
+      const std::int64_t lead = upto(2), count = (width - 1) / step + 1, length = lead + count + upto(2);
+      const std::int64_t row_count = static_cast<std::int64_t>(rows.size()), channel = row_count * length + set.lanes;
+      const bool innermost = upto(1) == 1, zero_rows = upto(1) == 1;
+      const std::int64_t element = innermost ? channels : 1, plane = innermost ? 1 : image_rows * width;
+      Guarded<T> source(static_cast<std::size_t>(channels * image_rows * width), Edge::end);
+      fill_normals(source, random);
+      std::vector<T> staged(static_cast<std::size_t>(channels * channel), nan<T>);
+      const StagePiece piece{0, length, lead, count, 0, step};
+      stage_rows<T>(set,
+                    {staged.data(), channel, reinterpret_cast<const char*>(source.data()), plane * size, element * size,
+                     channels, &piece, 1, length},
+                    length, width * element * size, row_count, zero_rows,
+                    [&](std::int64_t u) { return rows[static_cast<std::size_t>(u)]; });
+      for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t u = 0; u < row_count; ++u) {
+          const std::int64_t row = rows[static_cast<std::size_t>(u)];
+          if (row < 0 && !zero_rows) continue;
+          for (std::int64_t i = 0; i < length; ++i) {
+            const bool inside = row >= 0 && i >= lead && i < lead + count;
+            const T expected =
+                inside
+                    ? source[static_cast<std::size_t>(c * plane + row * width * element + (i - lead) * step * element)]
+                    : T(0);
+            ASSERT_EQ(staged[static_cast<std::size_t>(c * channel + u * length + i)], expected)
+                << "channel " << c << " of " << channels << ", row " << u << " from " << row << ", element " << i
+                << ", width " << width << ", step " << step << (innermost ? ", channels innermost" : "");
+          }
+        }
+    }
   });
 }
 

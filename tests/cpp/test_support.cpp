@@ -59,7 +59,11 @@ const std::vector<const char*> problem_lines = {
     "ic6 ih9 oc9 kh3 p1 g3 bias",
     "b2 ic8 ih9 iw17 oc8 kh3 p1 g8",            // depthwise
     "ic4 ih6 oc12 kh3 kw1 g4 reflect p1 bias",  // depthwise with a multiplier
-    "b2 ic3 ih0 iw5 oc4 kh3 ph2 pw1 bias",      // nothing but padding
+    "b2 ic5 ih14 oc5 kh5 s2 p2 g5 bias",        // narrow, strided
+    "ic4 ih8 iw7 oc4 kh5 kw3 s2 dw3 pt1 pb2 pl5 pr2 g4",
+    "ic3 ih9 iw16 oc3 kh5 s2 p2 g3",
+    "ic3 ih9 iw17 oc3 kh5 s2 p2 g3",
+    "b2 ic3 ih0 iw5 oc4 kh3 ph2 pw1 bias",  // nothing but padding
     "b0 ic3 ih5 oc4 kh3",
     "b2 ic24 ih7 oc40 kh1 bias",
     "ic9 ih8 oc33 kh1 s2",
