@@ -290,11 +290,12 @@ TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
   set_core_traits(own);
 }
 
-// Where L3 has no room for the input of few out channels, which are sums of several chunks then.
+// Where L3 has no room for the input of few out channels, these are sums of several chunks, of pixel lanes.
 TYPED_TEST(Plans, ReadFewPlanesAtATimeFromMemory) {
   using T = TypeParam;
   const CoreTraits own = core_traits();
-  for (const KernelTable* table : available_kernels())
+  for (const KernelTable* table : available_kernels()) {
+    int chunked = 0;
     for (const char* line : {"ic37 ih9 oc1 kh1 bias", "b2 ic40 ih16 iw64 oc1 kh1", "ic37 ih9 iw23 oc3 kh3 p1 bias"}) {
       SCOPED_TRACE(std::string(line) + " on " + table->isa);
       const ConvProblem p = make_problem_of<T>(line);
@@ -306,15 +307,17 @@ TYPED_TEST(Plans, ReadFewPlanesAtATimeFromMemory) {
         if (from_memory) core.l3 = 4096;
         set_core_traits(core);
         const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
-        ASSERT_EQ(report.kernel.find("pixel_lanes"), 0u) << report.kernel;
         for (const auto& [name, value] : report.blocking)
-          if (name == "channels_per_chunk") {
+          if (name == "channels_per_chunk" && report.kernel.find("pixel_lanes") == 0) {
             EXPECT_TRUE(from_memory ? value <= 16 : value == p.in_channels) << value << " channels";
+            chunked += value < p.in_channels ? 1 : 0;
           }
         for (const Variant& variant : variants)
           expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
       }
     }
+    EXPECT_GE(chunked, 1) << table->isa;
+  }
   set_core_traits(own);
 }
 
