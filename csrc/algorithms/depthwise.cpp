@@ -80,7 +80,7 @@ class DepthwisePlan final : public Plan {
   PlanReport report() const override {
     const std::string height = kernel_.kernel_h > 0 ? std::to_string(kernel_.kernel_h) : "any number of";
     const std::string pass = kernel_.rolls() ? "row by row" : std::to_string(kernel_.rows) + " rows at once";
-    return {(kernel_.most_width > 0 ? "pairs of planes, " : "planes, ") + height + " kernel rows, " + pass +
+    return {(kernel_.paired() ? "pairs of planes, " : "planes, ") + height + " kernel rows, " + pass +
                 (in_place_     ? ", input in place"
                  : image_rows_ ? ", input copied"
                                : ""),
@@ -158,8 +158,8 @@ class DepthwisePlan final : public Plan {
           (k.kernel_w == 0 || (k.kernel_w == map_.w.count && taps_w_.difference == 1 && map_.w.step == stride_w)) &&
           k.stride_w == stride_w && (!k.fetches || fetches()) && computed_rows(k) <= most_rows &&
           map_.w.out_size >= k.least_width && (!k.rolls() || may_roll(images)) &&
-          (k.most_width == 0 || (map_.w.out_size <= k.most_width && in_width <= k.most_width * stride_w &&
-                                 map_.groups * map_.out_channels > 1)))
+          (!k.paired() || (map_.w.out_size <= k.most_width && in_width <= k.most_width * stride_w &&
+                           map_.groups * map_.out_channels > 1)))
         return &k;
     }
     return nullptr;
@@ -201,7 +201,7 @@ class DepthwisePlan final : public Plan {
     const PlaneKernel<T>* in_place = zeros_mode_ ? own_kernel(1) : nullptr;
     const PlaneKernel<T>& kernel = in_place ? *in_place : staged_kernel(1);
     const auto rows = static_cast<double>(computed_rows(kernel) * grid_.period);
-    const bool halves = !kernel.rolls() && kernel.most_width == 0;
+    const bool halves = !kernel.rolls() && !kernel.paired();
     const double row =
         halves ? row_vectors(set_, map_.w.out_size) : static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     const double vectors = row * rows;
@@ -210,7 +210,7 @@ class DepthwisePlan final : public Plan {
                        : kernel.stride_w == 2 ? (kernel.rolls() ? 0.6 : 1) + 0.5 * passes
                        : kernel.kernel_w > 0  ? 0.2 + 0.4 * passes
                                               : 0.3 + (0.4 + 0.6 / kernel_rows / kernel_rows) * passes;
-    const double planes = static_cast<double>(map_.out_channels) * (kernel.most_width > 0 ? 0.5 : 1);
+    const double planes = static_cast<double>(map_.out_channels) * (kernel.paired() ? 0.5 : 1);
     const double sums = vectors * (static_cast<double>(map_.taps()) * tap + 3) * planes;
     const double pixels =
         static_cast<double>(map_.h.out_size * map_.h.step) * static_cast<double>(map_.w.out_size * map_.w.step);
@@ -220,9 +220,12 @@ class DepthwisePlan final : public Plan {
 
   // What the vectors of outputs read of the image, and which of them read nothing else.
   void find_lanes() {
-    const std::int64_t lanes = kernel_.most_width > 0 ? kernel_.most_width : set_.lanes;
+    const bool paired = kernel_.paired();
+    const std::int64_t lanes = paired ? kernel_.most_width : set_.lanes;
+    // Lanes of a loaded row are its elements; lanes of a pair's column are outputs, a stride apart.
+    const std::int64_t apart = paired ? kernel_.stride_w : 1;
     std::vector<std::int64_t> first;
-    if (kernel_.most_width > 0)
+    if (paired)
       first.assign(columns_.begin(), columns_.end());
     else if (kernel_.kernel_w > 0)
       for (int s = 0; s <= kernel_.stride_w; ++s) first.push_back(columns_.front() + s * set_.lanes);
@@ -235,14 +238,12 @@ class DepthwisePlan final : public Plan {
     for (std::int64_t x = 0; x < map_.w.out_size; x += lanes) {
       bool inner = true;
       for (const std::int64_t load : first) {
-        // Lanes of a loaded row are its elements; lanes of a pair's column are outputs, a stride apart.
-        const std::int64_t apart = kernel_.most_width > 0 ? kernel_.stride_w : 1;
         const auto lanes_before = [&](std::int64_t column) {
           const std::int64_t distance = std::max<std::int64_t>(0, column - x * kernel_.stride_w - load);
           return (1 << std::min(ceil_div(distance, apart), lanes)) - 1;
         };
         const int inside = lanes_before(end) & ~lanes_before(begin);
-        lanes_.push_back(static_cast<LaneBits>(kernel_.most_width > 0 ? inside | inside << lanes : inside));
+        lanes_.push_back(static_cast<LaneBits>(paired ? inside | inside << lanes : inside));
         inner = inner && inside == (1 << lanes) - 1;
       }
       if (inner && inner_end_ == 0) inner_begin_ = x;

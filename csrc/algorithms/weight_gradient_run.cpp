@@ -113,21 +113,21 @@ void WeightGradientPlan<T>::transpose_input(const ConvViews& v, const Tile& t) c
 template <class T>
 void WeightGradientPlan<T>::stage_grad(const ConvViews& v, const Tile& t) const {
   const std::int64_t width = t.x1 - t.x0, height = t.y1 - t.y0, columns = panel_columns();
-  T* const rows = channel_lanes_ ? t.grad + panels_a_task() * columns * tile_h_ * tile_w_ : t.grad;
   const StagePiece piece{0, width, 0, width, 0, 1};
+  // `rows` rows from row y of the tile on, of all channels.
+  const auto stage = [&](T* to, std::ptrdiff_t to_channel, std::int64_t y, std::int64_t rows) {
+    set_.stage({to, to_channel, grad_output(v, t, t.y0 + y), v.grad_output_stride[1], v.grad_output_stride[3],
+                map_.out_channels, &piece, 1, width, rows, grad_row(), v.grad_output_stride[2]});
+  };
+  if (!channel_lanes_) return stage(t.grad, grad_row() * tile_h_, 0, height);
+  T* const row = t.grad + panels_a_task() * columns * tile_h_ * tile_w_;
   for (std::int64_t y = 0; y < height; ++y) {
-    const char* const source = grad_output(v, t, t.y0 + y);
-    const std::int64_t row_channel = channel_lanes_ ? grad_row() : grad_row() * tile_h_;
-    T* const row = channel_lanes_ ? rows : rows + y * grad_row();
-    const bool direct = channel_lanes_ && grad_rows_;
-    if (!direct)
-      set_.stage({row, row_channel, source, v.grad_output_stride[1], v.grad_output_stride[3], map_.out_channels, &piece,
-                  1, width});
-    for (std::int64_t panel = t.panel_begin; channel_lanes_ && panel < t.panel_end; ++panel) {
+    if (!grad_rows_) stage(row, grad_row(), y, 1);
+    const T* const from = grad_rows_ ? reinterpret_cast<const T*>(grad_output(v, t, t.y0 + y)) : row;
+    const std::ptrdiff_t from_channel = grad_rows_ ? v.grad_output_stride[1] / element : grad_row();
+    for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
       const std::int64_t k = panel * columns, channels = std::min(columns, map_.out_channels - k);
-      const T* const from =
-          direct ? reinterpret_cast<const T*>(source + k * v.grad_output_stride[1]) : row + k * row_channel;
-      set_.pack({from, direct ? v.grad_output_stride[1] / element : row_channel, 1, channels, columns, width,
+      set_.pack({from + k * from_channel, from_channel, 1, channels, columns, width,
                  t.grad + ((panel - t.panel_begin) * tile_h_ * tile_w_ + y * width) * columns, columns});
     }
   }

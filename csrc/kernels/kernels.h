@@ -150,6 +150,7 @@ struct PlaneKernel {
   bool fetches;      // what is ahead
   void (*run)(const PlaneArgs<T>&) noexcept;
   bool rolls() const { return further_rows > 0; }
+  bool paired() const { return most_width > 0; }
 };
 
 // A run of staged elements: positions [position, position + length) are `lead` zeros, then `count` elements from source

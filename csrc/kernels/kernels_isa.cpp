@@ -26,13 +26,15 @@ using Element = TILECONV_ELEMENT;
 #include "pack.inl.h"
 #include "plane_rows.inl.h"
 #include "shift_gemm.inl.h"
-#include "stage.inl.h"
+#include "spread.inl.h"
 // After those, whose helpers they use.
 #include "depthwise.inl.h"
 #include "product_sums.inl.h"
+#include "stage_narrow.inl.h"
 #include "strassen.inl.h"
 #include "winograd.inl.h"
-// After it, whose sums along an axis it uses.
+// After them: narrow rows, and sums along an axis.
+#include "stage.inl.h"
 #include "winograd_rows.inl.h"
 
 constexpr TileTable<Element, ChannelLanes> channel_lanes_table;

@@ -23,7 +23,8 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
            const PlaneKernel<T>* alike = nullptr) {
   Random random(9);
   constexpr std::int64_t planes = 3, image_rows = 4;
-  const std::int64_t lanes = kernel.most_width > 0 ? kernel.most_width : set.lanes;
+  const bool paired = kernel.paired(), one_load = kernel.kernel_w > 0 && !paired;
+  const std::int64_t lanes = paired ? kernel.most_width : set.lanes;
   const std::int64_t pass = std::max(kernel.rows, alike ? alike->rows : 0);
   const std::int64_t row_count = (std::max(height, pass) - 1) * size.stride_h + size.kernel_h;
   Guarded<T> input(static_cast<std::size_t>(planes * image_rows * width), edge);
@@ -40,7 +41,6 @@ void check(const KernelSet<T>& set, const PlaneKernel<T>& kernel, const Size& si
   for (std::int64_t j = 0; j < size.kernel_w; ++j) columns.push_back((kernel.kernel_w > 0 ? j : 3 * j) - before);
 
   std::vector<std::int64_t> loads;
-  const bool paired = kernel.most_width > 0, one_load = kernel.kernel_w > 0 && !paired;
   for (std::int64_t s = 0; one_load && s <= size.stride_w; ++s) loads.push_back(columns[0] + s * lanes);
   for (std::int64_t j = 0; !one_load && j < size.kernel_w; ++j)
     for (std::int64_t s = 0; s < (paired ? 1 : size.stride_w); ++s)
@@ -154,7 +154,7 @@ TYPED_TEST(Planes, RowByRowOrInPassesTheBitsAreTheSame) {
       if (!rolling.rolls()) continue;
       const auto passes = std::find_if(set.plane, set.plane + set.plane_count, [&](const PlaneKernel<TypeParam>& k) {
         return k.kernel_h == rolling.kernel_h && k.kernel_w == rolling.kernel_w && k.stride_h == rolling.stride_h &&
-               k.stride_w == rolling.stride_w && !k.rolls() && k.most_width == 0 && !k.fetches;
+               k.stride_w == rolling.stride_w && !k.rolls() && !k.paired() && !k.fetches;
       });
       ASSERT_NE(passes, set.plane + set.plane_count);
       const Size size{rolling.kernel_h, rolling.kernel_w, rolling.stride_h, rolling.stride_w};
