@@ -24,9 +24,10 @@ const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t tap
 inline std::int64_t winograd_segments(const AxisTaps& axis) noexcept {
   return std::min(axis.step / std::gcd(axis.step, axis.difference), axis.count);
 }
-inline std::int64_t winograd_taps(const AxisTaps& axis) noexcept {
-  return ceil_div(axis.count, std::max<std::int64_t>(1, winograd_segments(axis)));
+inline std::int64_t winograd_segment_taps(const AxisTaps& axis, std::int64_t segment) noexcept {
+  return ceil_div(axis.count - segment, std::max<std::int64_t>(1, winograd_segments(axis)));
 }
+inline std::int64_t winograd_taps(const AxisTaps& axis) noexcept { return winograd_segment_taps(axis, 0); }
 
 // Kernels of more than five taps are cut in pieces of four, three apart, as are the tiles of F(3, 4): the window of
 // tile t and piece p is that of tile t + p and piece 0. n pieces reach over 3 n + 1 taps; one that two of them reach

@@ -144,6 +144,17 @@ void WinogradRowsPlan<T>::place_columns() {
 
 template <class T>
 void WinogradRowsPlan<T>::place_taps() {
+  for (std::int64_t segment = 0; segment < segments_; ++segment) {
+    const WinogradRowTaps next = pieces_.taps_of(winograd_segment_taps(map_.h, segment), map_.w.count);
+    WinogradRowTaps* const last = segment > 0 ? &tap_kinds_.back() : nullptr;
+    if (last && last->first_zero == 0 && (last->last_zero == 0 || next.whole == 0)) {
+      last->whole += next.whole;
+      last->last_zero += next.last_zero;
+      last->first_zero += next.first_zero;
+    } else {
+      tap_kinds_.push_back(next);
+    }
+  }
   for (std::int64_t place = 0; place < pieces_.count; ++place)
     for (std::int64_t segment = 0; segment < segments_; ++segment)
       for (std::int64_t piece = 0; piece < pieces_.count; ++piece)
@@ -166,8 +177,8 @@ double WinogradRowsPlan<T>::estimate() const {
   const auto tiles =
       static_cast<double>(longer * ceil_div(rows, outputs()) + (phases_ - longer) * ceil_div(rows - 1, outputs()));
   const double windows = tiles + static_cast<double>(phases_ * (pieces_.count - 1));
-  const double columns = static_cast<double>(pieces_.count * positions() * element) * in;
-  const double bytes = columns * window_vectors * static_cast<double>(set_.lanes);
+  const double column_bytes = static_cast<double>(pieces_.count * positions() * element) * in;
+  const double bytes = column_bytes * window_vectors * static_cast<double>(set_.lanes);
   const double way = bytes < l1 ? 0 : bytes < static_cast<double>(core_traits().l2) / 4 ? 4 : 8;
   const double window_cycles = window_vectors * ((map_.w.step == 1 ? 2 : 4) * passes * pieces_.points +
                                                  way * static_cast<double>(positions() * pieces_.count)) +
@@ -178,12 +189,20 @@ double WinogradRowsPlan<T>::estimate() const {
   const double crossing = vector_bytes == 64 ? 1.7 : 2, apart = vector_bytes == 16 ? 3 : 1;
   double block_cycles = 0;
   blocks_.for_each_size([&](std::int64_t, std::int64_t count, std::int64_t channels) {
-    const auto sums_of = static_cast<double>(positions() * channels);
-    const double step = apart * tile_cycles(sums_of, sums_of, crossing * static_cast<double>(positions()), passes);
+    const auto step = [&](std::int64_t taps, int points) {
+      const auto sums_of = static_cast<double>(points * channels);
+      return static_cast<double>(taps) * apart * tile_cycles(sums_of, sums_of, crossing * points, passes);
+    };
+    double products = 0;
+    for (const WinogradRowTaps& kinds : tap_kinds_) {
+      const std::int64_t others = kinds.last_zero + kinds.first_zero;
+      const double change = others > 1 ? 6 : 0;  // to the loop of another kind and back; single turns are foreseen
+      products += step(kinds.whole, pieces_.points) + step(others, pieces_.points - 1) + change;
+    }
+    products *= static_cast<double>(map_.in_channels);
     const double finish = static_cast<double>(channels) * (1.5 * outputs() + pieces_.points - 4) * passes;
     const double weights = near ? 0 : row_tiles * sum_bytes * static_cast<double>(channels) / 16;
-    block_cycles += static_cast<double>(count) *
-                    (vectors * (static_cast<double>(sums()) * step + finish + 10) + weights + 30 * row_tiles);
+    block_cycles += static_cast<double>(count) * (vectors * (products + finish + 10) + weights + 30 * row_tiles);
   });
   // The weights of a gradient are packed in every call, a vector of out channels at a time, by the map of the whole
   // input for those of its frame. Small problems keep the running sum, for which small integers are exact: users check
@@ -214,10 +233,14 @@ double least_cycles(const PlanRequest& request) {
   const RowPieces pieces = cut(winograd_taps(axis));
   const double pixels = std::min(static_cast<double>(p.in_h) * static_cast<double>(p.in_w),
                                  static_cast<double>(p.out_h) * static_cast<double>(p.out_w));
-  const double products = static_cast<double>(pieces.points * winograd_segments(axis) * pieces.count) *
-                          static_cast<double>(p.kernel_w) / pieces.outputs();
+  double products = 0;
+  for (std::int64_t segment = 0; segment < winograd_segments(axis); ++segment) {
+    const WinogradRowTaps taps = pieces.taps_of(winograd_segment_taps(axis, segment), p.kernel_w);
+    products +=
+        static_cast<double>(taps.whole * pieces.points + (taps.last_zero + taps.first_zero) * (pieces.points - 1));
+  }
   return pixels * products * static_cast<double>(p.groups * p.group_in_channels() * p.group_out_channels()) /
-         set.lanes * vector_passes(set) / 2;
+         pieces.outputs() / set.lanes * vector_passes(set) / 2;
 }
 
 template <class T>

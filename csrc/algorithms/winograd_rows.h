@@ -36,6 +36,11 @@ struct RowPieces {
   int points, taps;
   std::int64_t count;
   int outputs() const { return points + 1 - taps; }
+  // Of a segment with so many taps in each of `columns`. Only the first piece has a first row of its own.
+  WinogradRowTaps taps_of(std::int64_t segment_taps, std::int64_t columns) const {
+    const bool whole = segment_taps >= taps;
+    return {whole ? columns : 0, whole ? 0 : columns, (count - 1) * columns};
+  }
 };
 
 template <class T>
@@ -128,6 +133,7 @@ class WinogradRowsPlan final : public Plan {
   std::vector<std::ptrdiff_t> tap_columns_;  // where output 0 reads in a row of windows
   // The same of all segments and pieces, for each place that the windows of a tile's first piece may have.
   std::vector<std::ptrdiff_t> taps_at_;
+  std::vector<WinogradRowTaps> tap_kinds_;
   std::int64_t tile_w_ = 0;  // outputs whose windows stay in L1
   double cycles_ = 0;
   int threads_ = 1;

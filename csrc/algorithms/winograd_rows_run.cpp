@@ -5,6 +5,7 @@
 #include "../stage_tile.h"
 #include "spoilt_images.h"
 #include "weight_panels.h"
+#include "winograd_common.h"
 #include "winograd_rows.h"
 
 namespace tileconv {
@@ -122,7 +123,8 @@ void WinogradRowsPlan<T>::begin_band(const ConvViews& v, Band& b) const {
   WinogradRowArgs<T>& a = b.product_args;
   a.in_channel = positions() * pitch_;
   a.position = pitch_;
-  a.tap_count = taps();
+  a.kinds = tap_kinds_.data();
+  a.kinds_count = static_cast<std::int64_t>(tap_kinds_.size());
   a.in_channels = map_.in_channels;
   a.out_channel = out_rows_ ? v.out_stride[1] / element : outputs() * outputs_row();
   a.out_row = out_rows_ ? dilation_ * v.out_stride[2] / element : outputs_row();
@@ -136,11 +138,14 @@ void WinogradRowsPlan<T>::make_windows(const ConvViews& v, Band& b, std::int64_t
   const char* const source = map_source(map_, v, b.n, b.group, 0) + source_ * v.input_stride[3];
   for (std::int64_t segment = 0; segment < segments_; ++segment) {
     const std::int64_t tap = map_.h.difference > 0 ? map_.h.tap(segment) : map_.h.lowest();
-    const std::int64_t rows = tile_rows(b.phase) + ceil_div(map_.h.count - segment, segments_) - 1;
+    const std::int64_t segment_taps = winograd_segment_taps(map_.h, segment);
+    const std::int64_t rows = tile_rows(b.phase) + segment_taps - 1;
+    // Without products of infinity no output depends on the last row.
+    const std::int64_t read = pieces_.count == 1 ? outputs() + segment_taps - 1 : positions();
     std::int64_t y[winograd_most_points];
     for (std::int64_t i = 0; i < positions(); ++i) {
       const std::int64_t row = tile * outputs() + i;
-      y[i] = row < rows ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
+      y[i] = i < read && row < rows ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
     }
     if (!in_place_)
       stage_rows<T>(set_,

@@ -359,19 +359,27 @@ struct WinogradRowWindowArgs {
   std::ptrdiff_t out_channel, out_position;
 };
 
+// How many taps follow each other: with all of their r rows; without the last row, whose product of infinity is zero
+// and left out; without the first one, and so without the product of point 0.
+struct WinogradRowTaps {
+  std::int64_t whole, last_zero, first_zero;
+};
+
 // A row of tiles of some out channels: of its m rows of outputs the first `rows` are written. For k < channels of the
 // kernel, x < width
 //   out[k * out_channel + i * out_row + x] = bias[k] + sum over p < n of A[p][i] * sum over c < in_channels,
-//       t < tap_count of weights[((c * tap_count + t) * n + p) * channels + k] *
+//       t < taps of weights[((c * taps + t) * n + p) * channels + k] *
 //                        input[c * in_channel + p * position + taps[t] + x]
-// bias: nullptr for none. Whole vectors of the input are read, one if the width is less, and a half one if no more is
-// left. Rows of at least a vector, or a half one, are written in such, the last one moved back to where the row ends.
+// where the taps are of the kinds[0 .. kinds_count) one after the other. bias: nullptr for none. Whole vectors of the
+// input are read, one if the width is less, and a half one if no more is left; but not for products that are left out.
+// Rows of at least a vector, or a half one, are written in such, the last one moved back to where the row ends.
 template <class T>
 struct WinogradRowArgs {
   const T* input;
   std::ptrdiff_t in_channel, position;
   const std::ptrdiff_t* taps;
-  std::int64_t tap_count, in_channels;
+  const WinogradRowTaps* kinds;
+  std::int64_t kinds_count, in_channels;
   const T *weights, *bias;
   T* out;
   std::ptrdiff_t out_channel, out_row;

@@ -115,11 +115,11 @@ void winograd_row_windows(const WinogradRowWindowArgs<T>& a) noexcept {
 // The sums of the position of the point 1 are part of every output: they start from the bias. Outputs are added up to
 // see whether they are finite: what overflows only there is computed again for nothing. Their lines are fetched before
 // the sums, where the stores of so many rows would wait for them: up to a quarter of outputs beyond L2, nothing within.
-template <class T, int points, int taps, int channels>
-bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
+template <class T, int points, int taps, int channels, bool all_whole>
+TILECONV_NOINLINE bool row_products(const WinogradRowArgs<T>& a) noexcept {
   constexpr int outputs = points + 1 - taps, lanes = Vec<T>::lanes;
   const Rows<T, points> position_rows(a.position);
-  const std::int64_t width = a.width, rows = a.rows;
+  const std::int64_t width = a.width, rows = a.rows, whole_taps = a.kinds->whole;
   const std::ptrdiff_t out_channel = a.out_channel, out_row = a.out_row;
   // Outputs from column x on, a vector of this kind or the columns that there are. Returns 0 in the lanes whose outputs
   // are all finite, NaN in others.
@@ -139,11 +139,12 @@ bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
     for (int k = 0; k < channels; ++k, fetched += out_channel)
       for (int i = 0; i < outputs && i < rows; ++i) TILECONV_PREFETCH(fetched + i * out_row + V::lanes - 1);
     const T *input = a.input + x, *weights = a.weights;
-    for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
-      for (std::int64_t t = 0; t < a.tap_count; ++t) {
-        const T* first = input + a.taps[t];
-        for_constants<points>([&](auto p) TILECONV_INLINE_LAMBDA {
-          const auto column = position_rows.template at<p.value>(first);
+    const auto add_taps = [&](const std::ptrdiff_t* tap, std::int64_t count, auto first,
+                              auto last) TILECONV_INLINE_LAMBDA {
+      for (std::int64_t t = 0; t < count; ++t) {
+        const T* window = input + tap[t];
+        for_constants<last.value, first.value>([&](auto p) TILECONV_INLINE_LAMBDA {
+          const auto column = position_rows.template at<p.value>(window);
           add_outer_product(
               sum[p.value],
               [&](auto k) TILECONV_INLINE_LAMBDA { return V::broadcast(weights[p.value * channels + k.value]); },
@@ -151,6 +152,19 @@ bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
         });
         weights += points * channels;
         TILECONV_OPAQUE(weights);
+      }
+    };
+    for (std::int64_t c = 0; c < a.in_channels; ++c, input += a.in_channel) {
+      if constexpr (all_whole) {
+        add_taps(a.taps, whole_taps, Constant<0>(), Constant<points>());
+      } else {
+        const std::ptrdiff_t* tap = a.taps;
+        for (const WinogradRowTaps* n = a.kinds; n < a.kinds + a.kinds_count; ++n) {
+          add_taps(tap, n->whole, Constant<0>(), Constant<points>());
+          add_taps(tap += n->whole, n->last_zero, Constant<0>(), Constant<points - 1>());
+          add_taps(tap += n->last_zero, n->first_zero, Constant<1>(), Constant<points>());
+          tap += n->first_zero;
+        }
       }
     }
     TILECONV_UNROLL
@@ -187,6 +201,15 @@ bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
     if (half) all &= all_zero(products(Half(), width > Half::lanes ? width - Half::lanes : 0), width);
   }
   return all;
+}
+
+// Between loops of different kinds of taps compilers move sums from register to register: the common kind has a code of
+// its own, 3 to 6 % faster.
+template <class T, int points, int taps, int channels>
+bool winograd_row_products(const WinogradRowArgs<T>& a) noexcept {
+  const bool all_whole = a.kinds_count == 1 && a.kinds->last_zero + a.kinds->first_zero == 0;
+  return all_whole ? row_products<T, points, taps, channels, true>(a)
+                   : row_products<T, points, taps, channels, false>(a);
 }
 
 // A sum of each point for each channel, a column and, of the narrow instruction sets, the weight.

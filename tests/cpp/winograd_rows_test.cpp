@@ -22,6 +22,7 @@ struct TileRow {
   const KernelSet<T>& set;
   const WinogradRowKernel<T>& kernel;
   std::int64_t width, rows;
+  bool zero_first = false, zero_last = false;
   std::int64_t taps = kernel.taps, channels = kernel.channels, in_w = width + columns - 1;
   std::int64_t pitch = in_w + 2 * set.lanes, out_row = width + 1, out_channel = rows * out_row + 3;
   std::int64_t points = kernel.points;
@@ -46,10 +47,14 @@ struct TileRow {
     Random random(4);
     fill_normals(image, random);
     fill_normals(kernels, random);
+    for (std::size_t n = 0; n < kernels.size(); ++n) {
+      const std::int64_t row = static_cast<std::int64_t>(n) / columns % taps;
+      if ((zero_first && row == 0) || (zero_last && row == taps - 1)) kernels[n] = 0;
+    }
     fill_normals(bias, random);
     std::fill(out.begin(), out.end(), nan<T>);
   }
-  // Whether all outputs came out finite.
+  // Whether all outputs came out finite. Windows whose products are left out are not numbers.
   bool run(bool with_bias) {
     std::vector<T> windows(static_cast<std::size_t>(in_channels * points * pitch), nan<T>);
     WinogradRowWindowArgs<T> a{};
@@ -60,9 +65,15 @@ struct TileRow {
     a.channels = in_channels, a.columns = in_w;
     a.out = windows.data(), a.out_channel = points * pitch, a.out_position = pitch;
     kernel.windows(a);
+    for (std::int64_t c = 0; c < in_channels; ++c) {
+      if (zero_first) std::fill_n(windows.begin() + c * points * pitch, pitch, nan<T>);
+      if (zero_last) std::fill_n(windows.begin() + (c * points + points - 1) * pitch, pitch, nan<T>);
+    }
     const std::vector<T> weights = transformed();
     const std::ptrdiff_t tap_columns[columns] = {0, 1, 2};
-    return kernel.run({windows.data(), points * pitch, pitch, tap_columns, columns, in_channels, weights.data(),
+    const WinogradRowTaps kinds{zero_first || zero_last ? 0 : columns, zero_last ? columns : 0,
+                                zero_first ? columns : 0};
+    return kernel.run({windows.data(), points * pitch, pitch, tap_columns, &kinds, 1, in_channels, weights.data(),
                        with_bias ? bias.data() : nullptr, out.data(), out_channel, out_row, rows, width});
   }
 
@@ -104,8 +115,9 @@ void for_each_row(F f) {
 TYPED_TEST(WinogradRows, GiveTheDirectSumAndWriteNothingElse) {
   using T = TypeParam;
   for_each_row<T>([](const auto& set, const auto& kernel, std::int64_t width, std::int64_t rows) {
-    for (const bool with_bias : {false, true}) {
-      TileRow<T> tiles{set, kernel, width, rows};
+    for (int kind = 0; kind < 3; ++kind) {
+      const bool zero_first = kind == 1, zero_last = kind == 2, with_bias = rows % 2 == 0;
+      TileRow<T> tiles{set, kernel, width, rows, zero_first, zero_last};
       tiles.fill();
       EXPECT_TRUE(tiles.run(with_bias));
       const double bound = sizeof(T) == 4 ? 2e-5 : 4e-14;
