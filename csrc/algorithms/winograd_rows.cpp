@@ -30,6 +30,11 @@ std::int64_t dilation_of(const AxisTaps& axis) {
   return std::abs(axis.difference) / std::gcd(axis.step, axis.difference);
 }
 
+// Whether taps read even and odd columns in turn, so that both are needed.
+bool takes_turns(const AxisTaps& axis) {
+  return axis.step == winograd_row_turns && axis.count > 1 && axis.difference % winograd_row_turns != 0;
+}
+
 const char* unsupported(const PlanRequest& request) {
   const ConvProblem& p = request.problem;
   if (p.pass == Pass::weight_gradient) return "weight gradients are sums over pixels";
@@ -71,7 +76,7 @@ WinogradRowsPlan<T>::WinogradRowsPlan(const ShiftMap& map, const PlanRequest& re
       pieces_(cut(winograd_taps(map.h))),
       kernels_(find_kernels()),
       blocks_(EvenParts::of_at_most(map.out_channels, most_channels())),
-      in_place_(request.layout.input_rows && map.w.step == 1),
+      in_place_(request.layout.input_rows && (map.w.step == 1 || takes_turns(map.w))),
       out_rows_(request.layout.out_rows),
       dilation_(dilation_of(map.h)),
       phases_(std::min(dilation_, map.h.out_size)),
@@ -108,33 +113,39 @@ PlanReport WinogradRowsPlan<T>::report() const {
 }
 
 // A row of windows is the columns that outputs read. Where they are adjacent in the image it is transformed from there
-// and what lies outside is filled in; else they are staged first.
+// and what lies outside is filled in; else they are staged first. With a step of 2, even columns are one part of the
+// row and odd ones the other, in which outputs that are neighbours read neighbours.
 template <class T>
 void WinogradRowsPlan<T>::place_columns() {
   const MapAxis& axis = map_.w;
   const std::int64_t lanes = set_.lanes, width = axis.out_size;
-  std::int64_t end = 0;  // of what outputs read
+  // Of a part in which outputs read up to `end`. A row of outputs of less than a vector is read as a whole one.
+  const auto part_size = [&](std::int64_t end) {
+    const std::int64_t written = ceil_div(ceil_div(columns_, turns_), lanes) * lanes;
+    return ceil_div(std::max(end + lanes, columns_at_ + written), lanes) * lanes;
+  };
   if (in_place_) {
-    const std::int64_t from = axis.lowest(), to = width - 1 + from + axis.reach(), size = axis.map.size;
+    turns_ = static_cast<int>(axis.step);
+    const std::int64_t from = axis.lowest(), to = (width - 1) * turns_ + from + axis.reach(), size = axis.map.size;
     // What padding repeats may lie behind what outputs read themselves.
     const bool repeats = axis.map.mode != PaddingMode::zeros;
     source_ = std::min(repeats ? 0 : std::max<std::int64_t>(0, from), size);
     columns_ = std::max<std::int64_t>(0, (repeats ? size : std::min(to, size)) - source_);
-    columns_at_ = ceil_div(std::max<std::int64_t>(0, source_ - from), lanes) * lanes;
-    const std::int64_t origin = columns_at_ - source_;  // where column 0 would be
-    end = origin + to;
+    columns_at_ = ceil_div(ceil_div(std::max<std::int64_t>(0, source_ - from), turns_), lanes) * lanes;
+    const std::int64_t origin = columns_at_ * turns_ - source_;  // column 0, counted in turns
+    part_ = part_size(ceil_div(origin + to, turns_));
+    const auto place = [&](std::int64_t x) { return (origin + x) % turns_ * part_ + (origin + x) / turns_; };
     for (std::int64_t x = from; repeats && x < to; ++x)
-      if (x < 0 || x >= size) margins_.push_back({origin + x, origin + axis.map(x)});
-    for (std::int64_t j = 0; j < axis.count; ++j) tap_columns_.push_back(origin + axis.tap(j));
+      if (x < 0 || x >= size) margins_.push_back({place(x), place(axis.map(x))});
+    for (std::int64_t j = 0; j < axis.count; ++j) tap_columns_.push_back(place(axis.tap(j)));
   } else {
     const StagedAxis staged = make_staged_axis(axis, width);
     staged_ = make_pieces(axis, staged, width, 0, width);
-    columns_ = end = staged.length;
+    columns_ = staged.length;
+    part_ = part_size(columns_);
     tap_columns_.assign(staged.tap_position.begin(), staged.tap_position.end());
   }
-  // A row of outputs of less than a vector is read as a whole one.
-  const std::int64_t room = std::max(end + lanes, columns_at_ + written_columns());
-  pitch_ = winograd_apart<T>(ceil_div(room, lanes) * lanes, set_.lanes);
+  pitch_ = winograd_apart<T>(turns_ * part_, set_.lanes);
   // Windows stay in half of L1 while all out channels pass.
   const std::int64_t column_bytes = std::max<std::int64_t>(1, pieces_.count * planes() * positions() * element);
   const std::int64_t vectors = std::max<std::int64_t>(1, ceil_div(width, lanes));
@@ -180,7 +191,7 @@ double WinogradRowsPlan<T>::estimate() const {
   const double column_bytes = static_cast<double>(pieces_.count * positions() * element) * in;
   const double bytes = column_bytes * window_vectors * static_cast<double>(set_.lanes);
   const double way = bytes < l1 ? 0 : bytes < static_cast<double>(core_traits().l2) / 4 ? 4 : 8;
-  const double window_cycles = window_vectors * ((map_.w.step == 1 ? 2 : 4) * passes * pieces_.points +
+  const double window_cycles = window_vectors * ((map_.w.step == 1 ? 2 : 2.4) * passes * pieces_.points +
                                                  way * static_cast<double>(positions() * pieces_.count)) +
                                20;
   const double sum_bytes = static_cast<double>(positions() * sums() * element);

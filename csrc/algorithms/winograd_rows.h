@@ -94,7 +94,6 @@ class WinogradRowsPlan final : public Plan {
   std::int64_t staged_size() const { return in_place_ ? 0 : positions() * map_.in_channels * staged_row(); }
   std::int64_t outputs_size() const { return out_rows_ ? 0 : most_channels() * outputs() * outputs_row(); }
   std::int64_t outputs_row() const { return tile_w_ + set_.lanes; }
-  std::int64_t written_columns() const { return ceil_div(columns_, set_.lanes) * set_.lanes; }
   // Rows of outputs, `dilation` apart, of a phase.
   std::int64_t tile_rows(std::int64_t phase) const { return ceil_div(map_.h.out_size - phase, dilation_); }
 
@@ -124,9 +123,11 @@ class WinogradRowsPlan final : public Plan {
   EvenParts blocks_;  // of out channels
   bool in_place_, out_rows_;
   std::int64_t dilation_, phases_, tiles_;
+  int turns_ = 1;                // that columns take, for each of which a row of windows has a part
   std::int64_t columns_ = 0;     // of a row that are transformed
   std::int64_t source_ = 0;      // the first of them, if they are read in place
-  std::int64_t columns_at_ = 0;  // where a row of windows has it
+  std::int64_t columns_at_ = 0;  // where a part of a row of windows has it
+  std::int64_t part_ = 0;        // from one part to the next
   std::int64_t pitch_ = 0;       // from one row of windows to the next
   std::vector<StagePiece> staged_;
   std::vector<Margin> margins_;

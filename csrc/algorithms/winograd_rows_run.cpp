@@ -102,7 +102,7 @@ void WinogradRowsPlan<T>::run_band(const ConvViews& v, const T* weights, std::in
   if (!finite) spoilt.set(b.n);
 }
 
-// Clears all but the columns of the windows; behind those, half a vector may leave lanes unwritten.
+// Clears the windows: beside their columns, and behind those where half a vector leaves lanes unwritten, they stay so.
 template <class T>
 void WinogradRowsPlan<T>::begin_band(const ConvViews& v, Band& b) const {
   b.windows = static_cast<T*>(thread_arena(Arena::workspace, static_cast<std::size_t>(workspace_bytes())));
@@ -110,16 +110,12 @@ void WinogradRowsPlan<T>::begin_band(const ConvViews& v, Band& b) const {
   b.staged = b.zeros + pitch_;
   b.outputs = b.staged + staged_size();
   std::fill_n(b.zeros, pitch_, T(0));
-  const std::int64_t behind = columns_at_ + columns_;
-  for (std::int64_t row = 0; row < pieces_.count * planes() * positions(); ++row) {
-    T* const window = b.windows + row * pitch_;
-    std::fill_n(window, columns_at_, T(0));
-    std::fill_n(window + behind, pitch_ - behind, T(0));
-  }
+  std::fill_n(b.windows, pieces_.count * window_size(), T(0));
   b.window_args.channels = map_.in_channels;
   b.window_args.columns = columns_;
   b.window_args.out_channel = positions() * pitch_;
   b.window_args.out_position = pitch_;
+  b.window_args.out_turn = part_;
   WinogradRowArgs<T>& a = b.product_args;
   a.in_channel = positions() * pitch_;
   a.position = pitch_;
@@ -160,7 +156,7 @@ void WinogradRowsPlan<T>::make_windows(const ConvViews& v, Band& b, std::int64_t
                               : b.staged + i * map_.in_channels * staged_row();
     }
     a.out = windows + segment * segment_size() + columns_at_;
-    kernels_->windows(a);
+    kernels_->windows[turns_ - 1](a);
   }
   for (std::int64_t row = 0; !margins_.empty() && row < planes() * positions(); ++row)
     for (const Margin& margin : margins_) windows[row * pitch_ + margin.column] = windows[row * pitch_ + margin.source];

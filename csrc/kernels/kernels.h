@@ -347,8 +347,10 @@ struct WinogradKernel {
 
 // Winograd's algorithm F(m, r) down the columns alone, with pixels in the lanes and n = m + r - 1 points. The windows
 // of a row of tiles are n rows of the input for each channel: position p of channel c becomes
-//   out[c * out_channel + p * out_position + x] = sum over i < n of B[i][p] * rows[i][c * row_channel[i] + x]
-// for x < columns. Nothing else is read; whole vectors are written, at the end perhaps a half one.
+//   out[c * out_channel + p * out_position + x % turns * out_turn + x / turns] =
+//       sum over i < n of B[i][p] * rows[i][c * row_channel[i] + x]
+// for x < columns, which take turns: as many as the step between outputs, 1 or 2. Nothing else is read; whole vectors
+// are written, at the end perhaps a half one if there is a single turn.
 constexpr int winograd_most_points = 8;
 template <class T>
 struct WinogradRowWindowArgs {
@@ -356,8 +358,9 @@ struct WinogradRowWindowArgs {
   std::ptrdiff_t row_channel[winograd_most_points];
   std::int64_t channels, columns;
   T* out;
-  std::ptrdiff_t out_channel, out_position;
+  std::ptrdiff_t out_channel, out_position, out_turn;
 };
+constexpr int winograd_row_turns = 2;
 
 // How many taps follow each other: with all of their r rows; without the last row, whose product of infinity is zero
 // and left out; without the first one, and so without the product of point 0.
@@ -386,11 +389,11 @@ struct WinogradRowArgs {
   std::int64_t rows, width;
 };
 
-// Weights: of kernels of a single column, as for WinogradKernel.
+// Windows: of columns that take 1, 2 turns. Weights: of kernels of a single column, as for WinogradKernel.
 template <class T>
 struct WinogradRowKernel {
   int points, taps, channels;
-  void (*windows)(const WinogradRowWindowArgs<T>&) noexcept;
+  void (*windows[winograd_row_turns])(const WinogradRowWindowArgs<T>&) noexcept;
   void (*weights)(const WinogradWeightArgs<T>&) noexcept;
   bool (*run)(const WinogradRowArgs<T>&) noexcept;  // whether all outputs are finite, of all m rows
   int outputs() const noexcept { return points + 1 - taps; }

@@ -82,30 +82,44 @@ void winograd_row_weights(const WinogradWeightArgs<T>& a) noexcept {
   }
 }
 
-// The windows of as many columns as a vector has, or of those that are left.
-template <class V, int points>
-TILECONV_INLINE void row_window(const typename V::Element* const (&row)[points], std::int64_t x, std::int64_t columns,
-                                typename V::Element* out, std::ptrdiff_t out_position) {
-  V d[points], sums[points];
+// The windows of as many columns as a vector has for each turn, or of those that are left.
+template <class V, int turns, class T, int points>
+TILECONV_INLINE void row_window(const WinogradRowWindowArgs<T>& a, const T* const (&row)[points], std::int64_t x,
+                                T* out) {
+  V d[turns][points], sums[points];
   TILECONV_UNROLL
-  for (int i = 0; i < points; ++i) d[i] = load_upto<V>(row[i] + x, columns - x);
-  row_window_sums(d, sums);
+  for (int i = 0; i < points; ++i) {
+    V columns[turns];
+    TILECONV_UNROLL
+    for (int k = 0; k < turns; ++k) {
+      const std::int64_t first = x + k * V::lanes;
+      columns[k] = load_upto<V>(row[i] + first, a.columns - first);
+    }
+    if constexpr (turns > 1) deal<turns>(columns);
+    TILECONV_UNROLL
+    for (int k = 0; k < turns; ++k) d[k][i] = columns[k];
+  }
   TILECONV_UNROLL
-  for (int i = 0; i < points; ++i) sums[i].store(out + i * out_position + x);
+  for (int k = 0; k < turns; ++k) {
+    row_window_sums(d[k], sums);
+    TILECONV_UNROLL
+    for (int i = 0; i < points; ++i) sums[i].store(out + k * a.out_turn + i * a.out_position + x / turns);
+  }
 }
 
-template <class T, int points>
+template <class T, int points, int turns>
 void winograd_row_windows(const WinogradRowWindowArgs<T>& a) noexcept {
   using V = Vec<T>;
-  using Half = typename V::Half;
+  constexpr int half = turns == 1 ? half_lanes<T> : 0;
   const T* row[points];
   TILECONV_UNROLL
   for (int i = 0; i < points; ++i) row[i] = a.rows[i];
   T* out = a.out;
   for (std::int64_t c = 0; c < a.channels; ++c) {
     std::int64_t x = 0;
-    for (; x + half_lanes<T> < a.columns; x += V::lanes) row_window<V>(row, x, a.columns, out, a.out_position);
-    if (half_lanes<T> > 0 && x < a.columns) row_window<Half>(row, x, a.columns, out, a.out_position);
+    for (; x + half < a.columns; x += turns * V::lanes) row_window<V, turns>(a, row, x, out);
+    if constexpr (half > 0)
+      if (x < a.columns) row_window<typename V::Half, turns>(a, row, x, out);
     TILECONV_UNROLL
     for (int i = 0; i < points; ++i) row[i] += a.row_channel[i];
     out += a.out_channel;
@@ -237,7 +251,7 @@ struct WinogradRowTable {
     kernels[next++] = {points,
                        taps,
                        channels,
-                       winograd_row_windows<T, points>,
+                       {winograd_row_windows<T, points, 1>, winograd_row_windows<T, points, 2>},
                        winograd_row_weights<T, taps, points>,
                        winograd_row_products<T, points, taps, channels>};
     if constexpr (channels < winograd_row_channels(points)) fill<points, taps, channels + 1>(next);

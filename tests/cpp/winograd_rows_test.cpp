@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/kernels.h"
+#include "shift_map.h"
 #include "test_support.h"
 
 namespace tileconv::test {
@@ -64,7 +65,7 @@ struct TileRow {
     }
     a.channels = in_channels, a.columns = in_w;
     a.out = windows.data(), a.out_channel = points * pitch, a.out_position = pitch;
-    kernel.windows(a);
+    kernel.windows[0](a);
     for (std::int64_t c = 0; c < in_channels; ++c) {
       if (zero_first) std::fill_n(windows.begin() + c * points * pitch, pitch, nan<T>);
       if (zero_last) std::fill_n(windows.begin() + (c * points + points - 1) * pitch, pitch, nan<T>);
@@ -132,6 +133,47 @@ TYPED_TEST(WinogradRows, GiveTheDirectSumAndWriteNothingElse) {
               << ", column " << x << " of " << width;
       }
     }
+  });
+}
+
+// Even columns are in one part, odd ones in the other, and all as if there were a single turn.
+TYPED_TEST(WinogradRows, WindowsTakeTurns) {
+  using T = TypeParam;
+  for_each_set<T>([](const KernelSet<T>& set) {
+    constexpr std::int64_t channels = 2, turns = 2;
+    for (int i = 0; i < set.winograd_rows_count; ++i)
+      for (std::int64_t columns = 1; columns <= 4 * set.lanes + 1; ++columns) {
+        const WinogradRowKernel<T>& kernel = set.winograd_rows[i];
+        const std::int64_t points = kernel.points, lanes = set.lanes;
+        const auto rounded = [&](std::int64_t n) { return ceil_div(n, lanes) * lanes; };
+        const std::int64_t part = rounded(ceil_div(columns, turns)) + 3, pitch = turns * part + 5;
+        Guarded<T> image(static_cast<std::size_t>(channels * points * columns), Edge::end);
+        Random random(7);
+        fill_normals(image, random);
+        std::vector<T> plain(static_cast<std::size_t>(channels * points * rounded(columns))),
+            dealt(static_cast<std::size_t>(channels * points * pitch), nan<T>);
+        WinogradRowWindowArgs<T> a{};
+        for (std::int64_t row = 0; row < points; ++row) {
+          a.rows[row] = image.data() + row * columns;
+          a.row_channel[row] = points * columns;
+        }
+        a.channels = channels, a.columns = columns;
+        a.out = plain.data(), a.out_channel = points * rounded(columns), a.out_position = rounded(columns);
+        kernel.windows[0](a);
+        a.out = dealt.data(), a.out_channel = points * pitch, a.out_position = pitch, a.out_turn = part;
+        kernel.windows[turns - 1](a);
+        for (std::int64_t row = 0; row < channels * points; ++row)
+          for (std::int64_t x = 0; x < pitch; ++x) {
+            const T value = dealt[static_cast<std::size_t>(row * pitch + x)];
+            const std::int64_t column = x < turns * part ? x % part * turns + x / part : columns;
+            if (column < columns) {
+              ASSERT_EQ(value, plain[static_cast<std::size_t>(row * rounded(columns) + column)])
+                  << kernel.taps << " taps, row " << row << ", column " << column << " of " << columns;
+            } else if (x >= turns * part || x % part >= part - 3) {
+              ASSERT_NE(value, value) << "written behind the windows";
+            }
+          }
+      }
   });
 }
 
