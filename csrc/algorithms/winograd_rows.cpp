@@ -191,9 +191,8 @@ double WinogradRowsPlan<T>::estimate() const {
   const double column_bytes = static_cast<double>(pieces_.count * positions() * element) * in;
   const double bytes = column_bytes * window_vectors * static_cast<double>(set_.lanes);
   const double way = bytes < l1 ? 0 : bytes < static_cast<double>(core_traits().l2) / 4 ? 4 : 8;
-  const double window_cycles = window_vectors * ((map_.w.step == 1 ? 2 : 2.4) * passes * pieces_.points +
-                                                 way * static_cast<double>(positions() * pieces_.count)) +
-                               20;
+  const double window_cycles =
+      window_vectors * (2 * passes * pieces_.points + way * static_cast<double>(positions() * pieces_.count)) + 20;
   const double sum_bytes = static_cast<double>(positions() * sums() * element);
   const bool near = sum_bytes * static_cast<double>(map_.out_channels) < l1 / 2;
   const std::int64_t vector_bytes = set_.lanes * element;
