@@ -67,7 +67,7 @@ def test_padding_and_dilation(kernel: Pair, mode: str, isa: str) -> None:
 @pytest.mark.parametrize("stride", [(2, 2), (1, 2), (2, 1), (3, 4)], ids=str)
 def test_strides(stride: Pair, mode: str, isa: str) -> None:
     """Segments of two taps and more, whole and less one; dilations that share a factor with the stride, or none."""
-    for kernel, dilation, rows in product([(4, 3), (7, 7), (11, 2)], [(1, 1), (2, 1), (3, 2)], (4, 7, 10)):
+    for kernel, dilation, rows in product([(4, 3), (7, 7), (9, 3), (11, 2)], [(1, 1), (2, 1), (3, 2)], (4, 7, 10)):
         if kernel[0] < 2 * stride[0]:
             continue
         case = few(kernel, (rows, 18), stride, dilation, padding_mode=mode)
