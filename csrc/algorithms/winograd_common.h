@@ -20,7 +20,7 @@ const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t tap
 }
 
 // Of the taps of an axis, those that leave the same remainder by its step are the taps of a segment: how many segments
-// there are, and how many taps the first of them has.
+// there are, how many taps each has, and the first, which has most.
 inline std::int64_t winograd_segments(const AxisTaps& axis) noexcept {
   return std::min(axis.step / std::gcd(axis.step, axis.difference), axis.count);
 }

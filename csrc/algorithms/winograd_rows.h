@@ -36,7 +36,8 @@ struct RowPieces {
   int points, taps;
   std::int64_t count;
   int outputs() const { return points + 1 - taps; }
-  // Of a segment with so many taps in each of `columns`. Only the first piece has a first row of its own.
+  // Of a segment with so many taps in each of `columns`. Only the first piece has a first row of its own. It lacks the
+  // last one only where it is the only piece: of several, every segment fills the first.
   WinogradRowTaps taps_of(std::int64_t segment_taps, std::int64_t columns) const {
     const bool whole = segment_taps >= taps;
     return {whole ? columns : 0, whole ? 0 : columns, (count - 1) * columns};

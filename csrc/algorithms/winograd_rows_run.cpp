@@ -136,12 +136,12 @@ void WinogradRowsPlan<T>::make_windows(const ConvViews& v, Band& b, std::int64_t
     const std::int64_t tap = map_.h.difference > 0 ? map_.h.tap(segment) : map_.h.lowest();
     const std::int64_t segment_taps = winograd_segment_taps(map_.h, segment);
     const std::int64_t rows = tile_rows(b.phase) + segment_taps - 1;
-    // Without products of infinity no output depends on the last row.
-    const std::int64_t read = pieces_.count == 1 ? outputs() + segment_taps - 1 : positions();
+    // The last row is in the product of infinity alone, which a segment that lacks a tap leaves out.
+    const std::int64_t rows_read = pieces_.count == 1 ? outputs() + segment_taps - 1 : positions();
     std::int64_t y[winograd_most_points];
     for (std::int64_t i = 0; i < positions(); ++i) {
       const std::int64_t row = tile * outputs() + i;
-      y[i] = i < read && row < rows ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
+      y[i] = i < rows_read && row < rows ? map_.h.map((b.phase + row * dilation_) * map_.h.step + tap) : -1;
     }
     if (!in_place_)
       stage_rows<T>(set_,

@@ -362,8 +362,8 @@ struct WinogradRowWindowArgs {
 };
 constexpr int winograd_row_turns = 2;
 
-// How many taps follow each other: with all of their r rows; without the last row, whose product of infinity is zero
-// and left out; without the first one, and so without the product of point 0.
+// How many taps follow each other: whole ones; those whose last row is zero, and so the product of infinity; those
+// whose first row is, and so the product of point 0. Products that are zero are left out.
 struct WinogradRowTaps {
   std::int64_t whole, last_zero, first_zero;
 };
@@ -371,11 +371,12 @@ struct WinogradRowTaps {
 // A row of tiles of some out channels: of its m rows of outputs the first `rows` are written. For k < channels of the
 // kernel, x < width
 //   out[k * out_channel + i * out_row + x] = bias[k] + sum over p < n of A[p][i] * sum over c < in_channels,
-//       t < taps of weights[((c * taps + t) * n + p) * channels + k] *
+//       t < count of weights[((c * count + t) * n + p) * channels + k] *
 //                        input[c * in_channel + p * position + taps[t] + x]
-// where the taps are of the kinds[0 .. kinds_count) one after the other. bias: nullptr for none. Whole vectors of the
-// input are read, one if the width is less, and a half one if no more is left; but not for products that are left out.
-// Rows of at least a vector, or a half one, are written in such, the last one moved back to where the row ends.
+// where the `count` taps are of kinds[0 .. kinds_count), one after the other; kinds_count > 0. bias: nullptr for none.
+// Whole vectors of the input are read, one if the width is less, and a half one if no more is left; but not for
+// products that are left out. Rows of at least a vector, or a half one, are written in such, the last one moved back to
+// where the row ends.
 template <class T>
 struct WinogradRowArgs {
   const T* input;

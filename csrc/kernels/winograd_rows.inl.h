@@ -141,7 +141,7 @@ TILECONV_NOINLINE bool row_products(const WinogradRowArgs<T>& a) noexcept {
     using V = decltype(kind);
     const V zero = V::broadcast(T(0));
     V finite = zero;
-    const bool whole = width >= V::lanes && rows >= outputs;
+    const bool full = width >= V::lanes && rows >= outputs;
     V sum[points][channels][1];
     TILECONV_UNROLL
     for (int p = 0; p < points; ++p) {
@@ -194,7 +194,7 @@ TILECONV_NOINLINE bool row_products(const WinogradRowArgs<T>& a) noexcept {
       T* row = out;
       TILECONV_UNROLL
       for (int i = 0; i < outputs; ++i, row += out_row) {
-        if (whole)
+        if (full)
           y[i].store(row);
         else if (i < rows)
           store_upto(y[i], row, width);

@@ -1,7 +1,9 @@
 // The kernels of Winograd's algorithm down the columns: windows, products and outputs against the direct sum that they
 // stand for, on every instruction set.
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <utility>
 
 #include "kernels/kernels.h"
 #include "shift_map.h"
@@ -15,6 +17,11 @@ class WinogradRows : public testing::Test {};
 using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(WinogradRows, Elements, );
 
+// Of the three taps along a row.
+using Kinds = std::array<WinogradRowTaps, 2>;
+constexpr Kinds whole_rows{{{3, 0, 0}}}, last_zero{{{0, 3, 0}}}, first_zero{{{0, 0, 3}}}, of_every_kind{{{1, 1, 1}}},
+    in_another_order{{{0, 1, 1}, {1, 0, 0}}};
+
 // Three taps along each of the rows that a row of tiles reads, of two in channels.
 template <class T>
 struct TileRow {
@@ -23,7 +30,7 @@ struct TileRow {
   const KernelSet<T>& set;
   const WinogradRowKernel<T>& kernel;
   std::int64_t width, rows;
-  bool zero_first = false, zero_last = false;
+  Kinds kinds = whole_rows;
   std::int64_t taps = kernel.taps, channels = kernel.channels, in_w = width + columns - 1;
   std::int64_t pitch = in_w + 2 * set.lanes, out_row = width + 1, out_channel = rows * out_row + 3;
   std::int64_t points = kernel.points;
@@ -49,13 +56,16 @@ struct TileRow {
     fill_normals(image, random);
     fill_normals(kernels, random);
     for (std::size_t n = 0; n < kernels.size(); ++n) {
-      const std::int64_t row = static_cast<std::int64_t>(n) / columns % taps;
-      if ((zero_first && row == 0) || (zero_last && row == taps - 1)) kernels[n] = 0;
+      const auto at = static_cast<std::int64_t>(n), row = at / columns % taps;
+      if ((lacks_first(at % columns) && row == 0) || (lacks_last(at % columns) && row == taps - 1)) kernels[n] = 0;
     }
     fill_normals(bias, random);
     std::fill(out.begin(), out.end(), nan<T>);
   }
-  // Whether all outputs came out finite. Windows whose products are left out are not numbers.
+  // The kind of tap j: what the counts say, one after the other.
+  bool lacks_first(std::int64_t j) const { return kind_of(j) == 2; }
+  bool lacks_last(std::int64_t j) const { return kind_of(j) == 1; }
+  // Whether all outputs came out finite. Windows that no tap needs are not numbers.
   bool run(bool with_bias) {
     std::vector<T> windows(static_cast<std::size_t>(in_channels * points * pitch), nan<T>);
     WinogradRowWindowArgs<T> a{};
@@ -67,18 +77,27 @@ struct TileRow {
     a.out = windows.data(), a.out_channel = points * pitch, a.out_position = pitch;
     kernel.windows[0](a);
     for (std::int64_t c = 0; c < in_channels; ++c) {
-      if (zero_first) std::fill_n(windows.begin() + c * points * pitch, pitch, nan<T>);
-      if (zero_last) std::fill_n(windows.begin() + (c * points + points - 1) * pitch, pitch, nan<T>);
+      if (kinds[0].first_zero == columns) std::fill_n(windows.begin() + c * points * pitch, pitch, nan<T>);
+      if (kinds[0].last_zero == columns)
+        std::fill_n(windows.begin() + (c * points + points - 1) * pitch, pitch, nan<T>);
     }
     const std::vector<T> weights = transformed();
     const std::ptrdiff_t tap_columns[columns] = {0, 1, 2};
-    const WinogradRowTaps kinds{zero_first || zero_last ? 0 : columns, zero_last ? columns : 0,
-                                zero_first ? columns : 0};
-    return kernel.run({windows.data(), points * pitch, pitch, tap_columns, &kinds, 1, in_channels, weights.data(),
-                       with_bias ? bias.data() : nullptr, out.data(), out_channel, out_row, rows, width});
+    const std::int64_t kinds_count = kinds[1].whole + kinds[1].last_zero + kinds[1].first_zero > 0 ? 2 : 1;
+    return kernel.run({windows.data(), points * pitch, pitch, tap_columns, kinds.data(), kinds_count, in_channels,
+                       weights.data(), with_bias ? bias.data() : nullptr, out.data(), out_channel, out_row, rows,
+                       width});
   }
 
  private:
+  int kind_of(std::int64_t j) const {
+    for (const WinogradRowTaps& next : kinds) {
+      const std::int64_t counts[] = {next.whole, next.last_zero, next.first_zero};
+      for (int kind = 0; kind < 3; j -= counts[kind++])
+        if (j < counts[kind]) return kind;
+    }
+    return 0;
+  }
   // Lanes are out channels.
   std::vector<T> transformed() const {
     std::vector<T> weights, lanes(static_cast<std::size_t>(taps * set.lanes)),
@@ -116,9 +135,13 @@ void for_each_row(F f) {
 TYPED_TEST(WinogradRows, GiveTheDirectSumAndWriteNothingElse) {
   using T = TypeParam;
   for_each_row<T>([](const auto& set, const auto& kernel, std::int64_t width, std::int64_t rows) {
-    for (int kind = 0; kind < 3; ++kind) {
-      const bool zero_first = kind == 1, zero_last = kind == 2, with_bias = rows % 2 == 0;
-      TileRow<T> tiles{set, kernel, width, rows, zero_first, zero_last};
+    for (const auto& [kinds, with_bias] : {std::pair{whole_rows, false},
+                                           {whole_rows, true},
+                                           {last_zero, true},
+                                           {first_zero, true},
+                                           {of_every_kind, false},
+                                           {in_another_order, true}}) {
+      TileRow<T> tiles{set, kernel, width, rows, kinds};
       tiles.fill();
       EXPECT_TRUE(tiles.run(with_bias));
       const double bound = sizeof(T) == 4 ? 2e-5 : 4e-14;
@@ -182,8 +205,11 @@ TYPED_TEST(WinogradRows, TellWhatIsNotFinite) {
   using T = TypeParam;
   for_each_row<T>([](const auto& set, const auto& kernel, std::int64_t width, std::int64_t rows) {
     for (const T value : {nan<T>, std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity()})
-      for (const std::int64_t y : {std::int64_t{0}, rows - 1 + kernel.taps - 1}) {
-        TileRow<T> tiles{set, kernel, width, rows};
+      for (const auto& [kinds, y] : {std::pair{whole_rows, std::int64_t{0}},
+                                     {whole_rows, rows - 1 + kernel.taps - 1},
+                                     {first_zero, std::int64_t{1}},
+                                     {last_zero, rows - 1 + kernel.taps - 2}}) {
+        TileRow<T> tiles{set, kernel, width, rows, kinds};
         for (const std::int64_t x : {std::int64_t{0}, tiles.in_w - 1}) {
           tiles.fill();
           tiles.image[(kernel.points + y) * tiles.in_w + x] = value;
