@@ -5,7 +5,7 @@
 // A matrix product of the weights, out x in channels, and the input, in channels x pixels. Both are cut in halves along
 // each side: the out channels of a group by whole vectors, its in channels, and the pixels of a tile, whole rows of the
 // image one after the other. One task is a tile, or a part of its out channels:
-//   stage the tile, add its blocks up                                       -> seven factors, in rows or packed
+//   stage the tile, where its rows are not adjacent; add its blocks up      -> seven factors, in rows or packed
 //   for each panel of out channels, of either half: seven matrix products   -> products[7][pixel][out channel]
 //   add these up, transpose them into rows of the output
 // Tiles are fixed by the problem alone: which pixels are added to each other shows in the last bits.
@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "../cpu.h"
@@ -89,6 +90,7 @@ class StrassenPlan final : public Plan {
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
+    in_place_ = map_.collapsed && map_.in_channels % 2 == 0 && spread_in_caches();
     packs_pixels_ = pays_to_pack(balanced_splits(map_.groups * tiles_h_ * tiles_w_, panels_, request.threads));
     even_panels();
     one_tile_ =
@@ -137,12 +139,15 @@ class StrassenPlan final : public Plan {
   };
   struct Tile : Rectangle {
     std::int64_t n, group, column, panel_begin, panel_end;
-    std::int64_t pixels, half;  // in all; in the first half, the larger one
+    std::int64_t pixels, half, second;  // in all; in either half; where the second begins, one earlier if they are odd
+    const T* source;                    // the pixels of the first in channel
+    std::ptrdiff_t source_row;          // from an in channel's to the next one's
+    bool is_staged;
     T *staged, *factors, *products, *outputs, *panel;
   };
   struct Factor {
     PixelRuns runs;
-    T* at;
+    const T* at;
   };
   using Factors = std::array<Factor, products>;
 
@@ -214,13 +219,19 @@ class StrassenPlan final : public Plan {
     const double saved = sum_row_ * element < close ? 0.4 : 0.03 * element;
     return vector_passes(set_) == 1 && saved * static_cast<double>(products * panels_ / splits) > pack_cycles * blocks;
   }
+  // Whether L2 has room for the rows of all channels that a tile reads, a plane apart, beside what else is there.
+  bool spread_in_caches() const {
+    const std::int64_t l2 = core_traits().l2;
+    return map_.in_channels * std::gcd(width_ * height_ * element, l2) <= l2 / 2;
+  }
   double estimate(bool packed_before) const;
   void pack_panel(const ConvViews& v, std::int64_t group, std::int64_t panel, T* to) const;
   void run_tile(const ConvViews& v, const T* packed, std::int64_t task) const;
   Factors factors(const Tile& t) const;
-  void stage(const ConvViews& v, const Tile& t, const Factors& to) const;
+  void stage(const ConvViews& v, Tile& t) const;
+  void add_blocks(const Tile& t, const Factors& to) const;
   void multiply(const Factors& factors, const Tile& t, const T* packed_panel, std::int64_t vectors) const;
-  void finish(const ConvViews& v, const Tile& t, std::int64_t panel) const;
+  void finish(const ConvViews& v, Tile& t, std::int64_t panel) const;
   void sum_directly(const ConvViews& v, const Tile& t, std::int64_t channel, std::int64_t channels) const;
 
   ShiftMap map_;
@@ -235,7 +246,7 @@ class StrassenPlan final : public Plan {
   StagedAxis staged_h_;
   std::vector<std::vector<StagePiece>> pieces_;  // of each tile column of a map that is not collapsed
   std::int64_t staged_row_ = 0, sum_row_ = 0;
-  bool packs_pixels_ = false;
+  bool in_place_ = false, packs_pixels_ = false;
   // Weights that one tile alone uses are packed a panel at a time, where they are used: they never leave L2.
   bool one_tile_ = false, packs_when_used_ = false;
   double cycles_ = 0;
@@ -307,8 +318,16 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   t.products = t.factors + factors_size();
   t.outputs = t.products + products_size();
   t.panel = t.outputs + outputs_size();
+  t.second = t.pixels - t.half;
+  if (in_place_) {
+    t.source = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, 0)) + t.x0;
+    t.source_row = v.input_stride[1] / element;
+  } else {
+    t.source = t.staged, t.source_row = staged_row_;
+    stage(v, t);
+  }
   const Factors to = factors(t);
-  stage(v, t, to);
+  add_blocks(t, to);
   for (std::int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
     if (packs_when_used_) pack_panel(v, t.group, panel, t.panel);
     multiply(to, t, packs_when_used_ ? t.panel : packed + (t.group * panels_ + panel) * panel_size(),
@@ -317,34 +336,16 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   }
 }
 
-// The tile's pixels of every channel, one row after the other, and the sums of their blocks. What a half lacks is zero.
+// The tile's pixels of every channel, one row after the other. What a half of the channels lacks is zero.
 template <class T>
-void StrassenPlan<T>::stage(const ConvViews& v, const Tile& t, const Factors& to) const {
+void StrassenPlan<T>::stage(const ConvViews& v, Tile& t) const {
   const StagePiece adjacent{0, t.pixels, 0, t.pixels, t.x0, 1};
   const Pieces pieces = map_.collapsed ? Pieces(adjacent) : Pieces(pieces_[static_cast<std::size_t>(t.column)]);
   stage_channels<T>(set_, map_, staged_h_, pieces, v, t.n, t.group, 0,
                     {t.staged, staged_row_, t.width(), nullptr, 0, 0, 0, map_.in_channels, t.y0, t.y1,
                      map_.collapsed ? 1 : tile_h_, true});
-  const std::int64_t channels = 2 * half_in_;
-  if (map_.in_channels < channels) std::fill_n(t.staged + map_.in_channels * staged_row_, staged_row_, T(0));
-  for (std::int64_t c = 0; t.pixels < 2 * t.half && c < channels; ++c) t.staged[c * staged_row_ + t.pixels] = T(0);
-  // Of the blocks B11, B12, B21, B22. Packed, B12 waits in the place of T3.
-  constexpr std::int64_t place[blocks] = {0, 5, 1, 6};
-  if (packs_pixels_) {
-    for (std::int64_t block = 0; block < blocks; ++block)
-      pack_pixels(set_, to[0].runs, t.staged + block / 2 * half_in_ * staged_row_ + block % 2 * t.half, staged_row_,
-                  half_in_, to[place[block]].at);
-    const std::int64_t size = to[0].runs.size();
-    set_.strassen_input({{to[0].at, to[5].at, to[1].at, to[6].at}, 0, to[2].at, size, 0, 1, size});
-  } else {
-    set_.strassen_input({{to[0].at, to[0].at + t.half, to[1].at, to[6].at},
-                         staged_row_,
-                         to[2].at,
-                         half_in_ * sum_row_,
-                         sum_row_,
-                         half_in_,
-                         t.half});
-  }
+  if (map_.in_channels < 2 * half_in_) std::fill_n(t.staged + map_.in_channels * staged_row_, staged_row_, T(0));
+  t.is_staged = true;
 }
 
 // B11, B21, T4, T1, T2, T3, B22.
@@ -355,12 +356,36 @@ typename StrassenPlan<T>::Factors StrassenPlan<T>::factors(const Tile& t) const 
     const auto factor = [&](std::int64_t p) { return Factor{runs, t.factors + p * runs.size()}; };
     return {factor(0), factor(1), factor(2), factor(3), factor(4), factor(5), factor(6)};
   }
-  const PixelRuns staged = PixelRuns::in_rows(t.half, product_->rows, staged_row_),
+  const PixelRuns source = PixelRuns::in_rows(t.half, product_->rows, t.source_row),
                   sums = PixelRuns::in_rows(t.half, product_->rows, sum_row_);
-  T* const lower = t.staged + half_in_ * staged_row_;
+  const T* const lower = t.source + half_in_ * t.source_row;
   const auto sum = [&](std::int64_t k) { return Factor{sums, t.factors + k * half_in_ * sum_row_}; };
-  return {Factor{staged, t.staged},      Factor{staged, lower}, sum(0), sum(1), sum(2), sum(3),
-          Factor{staged, lower + t.half}};
+  return {Factor{source, t.source},        Factor{source, lower}, sum(0), sum(1), sum(2), sum(3),
+          Factor{source, lower + t.second}};
+}
+
+// The sums of the blocks B11, B12, B21, B22; packed, the blocks too, and B12 waits in the place of T3.
+template <class T>
+void StrassenPlan<T>::add_blocks(const Tile& t, const Factors& to) const {
+  const T* const lower = t.source + half_in_ * t.source_row;
+  const T* const block[blocks] = {t.source, t.source + t.second, lower, lower + t.second};
+  if (packs_pixels_) {
+    constexpr std::int64_t place[blocks] = {0, 5, 1, 6};
+    const PixelRuns& runs = to[0].runs;
+    const std::int64_t size = runs.size();
+    T* const at = t.factors;
+    for (std::int64_t b = 0; b < blocks; ++b)
+      pack_pixels(set_, runs, block[b], t.source_row, half_in_, at + place[b] * size);
+    set_.strassen_input({{at, at + 5 * size, at + size, at + 6 * size}, 0, at + 2 * size, size, 0, 1, size});
+  } else {
+    set_.strassen_input({{block[0], block[1], block[2], block[3]},
+                         t.source_row,
+                         t.factors,
+                         half_in_ * sum_row_,
+                         sum_row_,
+                         half_in_,
+                         t.half});
+  }
 }
 
 template <class T>
@@ -375,7 +400,7 @@ void StrassenPlan<T>::multiply(const Factors& factors, const Tile& t, const T* p
 
 // The outputs of a panel, in both halves of the channels and of the pixels.
 template <class T>
-void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t panel) const {
+void StrassenPlan<T>::finish(const ConvViews& v, Tile& t, std::int64_t panel) const {
   const bool in_place = t.y1 - t.y0 == 1 ? out_rows_ : out_planes_ && t.width() == map_.w.out_size;
   const std::int64_t first = panel_begin(panel), vectors = panel_begin(panel + 1) - first;
   const std::ptrdiff_t out_channel = v.out_stride[1] / element;
@@ -398,12 +423,15 @@ void StrassenPlan<T>::finish(const ConvViews& v, const Tile& t, std::int64_t pan
         a.count = block == 0 ? 2 : 4;
         for (int k = 0; k < a.count; ++k)
           a.product[k] = t.products + summands[block][k] * product_size() + (vector - first) * set_.lanes;
-        a.pixels = second ? t.pixels - t.half : t.half;
-        a.out = out + (second ? t.half : 0);
-        a.next_out = !in_place ? nullptr : second ? out + set_.lanes * out_row : out + t.half;
+        a.pixels = t.half;
+        a.out = out + (second ? t.second : 0);
+        a.next_out = !in_place ? nullptr : second ? out + set_.lanes * out_row : out + t.second;
         finite &= set_.sum_products(a);
       }
-      if (!finite) sum_directly(v, t, channel, channels);
+      if (!finite) {
+        if (!t.is_staged) stage(v, t);
+        sum_directly(v, t, channel, channels);
+      }
       if (finite && in_place) continue;
       for (std::int64_t y = t.y0; y < t.y1; ++y)
         set_.spread({t.outputs + (y - t.y0) * t.width(), output_row(), channels, t.width(), output(v, t, channel, y),

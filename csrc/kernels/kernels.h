@@ -402,8 +402,7 @@ struct WinogradRowKernel {
 
 // Sums of the four blocks 11, 12, 21, 22 of a matrix for Strassen's algorithm, element by element, for `rows` x
 // `columns` of each: of the input, T4, T1, T2, T3 of strassen.inl.h go to out, out + out_sum, ..; of the weights, S1,
-// S2, S3, S4. Whole vectors are read and written: what lies behind the columns may be anything. A sum may take the
-// place of a block.
+// S2, S3, S4. Nothing else than the blocks is read; whole vectors are written. A sum may take the place of a block.
 template <class T>
 struct StrassenSumArgs {
   const T* block[4];

@@ -14,12 +14,14 @@
 template <class T, bool weights>
 void strassen_sums(const StrassenSumArgs<T>& a) noexcept {
   using V = Vec<T>;
+  const std::int64_t whole = a.columns / V::lanes * V::lanes;
+  const auto mask = V::mask_between(0, lane<T>(a.columns - whole));
   for (std::int64_t r = 0; r < a.rows; ++r) {
     const std::ptrdiff_t row = r * a.block_row;
     T* const out = a.out + r * a.out_row;
-    for (std::int64_t i = 0; i < a.columns; i += V::lanes) {
-      const V b11 = V::load(a.block[0] + row + i), b12 = V::load(a.block[1] + row + i),
-              b21 = V::load(a.block[2] + row + i), b22 = V::load(a.block[3] + row + i);
+    const auto add = [&](std::int64_t i, auto load) TILECONV_INLINE_LAMBDA {
+      const V b11 = load(a.block[0] + row + i), b12 = load(a.block[1] + row + i), b21 = load(a.block[2] + row + i),
+              b22 = load(a.block[3] + row + i);
       V sum[4];
       if constexpr (weights) {
         sum[0] = b21 + b22;
@@ -34,6 +36,8 @@ void strassen_sums(const StrassenSumArgs<T>& a) noexcept {
       }
       TILECONV_UNROLL
       for (int k = 0; k < 4; ++k) sum[k].store(out + k * a.out_sum + i);
-    }
+    };
+    for (std::int64_t i = 0; i < whole; i += V::lanes) add(i, [](const T* from) { return V::load(from); });
+    if (whole < a.columns) add(whole, [&](const T* from) { return V::load_masked(from, mask); });
   }
 }

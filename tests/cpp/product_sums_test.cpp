@@ -96,31 +96,39 @@ TYPED_TEST(ProductSums, OfProductsWriteTheirPixelsAndTellWhatIsNotFinite) {
   });
 }
 
-// The seven products of blocks of one element each are a product of 2 x 2 matrices.
+// The seven products of blocks of one element each are a product of 2 x 2 matrices. Blocks end with their last column,
+// rows of sums with a vector.
 TYPED_TEST(ProductSums, OfBlocksMakeStrassensProducts) {
   using T = TypeParam;
   for_each_set<T>([](const KernelSet<T>& set) {
-    const auto lanes = static_cast<std::size_t>(set.lanes);
-    Random random(5);
-    std::vector<std::vector<T>> a(4, std::vector<T>(lanes)), b(4, std::vector<T>(lanes));
-    for (auto* matrix : {&a, &b})
-      for (auto& block : *matrix) fill_integers(block, random);
-    std::vector<T> s(4 * lanes, nan<T>), t(4 * lanes, nan<T>);
-    set.strassen_weights(
-        {{a[0].data(), a[1].data(), a[2].data(), a[3].data()}, 0, s.data(), set.lanes, 0, 1, set.lanes});
-    set.strassen_input({{b[0].data(), b[1].data(), b[2].data(), b[3].data()}, 0, t.data(), set.lanes, 0, 1, set.lanes});
-    for (std::size_t i = 0; i < lanes; ++i) {
-      const T p[] = {a[0][i] * b[0][i],
-                     a[1][i] * b[2][i],
-                     a[3][i] * t[i],
-                     s[i] * t[lanes + i],
-                     s[lanes + i] * t[2 * lanes + i],
-                     s[2 * lanes + i] * t[3 * lanes + i],
-                     s[3 * lanes + i] * b[3][i]};
-      EXPECT_EQ(p[0] + p[1], a[0][i] * b[0][i] + a[1][i] * b[2][i]);
-      EXPECT_EQ(p[0] + p[4] + p[3] + p[6], a[0][i] * b[1][i] + a[1][i] * b[3][i]);
-      EXPECT_EQ(p[0] + p[4] + p[5] + p[2], a[2][i] * b[0][i] + a[3][i] * b[2][i]);
-      EXPECT_EQ(p[0] + p[4] + p[5] + p[3], a[2][i] * b[1][i] + a[3][i] * b[3][i]);
+    constexpr std::int64_t rows = 2;
+    for (std::int64_t columns = 1; columns <= 2 * set.lanes + 1; ++columns) {
+      const std::int64_t row = (columns + set.lanes - 1) / set.lanes * set.lanes, sum = rows * row;
+      Random random(static_cast<unsigned>(columns));
+      const auto size = static_cast<std::size_t>(rows * columns);
+      std::vector<std::vector<T>> a(4, std::vector<T>(size)), b(4, std::vector<T>(size));
+      for (auto* matrix : {&a, &b})
+        for (auto& block : *matrix) fill_integers(block, random);
+      std::vector<T> s(static_cast<std::size_t>(4 * sum), nan<T>), t = s;
+      const auto args = [&](const std::vector<std::vector<T>>& m, std::vector<T>& out) {
+        return StrassenSumArgs<T>{
+            {m[0].data(), m[1].data(), m[2].data(), m[3].data()}, columns, out.data(), sum, row, rows, columns};
+      };
+      set.strassen_weights(args(a, s));
+      set.strassen_input(args(b, t));
+      for (std::size_t i = 0; i < size; ++i) {
+        const auto at = static_cast<std::int64_t>(i) / columns * row + static_cast<std::int64_t>(i) % columns;
+        const auto sum_of = [&](const std::vector<T>& of, std::int64_t k) {
+          return of[static_cast<std::size_t>(k * sum + at)];
+        };
+        const T p[] = {a[0][i] * b[0][i],           a[1][i] * b[2][i],           a[3][i] * sum_of(t, 0),
+                       sum_of(s, 0) * sum_of(t, 1), sum_of(s, 1) * sum_of(t, 2), sum_of(s, 2) * sum_of(t, 3),
+                       sum_of(s, 3) * b[3][i]};
+        EXPECT_EQ(p[0] + p[1], a[0][i] * b[0][i] + a[1][i] * b[2][i]);
+        EXPECT_EQ(p[0] + p[4] + p[3] + p[6], a[0][i] * b[1][i] + a[1][i] * b[3][i]);
+        EXPECT_EQ(p[0] + p[4] + p[5] + p[2], a[2][i] * b[0][i] + a[3][i] * b[2][i]);
+        EXPECT_EQ(p[0] + p[4] + p[5] + p[3], a[2][i] * b[1][i] + a[3][i] * b[3][i]);
+      }
     }
   });
 }
