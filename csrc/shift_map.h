@@ -101,6 +101,7 @@ struct EvenParts {
       : count(parts), size(parts == 0 ? 0 : total / parts), larger(parts == 0 ? 0 : total % parts) {}
   static EvenParts of_at_most(std::int64_t total, std::int64_t most) noexcept { return {total, ceil_div(total, most)}; }
 
+  std::int64_t total() const noexcept { return count * size + larger; }
   std::int64_t begin(std::int64_t part) const noexcept { return part * size + std::min(part, larger); }
   // The part that element i is in.
   std::int64_t part_of(std::int64_t i) const noexcept {

@@ -55,6 +55,7 @@ PlanReport ShiftGemmPlan<T>::report() const {
                               : block_.in_place   ? ", input in place"
                                                   : "") +
                              (map_.collapsed ? ", image as one row" : "") +
+                             (block_.half_end ? ", half vectors at the end" : "") +
                              (map_.patch_elements() > 1 ? ", kernel elements as channels" : "");
   return {kernel,
           threads_,
@@ -152,7 +153,7 @@ template <class T>
 void ShiftGemmPlan<T>::place_pixels() {
   if (!block_.channel_lanes) {
     block_size_ = packed_run_size(block_.chunk, block_.vectors * set_.lanes, set_.lanes);
-    pixel_row_ = block_.line_blocks(block_.tile_w, set_.lanes).count * block_size_;
+    pixel_row_ = block_.line_tiles(block_.tile_w, set_).count() * block_size_;
     return;
   }
   std::int64_t most_runs = 0;
@@ -229,6 +230,8 @@ void ShiftGemmPlan<T>::make_taps() {
   kernels_.push_back(nullptr);
   for (int vectors = 1; vectors <= block_.vectors; ++vectors)
     kernels_.push_back(&find_kernel(table, count, 1, vectors));
+  for (int halves = 1; block_.half_end && halves <= most_pixel_halves; halves += 2)
+    half_kernels_[halves] = &find_kernel(set_.pixel_halves, set_.pixel_halves_count, 1, halves);
 }
 
 template class ShiftGemmPlan<float>;

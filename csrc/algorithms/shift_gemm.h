@@ -30,18 +30,30 @@ struct Blocking {
   bool row_vectors = false;   // flat: staged rows are whole vectors, so that none belongs to two rows
   bool panels_outer = false;  // all pixels (of some lines: pixel lanes) with a panel of weights, then the next panel
   std::int64_t lines = 1;     // pixel lanes, panels outer: how many
+  bool half_end = false;      // pixel lanes: lines end with half vectors where these suffice
   bool prefetch = false;      // channel lanes, panels outer: L2 has room for the next panel too
   double cycles = 0;          // estimate for one image
 
   bool copies() const { return packs_pixels || !in_place; }  // else register tiles read the input itself
 
-  // Pixel lanes: the register tiles of a line of so many pixels, cut evenly in whole vectors. Nothing behind a line
-  // that is read in place may be read: what is left of it for the last vector is computed by a last tile that is moved
-  // back over pixels of the one before it, so there have to be two.
-  EvenParts line_blocks(std::int64_t pixels, std::int64_t lanes) const {
-    const bool moved_back = !copies() && pixels % lanes != 0;
-    const std::int64_t line_vectors = ceil_div(pixels, lanes);
-    return {line_vectors, std::max<std::int64_t>(ceil_div(line_vectors, vectors), moved_back ? 2 : 1)};
+  // Pixel lanes: the register tiles of a line of so many pixels, cut evenly in whole vectors, and at its end one of
+  // half vectors, if these have room for what is left: of three, as one has a load for every multiply-add. Nothing
+  // behind a line that is read in place may be read: what is left of it for the last vector is computed by a last tile
+  // that is moved back over pixels of the one before it, so there have to be two.
+  struct LineTiles {
+    EvenParts whole;      // in vectors
+    std::int64_t halves;  // of the last one; 0: there is none
+    std::int64_t count() const { return whole.count + (halves > 0); }
+  };
+  template <class T>
+  LineTiles line_tiles(std::int64_t pixels, const KernelSet<T>& set) const {
+    const bool moved_back = !copies() && pixels % set.lanes != 0;
+    const std::int64_t line_vectors = ceil_div(pixels, set.lanes), left = pixels - (line_vectors - 1) * set.lanes;
+    if (half_end && left <= set.half_lanes) {
+      const bool three = vectors > 1 && line_vectors > (moved_back ? 2 : 1);
+      return {EvenParts::of_at_most(line_vectors - (three ? 2 : 1), vectors), three ? 3 : 1};
+    }
+    return {{line_vectors, std::max<std::int64_t>(ceil_div(line_vectors, vectors), moved_back ? 2 : 1)}, 0};
   }
 };
 
@@ -230,7 +242,8 @@ class ShiftGemmPlan final : public Plan {
   std::vector<std::vector<Run>> runs_;           // of each tile column
   std::vector<Tap> taps_;                        // a table for each entry of column_ranges_
   std::vector<std::int64_t> table_begin_;
-  std::vector<const GemmKernel<T>*> kernels_;  // for each count of vectors, tiles of 1, 2, .. rows
+  std::vector<const GemmKernel<T>*> kernels_;                      // for each count of vectors, tiles of 1, 2, .. rows
+  const GemmKernel<T>* half_kernels_[most_pixel_halves + 1] = {};  // for 1 and 3 half vectors
   std::vector<std::pair<std::int64_t, std::int64_t>> column_ranges_;  // kernel columns in use, for each table of taps
   bool skips_ = false;                                                // some taps are wholly in zero padding
   std::int64_t splits_ = 1;                                           // of the out channels of a tile, for more tasks

@@ -51,22 +51,28 @@ class Model {
           if (!packed || map_.taps() == 1) consider(channel_lanes(set_.channel_lanes[i], packed));
     const bool whole = map_.w.out_size % set_.lanes == 0;
     const bool rows_fill_vectors = whole_vectors(staged_w_) - map_.w.out_size < set_.lanes;
+    // Packed blocks are of whole vectors.
+    const auto consider_pixels = [&](Blocking b) {
+      consider(pixel_lanes(b));
+      b.half_end = passes_ > 1 && set_.half_lanes > 0 && !b.packs_pixels;
+      if (b.half_end) consider(pixel_lanes(b));
+    };
     for (int i = 0; i < set_.pixel_lanes_count; ++i) {
       if (!is_tallest(set_.pixel_lanes, set_.pixel_lanes_count, i)) continue;
       Blocking b;
       b.vectors = set_.pixel_lanes[i].vectors;
       b.rows = set_.pixel_lanes[i].rows;
-      consider(pixel_lanes(b));
+      consider_pixels(b);
       b.in_place = true;
       // What does not fill a vector is computed with pixels before it.
-      if (in_place_ && (whole || (b.vectors > 1 && map_.w.out_size > set_.lanes))) consider(pixel_lanes(b));
+      if (in_place_ && (whole || (b.vectors > 1 && map_.w.out_size > set_.lanes))) consider_pixels(b);
       b.packs_pixels = true;
-      if (in_place_ && map_.taps() == 1) consider(pixel_lanes(b));
+      if (in_place_ && map_.taps() == 1) consider_pixels(b);
       b.in_place = b.packs_pixels = false;
       b.flat = true;
-      if (map_.taps() > 0) consider(pixel_lanes(b));
+      if (map_.taps() > 0) consider_pixels(b);
       b.row_vectors = true;
-      if (map_.taps() > 0 && rows_fill_vectors) consider(pixel_lanes(b));
+      if (map_.taps() > 0 && rows_fill_vectors) consider_pixels(b);
     }
     best.channel_lanes ? cut_channel_lanes(best) : cut_pixel_lanes(best);
     return best;
@@ -186,15 +192,15 @@ class Model {
     const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? waits_.same_set : 0;
     const bool waits = map_.out_channels > b.rows && written_bytes() > core_traits().l2;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
-    const std::int64_t blocks = b.line_blocks(pixels, set_.lanes).count;
-    const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(blocks) : 0;
+    const Blocking::LineTiles in_line = b.line_tiles(pixels, set_);
+    const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(in_line.count()) : 0;
     // The vectors that several taps share lie across cache lines, but for some of those in aligned rows. A fit of 200
     // layers on Zen 3, for float32; for float64 it came to a third, which improved no choice.
     const double crossing = crowded_ && !b.row_vectors && sizeof(T) == sizeof(float) ? 0.36 : 0;
     const double row = map_.taps() == 1 ? waits_.row : 0;
-    const double line = sum_parts(line_vectors, blocks, [&](std::int64_t vectors) {
+    const auto panels = [&](double v) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
-        const auto m = static_cast<double>(channels), v = static_cast<double>(vectors);
+        const auto m = static_cast<double>(channels);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
         const bool aligned = map_.taps() == 1 && b.copies();
         // The way from L2 hides behind multiply-adds of several passes, if there are some for each vector.
@@ -202,7 +208,7 @@ class Model {
         const double fresh = hidden ? 0.1 * v : ((beyond_l2_ ? 1 : 0.4) * brought + collided) * v;
         // Weights beyond L2: a cache line of each channel now and then, where no prefetcher follows.
         const double far = weight_bytes() > core_traits().l2 / 2 ? m * element / 64 : 0;
-        const double elements = (vectors == 1 && crowded_ ? single_vector_loads() : 1) * m + 1;
+        const double elements = (v <= 1 && crowded_ ? single_vector_loads() : 1) * m + 1;
         const double loads = (aligned ? 1 : 2) * v;
         const double sums =
             steps_ * (step_cycles(m * v, elements, loads) + 0.3 + 0.05 * v + crossing * v + fresh + paging + far);
@@ -213,7 +219,10 @@ class Model {
         return sums + 80 + row * m + (0.75 + 7.25 * spilled) * m * v + scattered +
                more_chunks * (50 + waits_.partial * m * v);
       });
-    });
+    };
+    const double line = sum_parts(in_line.whole.total(), in_line.whole.count,
+                                  [&](std::int64_t vectors) { return panels(static_cast<double>(vectors)); }) +
+                        (in_line.halves > 0 ? panels(static_cast<double>(in_line.halves) / 2) : 0);
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one, for every tile.
     double gathered = 0;

@@ -96,7 +96,7 @@ void ShiftGemmPlan<T>::pack_chunk(const ConvViews& v, Tile& t) const {
           pack_run(set_, from + (run.x - t.x0), t.input_channel, channels, run.pixels, to + run.input + c * run_width_,
                    run_width_);
       else
-        pack_line(set_, block_.line_blocks(t.width(), set_.lanes), from, t.input_channel, c, channels, t.width(), to,
+        pack_line(set_, block_.line_tiles(t.width(), set_).whole, from, t.input_channel, c, channels, t.width(), to,
                   block_size_);
     }
   }
@@ -234,31 +234,35 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const std::int64_t vectors = ceil_div(pixels, set_.lanes);
   // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
   // computed again later.
-  const std::int64_t beyond = block_.copies() ? 0 : vectors * set_.lanes - pixels;
-  const EvenParts line_blocks = block_.line_blocks(pixels, set_.lanes);
+  const Blocking::LineTiles tiles = block_.line_tiles(pixels, set_);
+  const std::int64_t covered = tiles.whole.total() * set_.lanes + tiles.halves * set_.half_lanes;
+  const std::int64_t beyond = block_.copies() ? 0 : covered - pixels;
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   const bool dense = dense_rows(v, t);
   const bool run_on = block_.flat && dense && pitch == t.width();               // vectors lie across rows in both
   const bool one_row = out_rows_ && (!block_.flat || pitch % set_.lanes == 0);  // vectors lie in one row each
-  std::ptrdiff_t adjacent[most_pixel_vectors], places[most_pixel_vectors];
+  std::ptrdiff_t places[most_pixel_vectors], adjacent[most_pixel_vectors], adjacent_halves[most_pixel_halves];
   for (int i = 0; i < most_pixel_vectors; ++i) adjacent[i] = i * set_.lanes;
+  for (int i = 0; i < most_pixel_halves; ++i) adjacent_halves[i] = i * set_.half_lanes;
 
   struct Block {
-    std::int64_t begin, width;  // vectors of the line
-    std::int64_t back;          // pixels by which it is moved back
-    std::int64_t y, x;          // of the tile
-    std::int64_t index;         // in the line
-    std::int64_t count;         // of a single panel: such blocks side by side, none of which spills
+    std::int64_t begin, size;  // pixels of the line
+    std::int64_t lanes;        // of its vectors
+    std::int64_t back;         // pixels by which it is moved back
+    std::int64_t y, x;         // of the tile
+    std::int64_t index;        // in the line
+    std::int64_t count;        // of a single panel: such blocks side by side, none of which spills
+    const GemmKernel<T>* kernels;
   };
   // Fills `places`, where its vectors lie from the first of them on.
   const auto lies_in_rows = [&](const Block& b) {
     bool fits = true;
     std::int64_t y = b.y, x = b.x;
-    for (std::int64_t i = 0; i < b.width; ++i, x += set_.lanes) {
+    for (std::int64_t i = 0; i < b.size / b.lanes; ++i, x += b.lanes) {
       if (x == pitch) x = 0, ++y;
       places[i] = (y - b.y) * out_row + (x - b.x);
-      fits = fits && x + set_.lanes <= row_end(t, y, dense);
+      fits = fits && x + b.lanes <= row_end(t, y, dense);
     }
     return fits;
   };
@@ -272,7 +276,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   const auto tell_pixels = [&](const Block& b, bool first_panel) {
     constexpr std::int64_t line = 64 / sizeof(T);
     const bool whole_line = block_.panels_outer;
-    const std::int64_t size = whole_line ? t.width() : b.width * set_.lanes;
+    const std::int64_t size = whole_line ? t.width() : b.size;
     if (first_panel) lines_ahead = 0;
     const bool fetch = fetches && !(whole_line && first_panel) && lines_ahead * line < size;
     a.prefetch = fetch ? (whole_line ? t.input : a.input) + size + lines_ahead * line : a.input;
@@ -280,18 +284,17 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     if (fetch) lines_ahead += a.further + 1;
   };
   const auto run_block = [&](std::int64_t line, const Block& b, std::int64_t panel_begin, std::int64_t panel_end) {
-    const std::int64_t from = b.begin * set_.lanes - b.back, size = b.width * set_.lanes;
+    const std::int64_t from = b.begin - b.back, size = b.size;
     const bool in_rows = one_row && block_.flat;
     const bool spill = in_rows  ? !lies_in_rows(b)
                        : run_on ? from + size > pixels
                                 : !one_row || b.x + size > row_end(t, b.y, dense);
     a.input = t.input + line * t.input_row + (block_.packs_pixels ? b.index * block_size_ : from);
     if (block_.packs_pixels) a.input_step = size;
-    a.out_vectors = in_rows && !spill ? places : adjacent;
+    a.out_vectors = in_rows && !spill ? places : b.lanes == set_.lanes ? adjacent : adjacent_halves;
     a.out_channel_stride = spill ? size : out_channel;
     a.partial_row = size;
     T* const out = spill ? t.spill : output(v, t, 0, t.y0 + b.y, t.x0 + b.x);
-    const GemmKernel<T>* const kernels = kernels_[static_cast<std::size_t>(b.width)];
     // Panels of equally many channels follow each other in the weights and in the output.
     const auto equal_panels = [&](std::int64_t panel, std::int64_t channels) {
       std::int64_t count = 1;
@@ -310,13 +313,12 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
       a.weights = gathers() ? t.gathered + panel * gathered_panel()
                             : t.weights + k * map_.weight_out + t.chunk_begin * map_.weight_in;
       a.bias = t.bias ? t.bias + k : nullptr;
-      T* const partial =
-          t.partial + (k * lines + line * channels) * vectors * set_.lanes + b.begin * set_.lanes * channels;
+      T* const partial = t.partial + (k * lines + line * channels) * vectors * set_.lanes + b.begin * channels;
       a.partial_in = first ? nullptr : partial;
       a.partial_out = last ? nullptr : partial;
       a.out = spill ? out : out + k * out_channel;
       tell_pixels(b, panel == t.panel_begin);
-      kernels[channels - 1].run(a);
+      b.kernels[channels - 1].run(a);
       if (!spill || !last) continue;
       std::int64_t y = b.y, x = b.x;
       for (std::int64_t p = from, end = std::min(from + size, pixels); p < end; p += pitch - x, x = 0, ++y) {
@@ -326,18 +328,22 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     }
   };
   const auto run_line = [&](std::int64_t line, std::int64_t panel_begin, std::int64_t panel_end) {
-    Block b{0, 0, 0, line, 0, 0, 1};
-    for (; b.index < line_blocks.count; b.index += b.count) {
-      const bool wider = b.index < line_blocks.larger;
-      b.width = line_blocks.size + (wider ? 1 : 0);
-      if (b.index == line_blocks.count - 1) b.back = beyond, b.x -= beyond;
+    Block b{};
+    b.y = line;
+    for (; b.index < tiles.count(); b.index += b.count) {
+      const bool halves = b.index == tiles.whole.count, wider = b.index < tiles.whole.larger;
+      const std::int64_t width = halves ? tiles.halves : tiles.whole.size + (wider ? 1 : 0);
+      b.lanes = halves ? set_.half_lanes : set_.lanes;
+      b.size = width * b.lanes;
+      b.kernels = halves ? half_kernels_[width] : kernels_[static_cast<std::size_t>(width)];
+      if (b.index == tiles.count() - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;
-      if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1)
-        b.count = std::clamp<std::int64_t>((row_end(t, b.y, dense) - b.x) / (b.width * set_.lanes), 1,
-                                           (wider ? line_blocks.larger : line_blocks.count) - b.index);
+      if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1 && !halves)
+        b.count = std::clamp<std::int64_t>((row_end(t, b.y, dense) - b.x) / b.size, 1,
+                                           (wider ? tiles.whole.larger : tiles.whole.count) - b.index);
       run_block(line, b, panel_begin, panel_end);
-      b.begin += b.count * b.width;
-      b.x += b.count * b.width * set_.lanes;
+      b.begin += b.count * b.size;
+      b.x += b.count * b.size;
       while (block_.flat && b.x >= pitch) b.x -= pitch, ++b.y;
     }
   };

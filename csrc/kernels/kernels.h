@@ -67,6 +67,7 @@ struct GemmArgs {
 };
 
 constexpr int most_pixel_vectors = 8;  // of a register tile
+constexpr int most_pixel_halves = 3;   // of one at the end of a line
 template <class T>
 struct GemmKernel {
   int rows;     // channel lanes: pixels; pixel lanes: out channels
@@ -501,6 +502,8 @@ struct KernelSet {
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;
   int pixel_lanes_count;
+  const GemmKernel<T>* pixel_halves;  // pixel lanes in vectors of half_lanes, if there are any: 1 and 3
+  int pixel_halves_count;
   const DotKernel<T>* dot;  // for every count of rows, columns 1, 2, .. up to what registers hold
   int dot_count;
   const PlaneKernel<T>* plane;  // the last one takes any

@@ -39,6 +39,7 @@ using Element = TILECONV_ELEMENT;
 
 constexpr TileTable<Element, ChannelLanes> channel_lanes_table;
 constexpr TileTable<Element, PixelLanes> pixel_lanes_table;
+constexpr TileTable<Element, PixelHalves> pixel_halves_table;
 constexpr TileTable<Element, Products> product_table;
 constexpr DotTable<Element> dot_table;
 constexpr WinogradRowTable<Element> winograd_row_table;
@@ -56,6 +57,8 @@ const KernelSet<Element> TILECONV_SET_NAME(TILECONV_ISA_NAME, TILECONV_ELEMENT) 
     channel_lanes_table.size,
     pixel_lanes_table.kernels,
     pixel_lanes_table.size,
+    pixel_halves_table.kernels,
+    pixel_halves_table.size,
     dot_table.kernels,
     dot_table.size,
     plane_table<Element>,

@@ -43,8 +43,8 @@ TILECONV_NOINLINE void store_transposed(const T* tile, int rows, int columns, co
 
 // Compilers that see one loop after another give their sums other registers, of which short steps leave none, and move
 // and spill them within the loops: here the sums begin anew.
-template <class T, int rows, int vectors>
-TILECONV_INLINE void begin_anew(Vec<T> (&sum)[rows][vectors]) {
+template <class V, int rows, int vectors>
+TILECONV_INLINE void begin_anew(V (&sum)[rows][vectors]) {
   if (!short_steps) return;
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
@@ -77,12 +77,12 @@ TILECONV_INLINE void for_taps(const GemmArgs<T>& a, const T* input, const T* wei
   }
 }
 
-template <class T, int rows, int vectors>
-TILECONV_INLINE void load_partial(Vec<T> (&sum)[rows][vectors], const GemmArgs<T>& a) {
+template <class V, int rows, int vectors, class T>
+TILECONV_INLINE void load_partial(V (&sum)[rows][vectors], const GemmArgs<T>& a) {
   TILECONV_UNROLL
   for (int m = 0; m < rows; ++m) {
     TILECONV_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[m][v] = Vec<T>::load(a.partial_in + m * a.partial_row + v * Vec<T>::lanes);
+    for (int v = 0; v < vectors; ++v) sum[m][v] = V::load(a.partial_in + m * a.partial_row + v * V::lanes);
   }
 }
 
@@ -135,10 +135,11 @@ void channel_lanes(const GemmArgs<T>& a) noexcept {
   if (!a.partial_out) store_transposed<T>(tile, rows, columns, a);
 }
 
-// A single tap has code of its own: that of both together keeps too much in memory, and sums of few steps show it.
-template <class T, int rows, int vectors, bool single_tap>
-void pixel_lanes(const GemmArgs<T>& a) noexcept {
-  using V = Vec<T>;
+// Of vectors, or of half vectors at the end of a line. A single tap has code of its own: that of both together keeps
+// too much in memory, and sums of few steps show it.
+template <class V, int rows, int vectors, bool single_tap>
+void pixel_lanes(const GemmArgs<typename V::Element>& a) noexcept {
+  using T = typename V::Element;
   const T *input = a.input, *weights = a.weights, *bias = a.bias;
   T* out = a.out;
   for (std::int64_t left = a.further;; --left) {
@@ -174,9 +175,9 @@ void pixel_lanes(const GemmArgs<T>& a) noexcept {
       add_outer_product(
           sum,
           [&](auto m) TILECONV_INLINE_LAMBDA {
-            return weight_rows.template at<m.value, decltype(w)::row_offset>(first).value();
+            return weight_rows.template at<m.value, decltype(w)::row_offset>(first).template value<0, V>();
           },
-          [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes>(); });
+          [&](auto v) TILECONV_INLINE_LAMBDA { return x.template vector<v.value * V::lanes, V>(); });
     };
     if constexpr (single_tap) {
       constexpr std::ptrdiff_t line = 64 / sizeof(T);
@@ -227,15 +228,17 @@ constexpr int most_rows(int vectors) {
   const int fit = (vector_registers - vectors - 1) / vectors;
   return fit < 28 ? fit : 28;
 }
-constexpr int table_size(int most_vectors, int row_limit) {
+template <class Family>
+constexpr int table_size() {
   int n = 0;
-  for (int v = 1; v <= most_vectors; ++v) n += most_rows(v) < row_limit ? most_rows(v) : row_limit;
+  for (int v = 1; v <= Family::most_vectors; v += Family::next_vectors)
+    n += most_rows(v) < Family::row_limit ? most_rows(v) : Family::row_limit;
   return n;
 }
 
 template <class T>
 struct ChannelLanes {
-  static constexpr int most_vectors = 4, row_limit = 28;
+  static constexpr int most_vectors = 4, next_vectors = 1, row_limit = 28;
   using Kernel = GemmKernel<T>;
   template <int rows, int vectors>
   static constexpr Kernel row() {
@@ -243,20 +246,25 @@ struct ChannelLanes {
     return {rows, vectors, run, run};
   }
 };
-template <class T>
-struct PixelLanes {
-  static constexpr int most_vectors = most_pixel_vectors, row_limit = 8;
-  using Kernel = GemmKernel<T>;
+template <class V, int most, int next>
+struct PixelTiles {
+  static constexpr int most_vectors = most, next_vectors = next, row_limit = 8;
+  using Kernel = GemmKernel<typename V::Element>;
   template <int rows, int vectors>
   static constexpr Kernel row() {
-    return {rows, vectors, pixel_lanes<T, rows, vectors, true>, pixel_lanes<T, rows, vectors, false>};
+    return {rows, vectors, pixel_lanes<V, rows, vectors, true>, pixel_lanes<V, rows, vectors, false>};
   }
 };
+template <class T>
+using PixelLanes = PixelTiles<Vec<T>, most_pixel_vectors, 1>;
+// Even counts of half vectors are whole ones.
+template <class T>
+using PixelHalves = PixelTiles<typename Vec<T>::Half, most_pixel_halves, 2>;
 
 template <class T, template <class> class Tiles>
 struct TileTable {
   using Family = Tiles<T>;
-  static constexpr int size = table_size(Family::most_vectors, Family::row_limit);
+  static constexpr int size = table_size<Family>();
   typename Family::Kernel kernels[size];
 
   constexpr TileTable() : kernels{} {
@@ -269,7 +277,7 @@ struct TileTable {
   constexpr void fill(int& next) {
     constexpr int most = most_rows(vectors) < Family::row_limit ? most_rows(vectors) : Family::row_limit;
     fill_rows<1, most, vectors>(next);
-    if constexpr (vectors < last) fill<vectors + 1, last>(next);
+    if constexpr (vectors < last) fill<vectors + Family::next_vectors, last>(next);
   }
   template <int rows, int last, int vectors>
   constexpr void fill_rows(int& next) {

@@ -36,12 +36,12 @@ struct At {
     else
       return V::load(address() + further);
   }
-  template <int further = 0>
-  TILECONV_INLINE Vec<T> value() const {
+  template <int further = 0, class V = Vec<T>>
+  TILECONV_INLINE V value() const {
     if constexpr (says_addresses)
-      return Vec<T>::template broadcast_at<(offset + further) * static_cast<int>(sizeof(T)), scale>(base, index);
+      return V::template broadcast_at<(offset + further) * static_cast<int>(sizeof(T)), scale>(base, index);
     else
-      return Vec<T>::broadcast(address()[further]);
+      return V::broadcast(address()[further]);
   }
 };
 

@@ -294,7 +294,7 @@ void product(const ProductArgs<T>& a) noexcept {
 
 template <class T>
 struct Products {
-  static constexpr int most_vectors = 6, row_limit = 14;
+  static constexpr int most_vectors = 6, next_vectors = 1, row_limit = 14;
   using Kernel = ProductKernel<T>;
   template <int rows, int vectors>
   static constexpr Kernel row() {

@@ -14,6 +14,22 @@ class Kernels : public testing::Test {};
 using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(Kernels, Elements, );
 
+// The tables of register tiles, and how many lanes the vectors of each have.
+template <class T>
+struct TileTable {
+  const char* name;
+  const GemmKernel<T>* kernels;
+  int count, lanes, next_vectors;
+};
+template <class T>
+std::vector<TileTable<T>> tile_tables(const KernelSet<T>& set) {
+  std::vector<TileTable<T>> tables = {{"channel lanes", set.channel_lanes, set.channel_lanes_count, set.lanes, 1},
+                                      {"pixel lanes", set.pixel_lanes, set.pixel_lanes_count, set.lanes, 1}};
+  if (set.half_lanes > 0)
+    tables.push_back({"pixel halves", set.pixel_halves, set.pixel_halves_count, set.half_lanes, 2});
+  return tables;
+}
+
 // A register tile with its orientation: the two differ in where weights and partial sums lie.
 template <class T>
 struct Tile {
@@ -32,16 +48,14 @@ struct Tile {
 
 template <class T, class F>
 void for_each_tile(const KernelSet<T>& set, F f) {
-  for (const bool channel_lanes : {true, false}) {
-    const GemmKernel<T>* const table = channel_lanes ? set.channel_lanes : set.pixel_lanes;
-    const int count = channel_lanes ? set.channel_lanes_count : set.pixel_lanes_count;
-    for (int i = 0; i < count; ++i) {
-      SCOPED_TRACE(std::string(channel_lanes ? "channel" : "pixel") + " lanes, " + std::to_string(table[i].rows) +
-                   " rows x " + std::to_string(table[i].vectors) + " vectors");
-      f(Tile<T>{table[i], channel_lanes, set.lanes});
+  for (const TileTable<T>& table : tile_tables(set))
+    for (int i = 0; i < table.count; ++i) {
+      const GemmKernel<T>& kernel = table.kernels[i];
+      SCOPED_TRACE(std::string(table.name) + ", " + std::to_string(kernel.rows) + " rows x " +
+                   std::to_string(kernel.vectors) + " vectors");
+      f(Tile<T>{kernel, table.kernels == set.channel_lanes, table.lanes});
       if (testing::Test::HasFailure()) return;
     }
-  }
 }
 
 template <class T, class F>
@@ -52,11 +66,11 @@ void for_each_tile(F f) {
 TYPED_TEST(Kernels, TablesListEveryTileUpToALargest) {
   for_each_set<TypeParam>([](const KernelSet<TypeParam>& set) {
     EXPECT_TRUE(set.lanes > 0 && 64 % (set.lanes * sizeof(TypeParam)) == 0) << set.lanes;
-    for (const auto& [table, count] :
-         {std::pair{set.channel_lanes, set.channel_lanes_count}, std::pair{set.pixel_lanes, set.pixel_lanes_count}}) {
+    for (const auto& [name, table, count, lanes, next_vectors] : tile_tables(set)) {
+      SCOPED_TRACE(name);
       int rows = 0, vectors = 1;
       for (int i = 0; i < count; ++i) {
-        const bool wider = table[i].vectors == vectors + 1;
+        const bool wider = table[i].vectors == vectors + next_vectors;
         EXPECT_TRUE(wider || table[i].vectors == vectors) << "row " << i;
         EXPECT_EQ(table[i].rows, wider ? 1 : rows + 1) << "row " << i;
         EXPECT_TRUE(table[i].single_tap != nullptr && table[i].taps != nullptr) << "row " << i;
@@ -301,17 +315,18 @@ TYPED_TEST(Kernels, TilesAndChunksGiveTheSameBits) {
     return a;
   };
   const auto check = [&](const KernelSet<T>& set) {
-    const std::vector<std::ptrdiff_t> places = adjacent_vectors(set.lanes);
+    constexpr std::ptrdiff_t single = 0;
     std::vector<T> sums(channels * pixels);
     for (std::ptrdiff_t m = 0; m < channels; ++m)
       for (std::ptrdiff_t p = 0; p < pixels; p += set.lanes) {
         GemmArgs<T> a = args(m, p, 0, most_steps);
-        a.out_vectors = places.data();
+        a.out_vectors = &single;
         a.out = sums.data() + m * pixels + p;
         set.pixel_lanes[0].run(a);
       }
     for_each_tile<T>(set, [&](const Tile<T>& tile) {
       const int width = tile.pixels();
+      const std::vector<std::ptrdiff_t> places = adjacent_vectors(tile.lanes);
       ASSERT_TRUE(tile.channels() <= channels && width <= pixels &&
                   tile.partial_size() <= static_cast<int>(partial.size()));
       for (const int cut : {0, 2, most_steps}) {

@@ -290,6 +290,42 @@ TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
   set_core_traits(own);
 }
 
+// Half vectors at the end of lines that leave a half or less, read in place, staged, and across the rows of a tile; of
+// sums in one chunk and in several.
+TYPED_TEST(Plans, EndLinesWithHalfVectorsWhereTheCoreTakesHalves) {
+  using T = TypeParam;
+  const CoreTraits own = core_traits();
+  for (const KernelTable* table : available_kernels()) {
+    std::set<std::string> kernels;
+    std::vector<std::string> lines;
+    for (const int width : {1, 2, 4, 5, 7, 8, 9, 11, 12, 15, 16, 17, 20, 23, 24, 25, 28, 36, 40, 41, 56, 97, 196, 388})
+      for (const char* rest : {" ih1 ic5 oc7 kh1 bias", " ih1 ic5 oc26 kh1", " ih1 ic700 oc7 kh1",
+                               " ih3 ic2 oc5 kh3 p1", " ih5 ic3 oc3 kh3 s2 p1 bias", " ih2 ic4 oc1 kh1 kw5"})
+        if (std::string(rest).find("kw5") == std::string::npos || width >= 5)
+          lines.push_back("iw" + std::to_string(width) + rest);
+    for (const std::string& line : lines) {
+      SCOPED_TRACE(line + " on " + table->isa);
+      const ConvProblem p = make_problem_of<T>(line);
+      Operands<T> operands(p);
+      operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+      const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
+      for (const bool at_once : {true, false}) {
+        set_core_traits(core_for(*table, at_once));
+        const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
+        if (report.kernel.find("half vectors") != std::string::npos) {
+          EXPECT_FALSE(at_once);
+          kernels.insert(report.kernel.substr(report.kernel.find(',')));
+        }
+        for (const Variant& variant : variants)
+          expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
+      }
+    }
+    // Of lines in place, staged, and flat with rows of whole vectors and without.
+    EXPECT_EQ(kernels.size(), kernel_set<T>(*table).half_lanes > 0 ? 4u : 0u) << table->isa;
+  }
+  set_core_traits(own);
+}
+
 // Where L3 has no room for the input of few out channels, these are sums of several chunks, of pixel lanes.
 TYPED_TEST(Plans, ReadFewPlanesAtATimeFromMemory) {
   using T = TypeParam;
