@@ -96,7 +96,8 @@ class ShiftGemmPlan final : public Plan {
         vectors * used * static_cast<double>(map_.steps()) * std::max(pace * multiply_adds, multiply_adds + 2.5) / 2;
     const auto height = static_cast<double>(map_.h.out_size), step_h = static_cast<double>(map_.h.step);
     const double line_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
-    const double staged = 15 + in * (6 + 3 * line_vectors * static_cast<double>(map_.w.step));
+    const bool dealt = map_.w.step > 1 && !single_tap && !set_.short_steps();  // out to the columns of several taps
+    const double staged = 15 + in * (6 + (dealt ? 8 : 3) * line_vectors * static_cast<double>(map_.w.step));
     const double written = out * height * static_cast<double>(map_.w.out_size * element_);
     const bool far = !set_.short_steps() && !single_tap && written > static_cast<double>(core_traits().l2);
     const double rows = height * (35 + (far ? 6 : 3) * out * line_vectors + step_h * staged);
