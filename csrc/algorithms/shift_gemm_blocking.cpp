@@ -198,6 +198,8 @@ class Model {
     // layers on Zen 3, for float32; for float64 it came to a third, which improved no choice.
     const double crossing = crowded_ && !b.row_vectors && sizeof(T) == sizeof(float) ? 0.36 : 0;
     const double row = map_.taps() == 1 ? waits_.row : 0;
+    // A call of another kernel, for each panel.
+    const double other_tile = 20 * static_cast<double>(ceil_div(map_.out_channels, b.rows));
     const auto panels = [&](double v) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels);
@@ -222,7 +224,7 @@ class Model {
     };
     const double line = sum_parts(in_line.whole.total(), in_line.whole.count,
                                   [&](std::int64_t vectors) { return panels(static_cast<double>(vectors)); }) +
-                        (in_line.halves > 0 ? panels(static_cast<double>(in_line.halves) / 2) : 0);
+                        (in_line.halves > 0 ? panels(static_cast<double>(in_line.halves) / 2) + other_tile : 0);
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one, for every tile.
     double gathered = 0;
