@@ -51,28 +51,27 @@ class Model {
           if (!packed || map_.taps() == 1) consider(channel_lanes(set_.channel_lanes[i], packed));
     const bool whole = map_.w.out_size % set_.lanes == 0;
     const bool rows_fill_vectors = whole_vectors(staged_w_) - map_.w.out_size < set_.lanes;
-    // Packed blocks are of whole vectors.
-    const auto consider_pixels = [&](Blocking b) {
-      consider(pixel_lanes(b));
-      b.half_end = passes_ > 1 && set_.half_lanes > 0 && !b.packs_pixels;
-      if (b.half_end) consider(pixel_lanes(b));
-    };
-    for (int i = 0; i < set_.pixel_lanes_count; ++i) {
+    // Once a register tile has room for a line, wider ones only have fewer rows.
+    const std::int64_t longest = (map_.h.out_size - 1) * whole_vectors(staged_w_) + map_.w.out_size;
+    for (int i = 0, covered = 0; i < set_.pixel_lanes_count && covered < longest; ++i) {
       if (!is_tallest(set_.pixel_lanes, set_.pixel_lanes_count, i)) continue;
       Blocking b;
       b.vectors = set_.pixel_lanes[i].vectors;
       b.rows = set_.pixel_lanes[i].rows;
-      consider_pixels(b);
-      b.in_place = true;
-      // What does not fill a vector is computed with pixels before it.
-      if (in_place_ && (whole || (b.vectors > 1 && map_.w.out_size > set_.lanes))) consider_pixels(b);
-      b.packs_pixels = true;
-      if (in_place_ && map_.taps() == 1) consider_pixels(b);
-      b.in_place = b.packs_pixels = false;
+      if (covered < map_.w.out_size) {
+        consider(pixel_lanes(b));
+        b.in_place = true;
+        // What does not fill a vector is computed with pixels before it.
+        if (in_place_ && (whole || (b.vectors > 1 && map_.w.out_size > set_.lanes))) consider(pixel_lanes(b));
+        b.packs_pixels = true;
+        if (in_place_ && map_.taps() == 1) consider(pixel_lanes(b));
+        b.in_place = b.packs_pixels = false;
+      }
       b.flat = true;
-      if (map_.taps() > 0) consider_pixels(b);
+      if (map_.taps() > 0) consider(pixel_lanes(b));
       b.row_vectors = true;
-      if (map_.taps() > 0 && rows_fill_vectors) consider_pixels(b);
+      if (map_.taps() > 0 && rows_fill_vectors) consider(pixel_lanes(b));
+      covered = b.vectors * set_.lanes;
     }
     best.channel_lanes ? cut_channel_lanes(best) : cut_pixel_lanes(best);
     return best;
@@ -192,14 +191,11 @@ class Model {
     const double collided = again && same_sets(2 * tile_bytes(b) + 128) && !stays_in_l1(b) ? waits_.same_set : 0;
     const bool waits = map_.out_channels > b.rows && written_bytes() > core_traits().l2;
     const std::int64_t line_vectors = ceil_div(pixels, set_.lanes);
-    const Blocking::LineTiles in_line = b.line_tiles(pixels, set_);
-    const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(in_line.count()) : 0;
     // The vectors that several taps share lie across cache lines, but for some of those in aligned rows. A fit of 200
     // layers on Zen 3, for float32; for float64 it came to a third, which improved no choice.
     const double crossing = crowded_ && !b.row_vectors && sizeof(T) == sizeof(float) ? 0.36 : 0;
     const double row = map_.taps() == 1 ? waits_.row : 0;
-    // A call of another kernel, for each panel.
-    const double other_tile = 20 * static_cast<double>(ceil_div(map_.out_channels, b.rows));
+    double spilled = 0;  // the share of register tiles
     const auto panels = [&](double v) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels);
@@ -222,9 +218,25 @@ class Model {
                more_chunks * (50 + waits_.partial * m * v);
       });
     };
-    const double line = sum_parts(in_line.whole.total(), in_line.whole.count,
-                                  [&](std::int64_t vectors) { return panels(static_cast<double>(vectors)); }) +
-                        (in_line.halves > 0 ? panels(static_cast<double>(in_line.halves) / 2) + other_tile : 0);
+    const auto line_cycles = [&] {
+      const Blocking::LineTiles tiles = b.line_tiles(pixels, set_);
+      spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(tiles.count()) : 0;
+      // The last tile is a call of another kernel, for each panel.
+      const double halves = tiles.halves == 0 ? 0
+                                              : panels(static_cast<double>(tiles.halves) / 2) +
+                                                    20 * static_cast<double>(ceil_div(map_.out_channels, b.rows));
+      return halves + sum_parts(tiles.whole.total(), tiles.whole.count,
+                                [&](std::int64_t vectors) { return panels(static_cast<double>(vectors)); });
+    };
+    double line = line_cycles();
+    // Packed blocks are of whole vectors.
+    const std::int64_t left = pixels % set_.lanes;
+    if (passes_ > 1 && 0 < left && left <= set_.half_lanes && !b.packs_pixels) {
+      b.half_end = true;
+      const double halves = line_cycles();
+      b.half_end = halves < line;
+      line = std::min(line, halves);
+    }
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one, for every tile.
     double gathered = 0;
