@@ -172,7 +172,7 @@ class Model {
     const std::int64_t pixels = b.flat ? (map_.h.out_size - 1) * pitch + width : width;
     // What a vector writes behind its row may be overwritten by the next.
     const bool all_spill = !out_rows_ || (b.copies() && b.flat && (!dense_ || (!b.row_vectors && pitch != width)));
-    const bool last_spills = b.copies() && !b.flat && !dense_ && width % set_.lanes != 0;
+    const bool may_spill = b.copies() && !b.flat && !dense_;
     const auto more_chunks = static_cast<double>(ceil_div(map_.in_channels, pixel_chunk(b)) - 1);
     // Planes that lie in more pages, as large as a way of L1, than the first page table knows at once: each is waited
     // for.
@@ -195,8 +195,8 @@ class Model {
     // layers on Zen 3, for float32; for float64 it came to a third, which improved no choice.
     const double crossing = crowded_ && !b.row_vectors && sizeof(T) == sizeof(float) ? 0.36 : 0;
     const double row = map_.taps() == 1 ? waits_.row : 0;
-    double spilled = 0;  // the share of register tiles
-    const auto panels = [&](double v) {
+    // spilled: the share of register tiles.
+    const auto panels = [&](double v, double spilled) {
       return sum_parts(map_.out_channels, ceil_div(map_.out_channels, b.rows), [&](std::int64_t channels) {
         const auto m = static_cast<double>(channels);
         // Unaligned loads touch two cache lines, which a single tap does not share with another; staged, it has none.
@@ -220,13 +220,14 @@ class Model {
     };
     const auto line_cycles = [&] {
       const Blocking::LineTiles tiles = b.line_tiles(pixels, set_);
-      spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(tiles.count()) : 0;
+      const bool last_spills = may_spill && tiles.covered(set_) != width;
+      const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(tiles.count()) : 0;
       // The last tile is a call of another kernel, for each panel.
       const double halves = tiles.halves == 0 ? 0
-                                              : panels(static_cast<double>(tiles.halves) / 2) +
+                                              : panels(static_cast<double>(tiles.halves) / 2, spilled) +
                                                     20 * static_cast<double>(ceil_div(map_.out_channels, b.rows));
       return halves + sum_parts(tiles.whole.total(), tiles.whole.count,
-                                [&](std::int64_t vectors) { return panels(static_cast<double>(vectors)); });
+                                [&](std::int64_t vectors) { return panels(static_cast<double>(vectors), spilled); });
     };
     double line = line_cycles();
     // Packed blocks are of whole vectors.

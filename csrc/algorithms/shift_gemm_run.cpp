@@ -235,8 +235,7 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   // In place the last block of a line is moved back to end with it; or it runs on into the next line, whose pixels are
   // computed again later.
   const Blocking::LineTiles tiles = block_.line_tiles(pixels, set_);
-  const std::int64_t covered = tiles.whole.total() * set_.lanes + tiles.halves * set_.half_lanes;
-  const std::int64_t beyond = block_.copies() ? 0 : covered - pixels;
+  const std::int64_t beyond = block_.copies() ? 0 : tiles.covered(set_) - pixels;
   const bool first = t.chunk_begin == 0, last = t.chunk_begin + t.chunk_channels == map_.in_channels;
   const std::ptrdiff_t out_row = v.out_stride[2] / element_, out_channel = v.out_stride[1] / element_;
   const bool dense = dense_rows(v, t);
@@ -247,19 +246,19 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
   for (int i = 0; i < most_pixel_halves; ++i) adjacent_halves[i] = i * set_.half_lanes;
 
   struct Block {
-    std::int64_t begin, size;  // pixels of the line
-    std::int64_t lanes;        // of its vectors
-    std::int64_t back;         // pixels by which it is moved back
-    std::int64_t y, x;         // of the tile
-    std::int64_t index;        // in the line
-    std::int64_t count;        // of a single panel: such blocks side by side, none of which spills
+    std::int64_t begin, size;     // pixels of the line
+    std::int64_t vectors, lanes;  // of a vector
+    std::int64_t back;            // pixels by which it is moved back
+    std::int64_t y, x;            // of the tile
+    std::int64_t index;           // in the line
+    std::int64_t count;           // of a single panel: such blocks side by side, none of which spills
     const GemmKernel<T>* kernels;
   };
   // Fills `places`, where its vectors lie from the first of them on.
   const auto lies_in_rows = [&](const Block& b) {
     bool fits = true;
     std::int64_t y = b.y, x = b.x;
-    for (std::int64_t i = 0; i < b.size / b.lanes; ++i, x += b.lanes) {
+    for (std::int64_t i = 0; i < b.vectors; ++i, x += b.lanes) {
       if (x == pitch) x = 0, ++y;
       places[i] = (y - b.y) * out_row + (x - b.x);
       fits = fits && x + b.lanes <= row_end(t, y, dense);
@@ -332,10 +331,10 @@ void ShiftGemmPlan<T>::sweep_pixel_lanes(const ConvViews& v, const Tile& t) cons
     b.y = line;
     for (; b.index < tiles.count(); b.index += b.count) {
       const bool halves = b.index == tiles.whole.count, wider = b.index < tiles.whole.larger;
-      const std::int64_t width = halves ? tiles.halves : tiles.whole.size + (wider ? 1 : 0);
+      b.vectors = halves ? tiles.halves : tiles.whole.size + (wider ? 1 : 0);
       b.lanes = halves ? set_.half_lanes : set_.lanes;
-      b.size = width * b.lanes;
-      b.kernels = halves ? half_kernels_[width] : kernels_[static_cast<std::size_t>(width)];
+      b.size = b.vectors * b.lanes;
+      b.kernels = halves ? half_kernels_[b.vectors] : kernels_[static_cast<std::size_t>(b.vectors)];
       if (b.index == tiles.count() - 1) b.back = beyond, b.x -= beyond;
       b.count = 1;
       if (!block_.flat && one_row && single_chunk && panel_end - panel_begin == 1 && !halves)

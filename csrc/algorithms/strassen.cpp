@@ -5,7 +5,7 @@
 // A matrix product of the weights, out x in channels, and the input, in channels x pixels. Both are cut in halves along
 // each side: the out channels of a group by whole vectors, its in channels, and the pixels of a tile, whole rows of the
 // image one after the other. One task is a tile, or a part of its out channels:
-//   stage the tile, where its rows are not adjacent; add its blocks up      -> seven factors, in rows or packed
+//   stage the tile, unless it can be read in place; add its blocks up       -> seven factors, in rows or packed
 //   for each panel of out channels, of either half: seven matrix products   -> products[7][pixel][out channel]
 //   add these up, transpose them into rows of the output
 // Tiles are fixed by the problem alone: which pixels are added to each other shows in the last bits.
@@ -90,6 +90,7 @@ class StrassenPlan final : public Plan {
     cycles_ = estimate(request.problem.pass == Pass::forward);
     threads_ = threads_for(cycles_ * static_cast<double>(map_.batch), request.threads);
     splits_ = balanced_splits(map_.batch * map_.groups * tiles_h_ * tiles_w_, panels_, threads_);
+    // An odd count of in channels lacks a row of zeros.
     in_place_ = map_.collapsed && map_.in_channels % 2 == 0 && spread_in_caches();
     packs_pixels_ = pays_to_pack(balanced_splits(map_.groups * tiles_h_ * tiles_w_, panels_, request.threads));
     even_panels();
@@ -119,7 +120,8 @@ class StrassenPlan final : public Plan {
   }
   PlanReport report() const override {
     return {"seven products for eight, " + std::to_string(product_->rows) + "x" + std::to_string(product_->vectors) +
-                (map_.patch_elements() > 1 ? ", kernel elements as channels" : ""),
+                (map_.patch_elements() > 1 ? ", kernel elements as channels" : "") +
+                (in_place_ ? ", input in place" : "") + (packs_pixels_ ? ", pixels packed" : ""),
             threads_,
             {{"tile_h", tile_h_},
              {"tile_w", tile_w_},
@@ -219,7 +221,8 @@ class StrassenPlan final : public Plan {
     const double saved = sum_row_ * element < close ? 0.4 : 0.03 * element;
     return vector_passes(set_) == 1 && saved * static_cast<double>(products * panels_ / splits) > pack_cycles * blocks;
   }
-  // Whether L2 has room for the rows of all channels that a tile reads, a plane apart, beside what else is there.
+  // Whether planes do not lie over each other in L2: they share as many places as their distance goes into it, and
+  // half of them are for what else is there.
   bool spread_in_caches() const {
     const std::int64_t l2 = core_traits().l2;
     return map_.in_channels * std::gcd(width_ * height_ * element, l2) <= l2 / 2;
@@ -254,8 +257,9 @@ class StrassenPlan final : public Plan {
   std::int64_t splits_ = 1;
 };
 
-// Products at the pace of their register tile, and what a call costs; rows are staged and stored; sums are read and
-// written in L2. The weights of a gradient are packed in every call.
+// Products at the pace of their register tile, and what a call costs; rows are staged and stored, or waited for where
+// they are read in place from beyond L2; sums are read and written in L2. The weights of a gradient are packed in every
+// call.
 template <class T>
 double StrassenPlan<T>::estimate(bool packed_before) const {
   const auto tiles = static_cast<double>(tiles_h_ * tiles_w_), passes = vector_passes(set_);

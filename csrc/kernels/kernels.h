@@ -502,7 +502,7 @@ struct KernelSet {
   int channel_lanes_count;
   const GemmKernel<T>* pixel_lanes;
   int pixel_lanes_count;
-  const GemmKernel<T>* pixel_halves;  // pixel lanes in vectors of half_lanes, if there are any: 1 and 3
+  const GemmKernel<T>* pixel_halves;  // pixel lanes in 1 and 3 vectors of half_lanes; without these, of no use
   int pixel_halves_count;
   const DotKernel<T>* dot;  // for every count of rows, columns 1, 2, .. up to what registers hold
   int dot_count;

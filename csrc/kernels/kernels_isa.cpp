@@ -40,6 +40,8 @@ using Element = TILECONV_ELEMENT;
 constexpr TileTable<Element, ChannelLanes> channel_lanes_table;
 constexpr TileTable<Element, PixelLanes> pixel_lanes_table;
 constexpr TileTable<Element, PixelHalves> pixel_halves_table;
+// Half vectors end lines of panels of any height.
+static_assert(half_lanes<Element> == 0 || most_rows(most_pixel_halves) >= PixelLanes<Element>::row_limit);
 constexpr TileTable<Element, Products> product_table;
 constexpr DotTable<Element> dot_table;
 constexpr WinogradRowTable<Element> winograd_row_table;

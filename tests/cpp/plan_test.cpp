@@ -258,103 +258,92 @@ TYPED_TEST(Plans, GiveTheSameBitsInEveryVariant) {
   }
 }
 
+// shift_gemm gives the reference's values in every variant on each of the cores; look(problem, its plan's report, core)
+// tells which roads that took.
+template <class T, class Look>
+void expect_shift_gemm_exact(const std::string& line, const KernelTable& table, std::initializer_list<CoreTraits> cores,
+                             Look look) {
+  SCOPED_TRACE(line + " on " + table.isa);
+  const ConvProblem p = make_problem_of<T>(line);
+  Operands<T> operands(p);
+  operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
+  const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
+  const CoreTraits own = core_traits();
+  for (const CoreTraits& core : cores) {
+    set_core_traits(core);
+    look(p, shift_gemm_algorithm.prepare({p, &table, 1, false, {}})->report(), core);
+    for (const Variant& variant : variants)
+      expect_same(compute(p, operands, shift_gemm_algorithm, table, variant), expected, variant);
+  }
+  set_core_traits(own);
+}
+std::int64_t chunk_of(const PlanReport& report) {
+  for (const auto& [name, value] : report.blocking)
+    if (name == "channels_per_chunk") return value;
+  return 0;
+}
+
 // A single tap over planes pages apart. A core that takes a vector at once packs the pixels in blocks: of lines of many
 // tiles with and without a remainder, of sums in one chunk and in several.
 TYPED_TEST(Plans, ReadPlanesPagesApartAsTheCoreLikes) {
-  using T = TypeParam;
-  const CoreTraits own = core_traits();
   for (const KernelTable* table : available_kernels()) {
     std::set<bool> remainders, chunked;
     for (const char* line : {"ic5 ih1 iw256 oc7", "ic5 ih17 iw1031 oc26", "ic66 ih17 iw256 oc52 g2",
-                             "ic66 ih1 iw1031 oc14 g2", "ic700 ih1 iw1024 oc7", "ic700 ih1 iw1031 oc26"}) {
-      SCOPED_TRACE(std::string(line) + " on " + table->isa);
-      const ConvProblem p = make_problem_of<T>(std::string(line) + " kh1");
-      Operands<T> operands(p);
-      operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
-      const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
-      for (const bool at_once : {true, false}) {
-        set_core_traits(core_for(*table, at_once));
-        const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
-        if (report.kernel.find("pixel_lanes") == 0 && report.kernel.find("pixels packed") != std::string::npos) {
-          remainders.insert(p.out_h * p.out_w % 16 > 0);
-          for (const auto& [name, value] : report.blocking)
-            if (name == "channels_per_chunk") chunked.insert(value < p.group_in_channels());
-        }
-        for (const Variant& variant : variants)
-          expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
-      }
-    }
+                             "ic66 ih1 iw1031 oc14 g2", "ic700 ih1 iw1024 oc7", "ic700 ih1 iw1031 oc26"})
+      expect_shift_gemm_exact<TypeParam>(
+          std::string(line) + " kh1", *table, {core_for(*table, true), core_for(*table, false)},
+          [&](const ConvProblem& p, const PlanReport& report, const CoreTraits&) {
+            if (report.kernel.find("pixel_lanes") != 0 || report.kernel.find("pixels packed") == std::string::npos)
+              return;
+            remainders.insert(p.out_h * p.out_w % 16 > 0);
+            chunked.insert(chunk_of(report) < p.group_in_channels());
+          });
     EXPECT_EQ(remainders.size(), 2u) << table->isa;
     EXPECT_GE(chunked.size(), std::string(table->isa) == "baseline" ? 1u : 2u);  // short vectors: long chunks
   }
-  set_core_traits(own);
 }
 
 // Half vectors at the end of lines that leave a half or less, read in place, staged, and across the rows of a tile; of
 // sums in one chunk and in several.
 TYPED_TEST(Plans, EndLinesWithHalfVectorsWhereTheCoreTakesHalves) {
-  using T = TypeParam;
-  const CoreTraits own = core_traits();
   for (const KernelTable* table : available_kernels()) {
+    const CoreTraits at_once = core_for(*table, true), in_halves = core_for(*table, false);
     std::set<std::string> kernels;
-    std::vector<std::string> lines;
+    std::set<bool> chunked;
+    const auto look = [&](const ConvProblem& p, const PlanReport& report, const CoreTraits& core) {
+      if (report.kernel.find("half vectors") == std::string::npos) return;
+      EXPECT_EQ(core.vector_bytes, in_halves.vector_bytes);
+      kernels.insert(report.kernel.substr(report.kernel.find(',')));
+      chunked.insert(chunk_of(report) < p.in_channels);
+    };
     for (const int width : {1, 2, 4, 5, 7, 8, 9, 11, 12, 15, 16, 17, 20, 23, 24, 25, 28, 36, 40, 41, 56, 97, 196, 388})
-      for (const char* rest : {" ih1 ic5 oc7 kh1 bias", " ih1 ic5 oc26 kh1", " ih1 ic700 oc7 kh1",
-                               " ih3 ic2 oc5 kh3 p1", " ih5 ic3 oc3 kh3 s2 p1 bias", " ih2 ic4 oc1 kh1 kw5"})
-        if (std::string(rest).find("kw5") == std::string::npos || width >= 5)
-          lines.push_back("iw" + std::to_string(width) + rest);
-    for (const std::string& line : lines) {
-      SCOPED_TRACE(line + " on " + table->isa);
-      const ConvProblem p = make_problem_of<T>(line);
-      Operands<T> operands(p);
-      operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
-      const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
-      for (const bool at_once : {true, false}) {
-        set_core_traits(core_for(*table, at_once));
-        const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
-        if (report.kernel.find("half vectors") != std::string::npos) {
-          EXPECT_FALSE(at_once);
-          kernels.insert(report.kernel.substr(report.kernel.find(',')));
-        }
-        for (const Variant& variant : variants)
-          expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
-      }
-    }
+      for (const char* rest : {" ih1 ic5 oc7 kh1 bias", " ih1 ic5 oc26 kh1", " ih1 ic700 oc26 kh1",
+                               " ih3 ic2 oc5 kh3 p1", " ih5 ic3 oc3 kh3 s2 p1 bias", " ih2 ic4 oc1 kh1 kw5 ph0 pw2"})
+        expect_shift_gemm_exact<TypeParam>("iw" + std::to_string(width) + rest, *table, {at_once, in_halves}, look);
     // Of lines in place, staged, and flat with rows of whole vectors and without.
-    EXPECT_EQ(kernels.size(), kernel_set<T>(*table).half_lanes > 0 ? 4u : 0u) << table->isa;
+    const bool halves = kernel_set<TypeParam>(*table).half_lanes > 0;
+    EXPECT_EQ(kernels.size(), halves ? 4u : 0u) << table->isa;
+    EXPECT_EQ(chunked.size(), halves ? 2u : 0u) << table->isa;
   }
-  set_core_traits(own);
 }
 
 // Where L3 has no room for the input of few out channels, these are sums of several chunks, of pixel lanes.
 TYPED_TEST(Plans, ReadFewPlanesAtATimeFromMemory) {
-  using T = TypeParam;
-  const CoreTraits own = core_traits();
   for (const KernelTable* table : available_kernels()) {
+    const CoreTraits usual = core_for(*table, true);
+    CoreTraits small = usual;
+    small.l3 = 4096;
     int chunked = 0;
-    for (const char* line : {"ic37 ih9 oc1 kh1 bias", "b2 ic40 ih16 iw64 oc1 kh1", "ic37 ih9 iw23 oc3 kh3 p1 bias"}) {
-      SCOPED_TRACE(std::string(line) + " on " + table->isa);
-      const ConvProblem p = make_problem_of<T>(line);
-      Operands<T> operands(p);
-      operands.fill([](auto& range, Random& random) { fill_integers(range, random); });
-      const std::vector<T> expected = compute(p, operands, reference_algorithm, kernels_baseline, variants[0]);
-      for (const bool from_memory : {false, true}) {
-        CoreTraits core = core_for(*table, true);
-        if (from_memory) core.l3 = 4096;
-        set_core_traits(core);
-        const PlanReport report = shift_gemm_algorithm.prepare({p, table, 1, false, {}})->report();
-        for (const auto& [name, value] : report.blocking)
-          if (name == "channels_per_chunk" && report.kernel.find("pixel_lanes") == 0) {
-            EXPECT_TRUE(from_memory ? value <= 16 : value == p.in_channels) << value << " channels";
-            chunked += value < p.in_channels ? 1 : 0;
-          }
-        for (const Variant& variant : variants)
-          expect_same(compute(p, operands, shift_gemm_algorithm, *table, variant), expected, variant);
-      }
-    }
+    const auto look = [&](const ConvProblem& p, const PlanReport& report, const CoreTraits& core) {
+      if (report.kernel.find("pixel_lanes") != 0) return;
+      const std::int64_t chunk = chunk_of(report);
+      EXPECT_TRUE(core.l3 == small.l3 ? chunk <= 16 : chunk == p.in_channels) << chunk << " channels";
+      chunked += chunk < p.in_channels ? 1 : 0;
+    };
+    for (const char* line : {"ic37 ih9 oc1 kh1 bias", "b2 ic40 ih16 iw64 oc1 kh1", "ic37 ih9 iw23 oc3 kh3 p1 bias"})
+      expect_shift_gemm_exact<TypeParam>(line, *table, {usual, small}, look);
     EXPECT_GE(chunked, 1) << table->isa;
   }
-  set_core_traits(own);
 }
 
 // Copies of fewer channels than half a vector go element by element: neither threads nor wide images are a reason.

@@ -1,5 +1,6 @@
 // The sums before and after matrix products, on every instruction set, against plain loops.
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -106,21 +107,19 @@ TYPED_TEST(ProductSums, OfBlocksMakeStrassensProducts) {
       const std::int64_t row = (columns + set.lanes - 1) / set.lanes * set.lanes, sum = rows * row;
       Random random(static_cast<unsigned>(columns));
       const auto size = static_cast<std::size_t>(rows * columns);
-      std::vector<std::vector<T>> a(4, std::vector<T>(size)), b(4, std::vector<T>(size));
+      std::deque<Guarded<T>> a, b;
       for (auto* matrix : {&a, &b})
-        for (auto& block : *matrix) fill_integers(block, random);
-      std::vector<T> s(static_cast<std::size_t>(4 * sum), nan<T>), t = s;
-      const auto args = [&](const std::vector<std::vector<T>>& m, std::vector<T>& out) {
+        for (int k = 0; k < 4; ++k) fill_integers(matrix->emplace_back(size, Edge::end), random);
+      Guarded<T> s(static_cast<std::size_t>(4 * sum), Edge::end), t(s.size(), Edge::end);
+      const auto args = [&](std::deque<Guarded<T>>& m, Guarded<T>& out) {
         return StrassenSumArgs<T>{
             {m[0].data(), m[1].data(), m[2].data(), m[3].data()}, columns, out.data(), sum, row, rows, columns};
       };
       set.strassen_weights(args(a, s));
       set.strassen_input(args(b, t));
-      for (std::size_t i = 0; i < size; ++i) {
-        const auto at = static_cast<std::int64_t>(i) / columns * row + static_cast<std::int64_t>(i) % columns;
-        const auto sum_of = [&](const std::vector<T>& of, std::int64_t k) {
-          return of[static_cast<std::size_t>(k * sum + at)];
-        };
+      for (std::ptrdiff_t i = 0; i < rows * columns; ++i) {
+        const std::ptrdiff_t at = i / columns * row + i % columns;
+        const auto sum_of = [&](Guarded<T>& of, std::int64_t k) { return of[k * sum + at]; };
         const T p[] = {a[0][i] * b[0][i],           a[1][i] * b[2][i],           a[3][i] * sum_of(t, 0),
                        sum_of(s, 0) * sum_of(t, 1), sum_of(s, 1) * sum_of(t, 2), sum_of(s, 2) * sum_of(t, 3),
                        sum_of(s, 3) * b[3][i]};
