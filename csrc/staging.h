@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <numeric>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -28,6 +29,8 @@ struct AxisTaps {
   // Where count > 0: the lowest tap, and the coordinates from there to the highest.
   std::int64_t lowest() const noexcept { return std::min(tap(0), tap(count - 1)); }
   std::int64_t reach() const noexcept { return std::abs(difference) * (count - 1) + 1; }
+  // How many remainders by the step the taps leave: the coordinates of one are no other's.
+  std::int64_t remainders() const noexcept { return std::min(step / std::gcd(step, difference), count); }
   bool inside() const noexcept;  // no tap of any output touches the padding
   // The taps [begin, end) outside of which every tap of the outputs [from, to) falls into zero padding.
   void used_taps(std::int64_t from, std::int64_t to, std::int64_t& begin, std::int64_t& end) const noexcept;

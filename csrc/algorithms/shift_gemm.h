@@ -102,8 +102,9 @@ class ShiftGemmPlan final : public Plan {
     const double line_vectors = static_cast<double>(ceil_div(map_.w.out_size, set_.lanes));
     // Columns that taps do not share are dealt out, 16 cycles for two vectors where steps are not short: measured on
     // Zen 4 with 1 to 4 channels of 64 to 448 columns.
-    const bool dealt = map_.w.step > 1 && map_.w.count * map_.patch_w > 1 && map_.w.difference % map_.w.step != 0 &&
-                       !set_.short_steps();
+    AxisTaps columns = map_.w;
+    columns.count *= map_.patch_w;
+    const bool dealt = columns.remainders() > 1 && !set_.short_steps();
     const double staged = 15 + in * (6 + (dealt ? 8 : 3) * line_vectors * static_cast<double>(map_.w.step));
     const double written = out * height * static_cast<double>(map_.w.out_size * element_);
     const bool far = !set_.short_steps() && !single_tap && written > static_cast<double>(core_traits().l2);

@@ -218,8 +218,7 @@ class Model {
                more_chunks * (50 + waits_.partial * m * v);
       });
     };
-    const auto line_cycles = [&] {
-      const Blocking::LineTiles tiles = b.line_tiles(pixels, set_);
+    const auto line_cycles = [&](const Blocking::LineTiles& tiles) {
       const bool last_spills = may_spill && tiles.covered(set_) != width;
       const double spilled = all_spill ? 1 : last_spills ? 1 / static_cast<double>(tiles.count()) : 0;
       // The last tile is a call of another kernel, for each panel.
@@ -229,15 +228,12 @@ class Model {
       return halves + sum_parts(tiles.whole.total(), tiles.whole.count,
                                 [&](std::int64_t vectors) { return panels(static_cast<double>(vectors), spilled); });
     };
-    double line = line_cycles();
-    // Packed blocks are of whole vectors.
-    const std::int64_t left = pixels % set_.lanes;
-    if (passes_ > 1 && 0 < left && left <= set_.half_lanes && !b.packs_pixels) {
-      b.half_end = true;
-      const double halves = line_cycles();
-      b.half_end = halves < line;
-      line = std::min(line, halves);
-    }
+    double line = line_cycles(b.line_tiles(pixels, set_));
+    b.half_end = passes_ > 1 && !b.packs_pixels;  // packed blocks are of whole vectors
+    const Blocking::LineTiles ended = b.line_tiles(pixels, set_);
+    const double with_halves = ended.halves > 0 ? line_cycles(ended) : line;
+    b.half_end = with_halves < line;
+    line = std::min(line, with_halves);
     const double lines = b.flat ? 1.0 : static_cast<double>(map_.h.out_size);
     // Scattered weights are gathered one by one, for every tile.
     double gathered = 0;

@@ -141,11 +141,12 @@ class StrassenPlan final : public Plan {
   };
   struct Tile : Rectangle {
     std::int64_t n, group, column, panel_begin, panel_end;
-    std::int64_t pixels, half, second;  // in all; in either half; where the second begins, one earlier if they are odd
-    const T* source;                    // the pixels of the first in channel
-    std::ptrdiff_t source_row;          // from an in channel's to the next one's
-    bool is_staged;
+    std::int64_t pixels, half;  // in all; in either half
+    const T* source;            // the pixels of the first in channel
+    std::ptrdiff_t source_row;  // from an in channel's to the next one's
     T *staged, *factors, *products, *outputs, *panel;
+    // Where the second half begins: of odd pixels both have the middle one.
+    std::int64_t second() const { return pixels - half; }
   };
   struct Factor {
     PixelRuns runs;
@@ -322,12 +323,10 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   t.products = t.factors + factors_size();
   t.outputs = t.products + products_size();
   t.panel = t.outputs + outputs_size();
-  t.second = t.pixels - t.half;
   if (in_place_) {
     t.source = reinterpret_cast<const T*>(map_source(map_, v, t.n, t.group, 0)) + t.x0;
     t.source_row = v.input_stride[1] / element;
   } else {
-    t.source = t.staged, t.source_row = staged_row_;
     stage(v, t);
   }
   const Factors to = factors(t);
@@ -340,7 +339,8 @@ void StrassenPlan<T>::run_tile(const ConvViews& v, const T* packed, std::int64_t
   }
 }
 
-// The tile's pixels of every channel, one row after the other. What a half of the channels lacks is zero.
+// The tile's pixels of every channel, one row after the other, as its source. What a half of the channels lacks is
+// zero.
 template <class T>
 void StrassenPlan<T>::stage(const ConvViews& v, Tile& t) const {
   const StagePiece adjacent{0, t.pixels, 0, t.pixels, t.x0, 1};
@@ -349,7 +349,7 @@ void StrassenPlan<T>::stage(const ConvViews& v, Tile& t) const {
                     {t.staged, staged_row_, t.width(), nullptr, 0, 0, 0, map_.in_channels, t.y0, t.y1,
                      map_.collapsed ? 1 : tile_h_, true});
   if (map_.in_channels < 2 * half_in_) std::fill_n(t.staged + map_.in_channels * staged_row_, staged_row_, T(0));
-  t.is_staged = true;
+  t.source = t.staged, t.source_row = staged_row_;
 }
 
 // B11, B21, T4, T1, T2, T3, B22.
@@ -364,15 +364,15 @@ typename StrassenPlan<T>::Factors StrassenPlan<T>::factors(const Tile& t) const 
                   sums = PixelRuns::in_rows(t.half, product_->rows, sum_row_);
   const T* const lower = t.source + half_in_ * t.source_row;
   const auto sum = [&](std::int64_t k) { return Factor{sums, t.factors + k * half_in_ * sum_row_}; };
-  return {Factor{source, t.source},        Factor{source, lower}, sum(0), sum(1), sum(2), sum(3),
-          Factor{source, lower + t.second}};
+  return {Factor{source, t.source},          Factor{source, lower}, sum(0), sum(1), sum(2), sum(3),
+          Factor{source, lower + t.second()}};
 }
 
 // The sums of the blocks B11, B12, B21, B22; packed, the blocks too, and B12 waits in the place of T3.
 template <class T>
 void StrassenPlan<T>::add_blocks(const Tile& t, const Factors& to) const {
   const T* const lower = t.source + half_in_ * t.source_row;
-  const T* const block[blocks] = {t.source, t.source + t.second, lower, lower + t.second};
+  const T* const block[blocks] = {t.source, t.source + t.second(), lower, lower + t.second()};
   if (packs_pixels_) {
     constexpr std::int64_t place[blocks] = {0, 5, 1, 6};
     const PixelRuns& runs = to[0].runs;
@@ -428,12 +428,12 @@ void StrassenPlan<T>::finish(const ConvViews& v, Tile& t, std::int64_t panel) co
         for (int k = 0; k < a.count; ++k)
           a.product[k] = t.products + summands[block][k] * product_size() + (vector - first) * set_.lanes;
         a.pixels = t.half;
-        a.out = out + (second ? t.second : 0);
-        a.next_out = !in_place ? nullptr : second ? out + set_.lanes * out_row : out + t.second;
+        a.out = out + (second ? t.second() : 0);
+        a.next_out = !in_place ? nullptr : second ? out + set_.lanes * out_row : out + t.second();
         finite &= set_.sum_products(a);
       }
       if (!finite) {
-        if (!t.is_staged) stage(v, t);
+        if (t.source != t.staged) stage(v, t);
         sum_directly(v, t, channel, channels);
       }
       if (finite && in_place) continue;
@@ -449,12 +449,12 @@ void StrassenPlan<T>::sum_directly(const ConvViews& v, const Tile& t, std::int64
                                    std::int64_t channels) const {
   constexpr Tap tap{0, 0};
   GemmArgs<T> a{};
-  a.input = t.staged;
+  a.input = t.source;
   a.weights = group_weights(v, t.group) + channel * map_.weight_out;
   a.taps = &tap;
   a.tap_count = 1;
   a.steps = map_.in_channels;
-  a.input_step = staged_row_;
+  a.input_step = t.source_row;
   a.weight_step = map_.weight_in;
   a.weight_row = map_.weight_out;
   a.bias = v.bias ? reinterpret_cast<const T*>(v.bias) + t.group * map_.out_channels + channel : nullptr;

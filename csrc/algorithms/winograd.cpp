@@ -48,7 +48,7 @@ const char* unsupported(const PlanRequest& request) {
     const ShiftMap map = forward_map(p, {});
     taps_h = winograd_taps(map.h), taps_w = winograd_taps(map.w);
     dilation_w /= std::gcd(p.stride_w, p.dilation_w);
-    const std::int64_t segments = winograd_segments(map.h) * winograd_segments(map.w);
+    const std::int64_t segments = map.h.remainders() * map.w.remainders();
     const std::int64_t pieces = pieces_of(taps_h) * pieces_of(taps_w);
     planes *= segments;
     // Windows of four tiles, the fewest that a strip has, beside two vectors of sums; the transformed pieces of a

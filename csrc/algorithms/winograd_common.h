@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <numeric>
 #include <string>
 
 #include "../cpu.h"
@@ -19,13 +18,10 @@ const WinogradKernel<T>* find_winograd(const KernelSet<T>& set, std::int64_t tap
   return nullptr;
 }
 
-// Of the taps of an axis, those that leave the same remainder by its step are the taps of a segment: how many segments
-// there are, how many taps each has, and the first, which has most.
-inline std::int64_t winograd_segments(const AxisTaps& axis) noexcept {
-  return std::min(axis.step / std::gcd(axis.step, axis.difference), axis.count);
-}
+// Of the taps of an axis, those that leave the same remainder by its step are the taps of a segment: how many taps each
+// has, and the first, which has most.
 inline std::int64_t winograd_segment_taps(const AxisTaps& axis, std::int64_t segment) noexcept {
-  return ceil_div(axis.count - segment, std::max<std::int64_t>(1, winograd_segments(axis)));
+  return ceil_div(axis.count - segment, std::max<std::int64_t>(1, axis.remainders()));
 }
 inline std::int64_t winograd_taps(const AxisTaps& axis) noexcept { return winograd_segment_taps(axis, 0); }
 
@@ -43,7 +39,7 @@ constexpr std::int64_t winograd_most_pieces = 64;  // of a kernel
 
 // Of all segments of an axis.
 inline std::int64_t winograd_all_pieces(const AxisTaps& axis) noexcept {
-  return winograd_segments(axis) * winograd_pieces(winograd_taps(axis));
+  return axis.remainders() * winograd_pieces(winograd_taps(axis));
 }
 
 // The kernels for the pieces of so many taps; nullptr if there are none.

@@ -62,8 +62,7 @@ WinogradPlan<T>::WinogradPlan(const InterleavedMap& maps, const PlanRequest& req
       kernel_(*find_winograd_pieces(set_, winograd_taps(map_.h), winograd_taps(map_.w))),
       isa_(request.kernels->isa),
       frozen_(request.frozen),
-      in_vectors_(
-          ceil_div(winograd_segments(map_.h) * winograd_segments(map_.w) * map_.in_channels * bundle_, set_.lanes)),
+      in_vectors_(ceil_div(map_.h.remainders() * map_.w.remainders() * map_.in_channels * bundle_, set_.lanes)),
       out_vectors_(ceil_div(map_.out_channels, set_.lanes)),
       product_(choose_product(frozen_)),
       windows_(map_, set_, most_tiles(1, choose_product(false).vectors, false)),

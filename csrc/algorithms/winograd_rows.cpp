@@ -32,7 +32,7 @@ std::int64_t dilation_of(const AxisTaps& axis) {
 
 // Whether taps read even and odd columns in turn, so that both are needed.
 bool takes_turns(const AxisTaps& axis) {
-  return axis.step == winograd_row_turns && axis.count > 1 && axis.difference % winograd_row_turns != 0;
+  return axis.step == winograd_row_turns && axis.remainders() == winograd_row_turns;
 }
 
 const char* unsupported(const PlanRequest& request) {
@@ -49,7 +49,7 @@ const char* unsupported(const PlanRequest& request) {
   const RowPieces pieces = cut(winograd_taps(axis));
   const auto channels = static_cast<double>(forward ? p.group_in_channels() : p.group_out_channels());
   const double points = pieces.points,
-               taps = static_cast<double>(winograd_segments(axis)) * static_cast<double>(pieces.count);
+               taps = static_cast<double>(axis.remainders()) * static_cast<double>(pieces.count);
   const double rows = channels * points * (taps + 1) + 4 * points;
   const auto columns = static_cast<double>(p.kernel_w);
   const double width = static_cast<double>(p.in_w) + static_cast<double>(p.pad_left) +
@@ -72,7 +72,7 @@ WinogradRowsPlan<T>::WinogradRowsPlan(const ShiftMap& map, const PlanRequest& re
     : map_(map),
       request_(request),
       set_(kernel_set<T>(*request.kernels)),
-      segments_(winograd_segments(map.h)),
+      segments_(map.h.remainders()),
       pieces_(cut(winograd_taps(map.h))),
       kernels_(find_kernels()),
       blocks_(EvenParts::of_at_most(map.out_channels, most_channels())),
@@ -244,7 +244,7 @@ double least_cycles(const PlanRequest& request) {
   const double pixels = std::min(static_cast<double>(p.in_h) * static_cast<double>(p.in_w),
                                  static_cast<double>(p.out_h) * static_cast<double>(p.out_w));
   double products = 0;
-  for (std::int64_t segment = 0; segment < winograd_segments(axis); ++segment) {
+  for (std::int64_t segment = 0; segment < axis.remainders(); ++segment) {
     const WinogradRowTaps taps = pieces.taps_of(winograd_segment_taps(axis, segment), p.kernel_w);
     products +=
         static_cast<double>(taps.whole * pieces.points + (taps.last_zero + taps.first_zero) * (pieces.points - 1));

@@ -57,7 +57,7 @@ class WinogradWindows {
         : out_size(axis.out_size),
           step(axis.step),
           count(axis.count),
-          segments(winograd_segments(axis)),
+          segments(axis.remainders()),
           taps(winograd_taps(axis)),
           dilation(taps == 1 ? 1 : std::abs(axis.difference) / (step / segments)),
           pieces(winograd_pieces(taps)),

@@ -1,4 +1,5 @@
 // The sums before and after matrix products, on every instruction set, against plain loops.
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <limits>
@@ -111,6 +112,7 @@ TYPED_TEST(ProductSums, OfBlocksMakeStrassensProducts) {
       for (auto* matrix : {&a, &b})
         for (int k = 0; k < 4; ++k) fill_integers(matrix->emplace_back(size, Edge::end), random);
       Guarded<T> s(static_cast<std::size_t>(4 * sum), Edge::end), t(s.size(), Edge::end);
+      for (auto* sums : {&s, &t}) std::fill(sums->begin(), sums->end(), nan<T>);
       const auto args = [&](std::deque<Guarded<T>>& m, Guarded<T>& out) {
         return StrassenSumArgs<T>{
             {m[0].data(), m[1].data(), m[2].data(), m[3].data()}, columns, out.data(), sum, row, rows, columns};
