@@ -1,4 +1,4 @@
-// The thread pool and the per-thread arena. No OpenMP: workers sleep between jobs, any thread may start a job at any
+// The thread pool and the per-thread arena. No OpenMP: idle workers sleep, any thread may start a job at any
 // time, and a forked child starts with a pool of its own.
 #pragma once
 

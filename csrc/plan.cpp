@@ -41,7 +41,7 @@ Layout Layout::of(const ConvProblem& p, const ConvViews& v) noexcept {
 }
 
 int threads_for(double cycles, int threads) noexcept {
-  constexpr double least_cycles = 6e4;
+  constexpr double least_cycles = 4e4;
   return static_cast<int>(std::clamp(cycles / least_cycles, 1.0, static_cast<double>(threads)));
 }
 

@@ -81,7 +81,7 @@ class Plan {
   virtual PlanReport report() const = 0;
 };
 
-// Threads for that many cycles of work, `threads` at the most: as long as each has some 15 us to do. To wake a worker
+// Threads for that many cycles of work, `threads` at the most: as long as each has some 10 us to do. To wake a worker
 // takes 5 to 40 us, and its caller 2 to 13.
 int threads_for(double cycles, int threads) noexcept;
 // Into how many parts, `most` at the most, a task is split so that each thread gets a few.

@@ -45,14 +45,34 @@ TEST(ParallelFor, OneThreadIsTheCallersInOrder) {
   EXPECT_EQ(order, (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
 }
 
-TEST(ParallelFor, UsesSeveralThreads) {
-  // Two tasks that wait for each other end only if two threads run them.
+// Tasks that wait for each other end only if as many threads run them.
+void meet(int threads) {
   std::atomic<int> arrived{0};
-  parallel_for(2, 2, [&](std::int64_t) {
+  parallel_for(threads, threads, [&](std::int64_t) {
     ++arrived;
-    while (arrived < 2) std::this_thread::yield();
+    while (arrived < threads) std::this_thread::yield();
   });
-  EXPECT_EQ(arrived, 2);
+  ASSERT_EQ(arrived, threads);
+}
+
+// Whether the workers still wait awake, fall asleep just now or have slept for long.
+TEST(ParallelFor, UsesSeveralThreadsAfterAnyPause) {
+  for (int pause = 0; pause <= 60; ++pause)
+    for (const int threads : {2, 4, 3, 2}) {
+      meet(threads);
+      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(pause);
+      while (std::chrono::steady_clock::now() < end) {
+      }
+    }
+}
+
+TEST(ParallelFor, GivesEveryCallerItsWorkers) {
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller)
+    callers.emplace_back([] {
+      for (int round = 0; round < 100; ++round) meet(2);
+    });
+  for (std::thread& caller : callers) caller.join();
 }
 
 TEST(ParallelFor, MayBeNestedAndCalledFromAnyThread) {
@@ -90,7 +110,6 @@ TEST(ParallelFor, TheNumberOfThreadsIsASetting) {
 #ifndef _WIN32
 TEST(ParallelFor, IdleWorkersSleep) {
   ASSERT_TRUE(runs_each_once(100, 4));
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
   const std::clock_t start = std::clock();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 0.005);
