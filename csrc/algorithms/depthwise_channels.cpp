@@ -42,7 +42,8 @@ class DepthwiseChannelsPlan final : public Plan {
       for (std::int64_t t = 0; t < tiles_.tiles_w(); ++t) {
         const std::int64_t x0 = std::min(axis.out_size, tiles_.column(t)),
                            x1 = std::min(axis.out_size, tiles_.column(t + 1));
-        runs_.push_back({{{0, x1 - x0, 0, axis.count}}, {}});
+        const Run whole{0, x1 - x0, 0, axis.count, 0, x1 - x0 + axis.count - 1};
+        runs_.push_back({{whole}, {}});
         if (skips_) runs_.back().skipping = cut_runs(axis, x0, x1);
       }
     }
@@ -58,9 +59,12 @@ class DepthwiseChannelsPlan final : public Plan {
   }
   double cycles() const noexcept override {
     // Zen 4, which takes a vector in halves, spends less of it on transposing and more on taps, whose loads show.
-    const bool halves = vector_passes(set_) > 1;
-    const double tap = (adjacent(tiles_.w.maps.front()) ? 0.55 : 0.65) + (halves ? 0.15 : 0);
-    return tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? 0.7 * used_ + 0.3 : 1));
+    const bool halves = vector_passes(set_) > 1, shared = adjacent(tiles_.w.maps.front());
+    const double tap = shared ? (halves ? 0.58 : 0.55) : (halves ? 0.8 : 0.65);
+    // Rows that are computed together use one row of taps more; short runs share little.
+    const double rows = tiles_.h.used_share() * tiles_.h.mean_taps();
+    const double skipping = shared ? std::min(1.0, used_ * (1 + 1.7 / rows)) : 0.7 * used_ + 0.3;
+    return tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? skipping : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (tiles_.input_size() + tiles_.scratch_size() + (frozen_ ? 0 : weights_size()) + outputs_size()) * element;
@@ -90,19 +94,43 @@ class DepthwiseChannelsPlan final : public Plan {
     std::int64_t y0, y1, x0, x1, column;  // in periods; which tile column it is
   };
   static constexpr auto element = static_cast<std::int64_t>(sizeof(T));
-  // Adjacent outputs of a tile's row that use taps [tap_begin, tap_end), the others being in zero padding.
+  // Adjacent outputs of a tile's row that use taps [tap_begin, tap_end), the others being in zero padding; and of the
+  // pixels that these read those in the image, if they share them (see ChannelRowArgs).
   struct Run {
-    std::int64_t begin, end, tap_begin, tap_end;
+    std::int64_t begin, end, tap_begin, tap_end, inside_begin, inside_end;
+    std::int64_t width() const { return end - begin; }
+    std::int64_t taps() const { return tap_end - tap_begin; }
+    std::int64_t pixels() const { return width() + taps() - 1; }
   };
   // Those of a tile's row: one that uses all taps, or some that leave out what they can.
   struct Runs {
     std::vector<Run> whole, skipping;
   };
   static bool adjacent(const MapAxis& axis) { return axis.step == 1 && std::abs(axis.difference) == 1; }
+  static Run cut_run(const MapAxis& axis, std::int64_t x0, std::int64_t begin, std::int64_t end) {
+    Run run{begin, end, 0, 0, 0, 0};
+    axis.used_taps(x0 + begin, x0 + end, run.tap_begin, run.tap_end);
+    run.inside_end = run.pixels();
+    if (!adjacent(axis)) return run;
+    // Where taps go backwards, pixels do too, from the last output's on.
+    const bool backwards = axis.difference < 0;
+    const std::int64_t first = x0 + (backwards ? end - 1 : begin) + axis.tap(run.tap_begin);
+    run.inside_begin = std::max<std::int64_t>(0, backwards ? first + 1 - axis.map.size : -first);
+    run.inside_end = std::min(run.inside_end, backwards ? first + 1 : axis.map.size - first);
+    return run;
+  }
+  // Multiply-adds of a row of taps, and what the taps, each of them once, and the pixels cost.
+  static double run_cycles(const Run& run) {
+    constexpr double shared = 1.5;
+    std::int64_t products = run.taps() * run.width();
+    for (std::int64_t u = 0; u < run.pixels(); ++u)
+      if (u < run.inside_begin || u >= run.inside_end)
+        products -= std::min({u + 1, run.pixels() - u, run.taps(), run.width()});
+    return static_cast<double>(products) + shared * static_cast<double>(run.taps());
+  }
   // The outputs [x0, x1), cut evenly. Short runs leave out more taps, but share the less of what each tap costs them
   // all.
   static std::vector<Run> cut_runs(const MapAxis& axis, std::int64_t x0, std::int64_t x1) {
-    constexpr double shared = 1.5;
     constexpr std::int64_t longest = 8, shortest = 3, narrow = 64;
     const std::int64_t width = x1 - x0, fewest = std::max<std::int64_t>(1, ceil_div(width, longest));
     const std::int64_t most = width <= narrow ? std::max(fewest, width / shortest) : fewest;
@@ -112,11 +140,8 @@ class DepthwiseChannelsPlan final : public Plan {
       std::vector<Run> runs;
       double cycles = 0;
       for (std::int64_t part = 0; part < parts; ++part) {
-        Run run{split_at(width, parts, part), split_at(width, parts, part + 1), 0, 0};
-        axis.used_taps(x0 + run.begin, x0 + run.end, run.tap_begin, run.tap_end);
-        cycles +=
-            static_cast<double>(run.tap_end - run.tap_begin) * (static_cast<double>(run.end - run.begin) + shared);
-        runs.push_back(run);
+        runs.push_back(cut_run(axis, x0, split_at(width, parts, part), split_at(width, parts, part + 1)));
+        cycles += run_cycles(runs.back());
       }
       if (best.empty() || cycles < least) best = std::move(runs), least = cycles;
     }
@@ -205,8 +230,9 @@ class DepthwiseChannelsPlan final : public Plan {
         a.kernel_h = i1 - i0;
         for (const Run& run : skip ? runs.skipping : runs.whole) {
           const std::int64_t first = backwards ? run.end - 1 : run.begin;
-          a.kernel_w = run.tap_end - run.tap_begin;
-          a.width = run.end - run.begin;
+          a.kernel_w = run.taps();
+          a.width = run.width();
+          a.inside_begin = run.inside_begin, a.inside_end = run.inside_end;
           a.weights = kernel + i0 * a.weight_row + run.tap_begin * lanes;
           a.input =
               input + tiles_.tap_offset((row - at.y0) * h.step + h.tap(i0), first * w.step + w.tap(run.tap_begin));

@@ -206,7 +206,9 @@ struct PackArgs {
 // Rows of outputs of one plane for each lane. For y < height, x < width
 //   out[y * out_row + x * out_column] = bias + sum over i < kernel_h, j < kernel_w (in this order, one running sum) of
 //       weights[i * weight_row + j * lanes] * input[y * input_row + x * input_column + i * tap_row + j * tap_column]
-// All of these are vectors, one for each pixel and each tap. Columns may run backwards.
+// All of these are vectors, one for each pixel and each tap. Columns may run backwards. Adjacent taps share pixels: for
+// output x tap j reads pixel x + j of the row. Outside of [inside_begin, inside_end) pixels are padding: what they
+// would add, zeros, is left out. Taps that are not adjacent read all.
 template <class T>
 struct ChannelRowArgs {
   const T* input;
@@ -218,6 +220,7 @@ struct ChannelRowArgs {
   T* out;
   std::ptrdiff_t out_row, out_column;
   std::int64_t height, width;
+  std::int64_t inside_begin, inside_end;
 };
 
 template <class T>

@@ -13,9 +13,11 @@ using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(ChannelRows, Elements, );
 
 // `height` rows of `width` outputs with pixels `column` vectors apart, taps `tap` apart (negative: rows run backwards).
+// Of adjacent taps' pixels, `before` and `behind` are outside of the image.
 template <class T>
 void check_rows(const KernelSet<T>& set, const ChannelRowKernel<T>& kernel, std::int64_t kernel_h,
-                std::int64_t kernel_w, std::int64_t height, std::int64_t width, std::int64_t column, std::int64_t tap) {
+                std::int64_t kernel_w, std::int64_t height, std::int64_t width, std::int64_t column, std::int64_t tap,
+                std::int64_t before, std::int64_t behind) {
   Random random(5);
   const std::int64_t lanes = set.lanes, sign = tap < 0 ? -1 : 1, step = 2;
   const std::int64_t pitch = (width - 1) * column + (kernel_w - 1) * sign * tap + 1;
@@ -41,6 +43,7 @@ void check_rows(const KernelSet<T>& set, const ChannelRowKernel<T>& kernel, std:
   a.out_row = width * lanes;
   a.out_column = sign * lanes;
   a.height = height, a.width = width;
+  a.inside_begin = before, a.inside_end = width + kernel_w - 1 - behind;
   // Backwards, the first pixel and its first tap are the last of the row.
   const std::int64_t first = sign > 0 ? 0 : pitch - 1;
   a.input = input.data() + first * lanes;
@@ -52,7 +55,8 @@ void check_rows(const KernelSet<T>& set, const ChannelRowKernel<T>& kernel, std:
       for (std::int64_t lane = 0; lane < lanes; ++lane) {
         T sum = bias[lane];
         for (std::int64_t i = 0; i < kernel_h; ++i)
-          for (std::int64_t j = 0; j < kernel_w; ++j)
+          for (std::int64_t j = kernel.adjacent ? std::max<std::int64_t>(0, before - x) : 0;
+               j < (kernel.adjacent ? std::min(kernel_w, a.inside_end - x) : kernel_w); ++j)
             sum += weights[(i * (kernel_w + 1) + j) * lanes + lane] *
                    input[((y * step + i) * pitch + first + x * sign * column + j * tap) * lanes + lane];
         const T value = out[(y * width + (sign > 0 ? x : width - 1 - x)) * lanes + lane];
@@ -74,8 +78,16 @@ TYPED_TEST(ChannelRows, KernelsComputeTheirFormula) {
               if (kernel.kernel_w != 0 && kernel.kernel_w != kernel_w) continue;
               if (kernel.adjacent && std::abs(tap) != column) continue;
               for (const std::int64_t height : {0, 1, 2, 3, 5}) {
-                check_rows(set, kernel, 2, kernel_w, height, width, column, tap);
-                if (testing::Test::HasFatalFailure()) return;
+                const std::int64_t pixels = width + kernel_w - 1;
+                for (const auto& [before, behind] : {std::pair<std::int64_t, std::int64_t>{0, 0},
+                                                     {1, 0},
+                                                     {0, 1},
+                                                     {kernel_w - 1, kernel_w / 2},
+                                                     {pixels / 2, pixels / 3},
+                                                     {pixels, 0}}) {
+                  check_rows(set, kernel, 2, kernel_w, height, width, column, tap, before, behind);
+                  if (testing::Test::HasFatalFailure()) return;
+                }
               }
             }
     }
