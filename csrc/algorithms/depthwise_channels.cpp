@@ -60,11 +60,14 @@ class DepthwiseChannelsPlan final : public Plan {
   double cycles() const noexcept override {
     // Zen 4, which takes a vector in halves, spends less of it on transposing and more on taps, whose loads show.
     const bool halves = vector_passes(set_) > 1, shared = adjacent(tiles_.w.maps.front());
-    const double tap = shared ? (halves ? 0.58 : 0.55) : (halves ? 0.8 : 0.65);
-    // Rows that are computed together use one row of taps more; short runs share little.
+    const double tap = shared ? (halves ? 0.6 : 0.55) : (halves ? 0.8 : 0.65);
+    // Rows that are computed together use one row of taps more; the shorter rows are, the less they share.
     const double rows = tiles_.h.used_share() * tiles_.h.mean_taps();
-    const double skipping = shared ? std::min(1.0, used_ * (1 + 1.7 / rows)) : 0.7 * used_ + 0.3;
-    return tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? skipping : 1));
+    const double more = 10 / (rows * static_cast<double>(tiles_.w.out_size));
+    const double skipping = shared ? std::min(1.0, used_ * (1 + more)) : 0.7 * used_ + 0.3;
+    // Weights that are not frozen are transposed too, which Zen 5 shows nothing of.
+    const double packed = frozen_ || !halves ? 0 : 30 * static_cast<double>(kernels() * map_.kernel_elements);
+    return packed + tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? skipping : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (tiles_.input_size() + tiles_.scratch_size() + (frozen_ ? 0 : weights_size()) + outputs_size()) * element;

@@ -90,10 +90,11 @@ void multiply_pixels(const KernelSet<T>& set, const PixelProduct<T>& p) {
   }
 }
 
-// Cycles of a register tile of it, all chunks: a chunk's sums are read and written.
+// Cycles of a register tile of it: a chunk's sums are read and written, and where it is long its weights are more than
+// L1 holds.
 inline double pixel_product_cycles(double in_channels, double rows, double vectors, double passes) noexcept {
-  const double chunks = std::ceil(in_channels / static_cast<double>(product_steps));
-  return in_channels * product_cycles(rows, vectors, passes) + chunks * (60 + passes * rows * vectors);
+  const double halves = std::ceil(in_channels / (static_cast<double>(product_steps) / 2));
+  return in_channels * product_cycles(rows, vectors, passes) + halves * (60 + passes * rows * vectors);
 }
 
 // The biases of a vector of out channels, of which there are `channels`, the first being `first` of all groups.
