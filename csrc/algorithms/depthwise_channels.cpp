@@ -33,6 +33,7 @@ class DepthwiseChannelsPlan final : public Plan {
         set_(kernel_set<T>(*request.kernels)),
         isa_(request.kernels->isa),
         frozen_(request.frozen),
+        gradient_(request.problem.pass == Pass::input_gradient),
         tiles_(maps, set_),
         used_(tiles_.h.used_share() * tiles_.w.used_share()),
         skips_(used_ < 0.8),
@@ -65,8 +66,8 @@ class DepthwiseChannelsPlan final : public Plan {
     const double rows = tiles_.h.used_share() * tiles_.h.mean_taps();
     const double more = 10 / (rows * static_cast<double>(tiles_.w.out_size));
     const double skipping = shared ? std::min(1.0, used_ * (1 + more)) : 0.7 * used_ + 0.3;
-    // Weights that are not frozen are transposed too, which Zen 5 shows nothing of.
-    const double packed = frozen_ || !halves ? 0 : 30 * static_cast<double>(kernels() * map_.kernel_elements);
+    // A gradient transposes the weights too, which Zen 5 shows nothing of.
+    const double packed = !gradient_ || !halves ? 0 : 30 * static_cast<double>(kernels() * map_.kernel_elements);
     return packed + tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? skipping : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
@@ -301,7 +302,7 @@ class DepthwiseChannelsPlan final : public Plan {
   ShiftMap map_;
   const KernelSet<T>& set_;
   std::string isa_;
-  bool frozen_;
+  bool frozen_, gradient_;
   ChannelTiles<T> tiles_;
   std::vector<const ChannelRowKernel<T>*> kernels_;  // of each column map
   std::vector<Runs> runs_;                           // of each column map, in each tile column
