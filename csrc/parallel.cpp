@@ -73,7 +73,7 @@ struct Job {
 class Pool {
  public:
   void run(Job& job, int helpers) {
-    int asleep = 0;  // helpers that must be woken
+    int to_wake = 0;  // helpers beyond the workers that are awake
     {
       std::lock_guard<std::mutex> lock(mutex_);
       grow(helpers);
@@ -81,10 +81,10 @@ class Pool {
       job.after = jobs_;
       jobs_ = &job;
       posted_.fetch_add(1, std::memory_order_relaxed);
-      asleep = helpers - awake_;
+      to_wake = helpers - awake_;
       awake_ = 0;
     }
-    if (asleep > 0) asleep == 1 ? wake_.notify_one() : wake_.notify_all();
+    if (to_wake > 0) to_wake == 1 ? wake_.notify_one() : wake_.notify_all();
     job.work(0);
     std::unique_lock<std::mutex> lock(mutex_);
     for (Job** link = &jobs_; *link; link = &(*link)->after)
@@ -102,6 +102,8 @@ class Pool {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   // Workers are made when first needed and never end before the process: detached, they own nothing but their stack.
   // Where the system refuses a thread, the work is done by fewer.
   void grow(int helpers) noexcept {
@@ -137,12 +139,14 @@ class Pool {
   }
 
   void serve() {
+    constexpr std::chrono::microseconds wake_up{20};
     std::unique_lock<std::mutex> lock(mutex_);
+    Clock::time_point awake_until{};
     for (;;) {
       Job* job = jobs_;
       while (job && job->seats == 0) job = job->after;
       if (!job) {
-        if (!posted_soon(lock)) wake_.wait(lock);
+        if (!posted_before(awake_until, lock)) wake_.wait(lock);
         continue;
       }
       const int thread = job->take_seat();
@@ -150,24 +154,25 @@ class Pool {
       lock.unlock();
       job->work(thread);
       release_large_arenas();
+      awake_until = Clock::now() + wake_up;
       lock.lock();
       if (--job->inside == 0) done_.notify_all();
     }
   }
 
-  // Where layers are called in a row the next job comes within a few microseconds, but a worker that sleeps costs its
-  // caller up to 10 us and comes 25 us later (in a virtual machine, where the hypervisor wakes its core). So a worker
-  // without a job waits awake, no longer than that, and yields its core to any other thread; only then it sleeps.
-  // (Karlin, Li, Manasse, Owicki, "Empirical studies of competitive spinning for a shared-memory multiprocessor", 1991:
-  // to wait as long as a wake-up costs is at most twice as dear as the best choice.)
-  bool posted_soon(std::unique_lock<std::mutex>& lock) {
-    constexpr std::chrono::microseconds wake_up{20};
+  // Whether a job is posted until then. Where layers are called in a row the next one comes within a few microseconds,
+  // but a worker that sleeps costs its caller up to 10 us and comes 25 us later (in a virtual machine, where the
+  // hypervisor wakes its core). So a worker waits awake for as long as that after its last task, yielding its core to
+  // any other thread; only then it sleeps. (Karlin, Li, Manasse, Owicki, "Empirical studies of competitive spinning for
+  // a shared-memory multiprocessor", 1991: to wait as long as a wake-up costs is at most twice as dear as the best
+  // choice.)
+  bool posted_before(Clock::time_point end, std::unique_lock<std::mutex>& lock) {
+    if (Clock::now() >= end) return false;
     const unsigned seen = posted_;
     const auto posted = [&] { return posted_.load(std::memory_order_relaxed) != seen; };
     ++awake_;
     lock.unlock();
-    const auto end = std::chrono::steady_clock::now() + wake_up;
-    while (!posted() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    while (!posted() && Clock::now() < end) std::this_thread::yield();
     lock.lock();
     if (posted()) return true;
     --awake_;
@@ -178,7 +183,7 @@ class Pool {
   std::condition_variable wake_, done_;
   Job* jobs_ = nullptr;
   std::atomic<unsigned> posted_{0};  // jobs so far; changed under the mutex
-  int awake_ = 0;                    // workers that wait for the next job awake
+  int awake_ = 0;                    // workers that wait awake for the next one
   std::vector<std::thread::native_handle_type> workers_;
 #ifdef __linux__
   struct Placement {

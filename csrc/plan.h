@@ -81,8 +81,9 @@ class Plan {
   virtual PlanReport report() const = 0;
 };
 
-// Threads for that many cycles of work, `threads` at the most: as long as each has some 10 us to do. To wake a worker
-// takes 5 to 40 us, and its caller 2 to 13.
+// Threads for that many cycles of work, `threads` at the most: as long as each has some 10 us to do. In a row of calls
+// nobody has to be woken; to wake a worker takes 5 to 40 us, and its caller 2 to 13, so that by themselves calls just
+// above the limit may lose a few.
 int threads_for(double cycles, int threads) noexcept;
 // Into how many parts, `most` at the most, a task is split so that each thread gets a few.
 std::int64_t splits_for(std::int64_t tasks, std::int64_t most, int threads) noexcept;

@@ -226,6 +226,7 @@ asymmetric.one_side b1 ic3 ih9 oc4 kh3 pt0 pb0 pl0 pr2 f32 zeros
 asymmetric.top      b1 ic3 ih9 oc4 kh3 pt2 pb0 pl0 pr0 f32 symmetric
 stride.over_kernel  b1 ic5 ih17 iw20 oc6 kh2 sh3 sw5 f32 zeros
 stride.3x3.wide     b1 ic18 ih12 iw140 oc9 kh3 s2 p1 f32 zeros
+depthwise.tiles     b1 ic3 ih4 iw700 oc3 kh9 p4 g3 f32 zeros bias
 depthwise.collide   b1 ic2 ih20 iw1024 oc2 kh7 p3 g2 f32 zeros bias
 pixels              b17 ic40 ih1 oc33 kh1 f32 zeros bias
 pixels.s2           b5 ic18 ih1 oc36 kh1 s2 g3 f32 reflect

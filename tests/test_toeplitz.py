@@ -34,6 +34,7 @@ def test_phases_of_two_pixels_and_of_one(dtype: str, isa: str) -> None:
     for ins, outs, size, dilation in [
         (33, 70, (33, 33), (18, 18)),
         (130, 513, (9, 70), (6, 50)),
+        (257, 40, (9, 12), (6, 8)),
         (700, 1, (5, 6), (4, 3)),
     ]:
         assert_every_run(pyramid(ins, outs, size, dilation, dtype=dtype), ["toeplitz"], size, ins)

@@ -62,13 +62,11 @@ class DepthwiseChannelsPlan final : public Plan {
     // Zen 4, which takes a vector in halves, spends less of it on transposing and more on taps, whose loads show.
     const bool halves = vector_passes(set_) > 1, shared = adjacent(tiles_.w.maps.front());
     const double tap = shared ? (halves ? 0.6 : 0.55) : (halves ? 0.8 : 0.65);
-    // Rows that are computed together use one row of taps more; the shorter rows are, the less they share.
-    const double rows = tiles_.h.used_share() * tiles_.h.mean_taps();
-    const double more = 10 / (rows * static_cast<double>(tiles_.w.out_size));
-    const double skipping = shared ? std::min(1.0, used_ * (1 + more)) : 0.7 * used_ + 0.3;
-    // A gradient transposes the weights too, which Zen 5 shows nothing of.
-    const double packed = !gradient_ || !halves ? 0 : 30 * static_cast<double>(kernels() * map_.kernel_elements);
-    return packed + tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? skipping : 1));
+    // A gradient transposes the weights too; on Zen 5 that did not show.
+    constexpr double packed_tap = 30;
+    const bool packs = gradient_ && halves;
+    const double packed = packs ? packed_tap * static_cast<double>(kernels() * map_.kernel_elements) : 0;
+    return packed + tiles_.cycles(map_.out_channels, halves ? 6 : 7.5, tap * (skips_ ? computed_share(shared) : 1));
   }
   std::int64_t workspace_bytes() const noexcept override {
     return (tiles_.input_size() + tiles_.scratch_size() + (frozen_ ? 0 : weights_size()) + outputs_size()) * element;
@@ -115,21 +113,24 @@ class DepthwiseChannelsPlan final : public Plan {
     Run run{begin, end, 0, 0, 0, 0};
     axis.used_taps(x0 + begin, x0 + end, run.tap_begin, run.tap_end);
     run.inside_end = run.pixels();
-    if (!adjacent(axis)) return run;
+    if (!adjacent(axis) || axis.map.mode != PaddingMode::zeros) return run;
     // Where taps go backwards, pixels do too, from the last output's on.
     const bool backwards = axis.difference < 0;
     const std::int64_t first = x0 + (backwards ? end - 1 : begin) + axis.tap(run.tap_begin);
-    run.inside_begin = std::max<std::int64_t>(0, backwards ? first + 1 - axis.map.size : -first);
-    run.inside_end = std::min(run.inside_end, backwards ? first + 1 : axis.map.size - first);
+    const std::int64_t begin_inside = backwards ? first + 1 - axis.map.size : -first;
+    run.inside_begin = std::clamp<std::int64_t>(begin_inside, 0, run.pixels());
+    run.inside_end = std::clamp<std::int64_t>(begin_inside + axis.map.size, 0, run.pixels());
     return run;
   }
-  // Multiply-adds of a row of taps, and what the taps, each of them once, and the pixels cost.
+  // Multiply-adds of a row of taps, and what the taps cost, each of them once.
   static double run_cycles(const Run& run) {
     constexpr double shared = 1.5;
     std::int64_t products = run.taps() * run.width();
-    for (std::int64_t u = 0; u < run.pixels(); ++u)
-      if (u < run.inside_begin || u >= run.inside_end)
-        products -= std::min({u + 1, run.pixels() - u, run.taps(), run.width()});
+    const auto leave_out = [&](std::int64_t u) {
+      products -= std::min({u + 1, run.pixels() - u, run.taps(), run.width()});
+    };
+    for (std::int64_t u = 0; u < run.inside_begin; ++u) leave_out(u);
+    for (std::int64_t u = run.inside_end; u < run.pixels(); ++u) leave_out(u);
     return static_cast<double>(products) + shared * static_cast<double>(run.taps());
   }
   // The outputs [x0, x1), cut evenly. Short runs leave out more taps, but share the less of what each tap costs them
@@ -150,6 +151,15 @@ class DepthwiseChannelsPlan final : public Plan {
       if (best.empty() || cycles < least) best = std::move(runs), least = cycles;
     }
     return best;
+  }
+  // The share of the products that is left where padding is skipped. Shared taps leave out all of it, but the fewer
+  // products there are, the more the rest shows: what a run costs by itself, and a row of taps more where rows are
+  // computed together (measured on Zen 4, images of 5x5 to 28x28).
+  double computed_share(bool shared) const {
+    if (!shared) return 0.7 * used_ + 0.3;
+    constexpr double few_products = 10;
+    const double products = tiles_.h.used_share() * tiles_.h.mean_taps() * static_cast<double>(tiles_.w.out_size);
+    return products > 0 ? std::min(1.0, used_ * (1 + few_products / products)) : 1;
   }
   const ChannelRowKernel<T>& find_kernel(const MapAxis& axis) const {
     int i = 0;

@@ -61,7 +61,8 @@ struct PixelProduct {
   std::int64_t columns, vectors;
   T* out;
 };
-constexpr std::int64_t product_steps = 256;  // summed by themselves: errors grow with the chunk; shorter ones cost up to 2 %
+// Summed by themselves: errors grow with the chunk. Shorter ones cost up to 2 %.
+constexpr std::int64_t product_steps = 256;
 
 // Pixels are the rows of the register tile and are broadcast; out channels are its vectors. While a chunk of the
 // weights serves all pixels, what follows it is fetched.
@@ -90,11 +91,12 @@ void multiply_pixels(const KernelSet<T>& set, const PixelProduct<T>& p) {
   }
 }
 
-// Cycles of a register tile of it: a chunk's sums are read and written, and where it is long its weights are more than
-// L1 holds.
+// Cycles of a register tile of it. Every so many steps one call, in which the sums are read and written, was measured;
+// in a longer chunk its share goes to weights that are more than L1 holds.
 inline double pixel_product_cycles(double in_channels, double rows, double vectors, double passes) noexcept {
-  const double halves = std::ceil(in_channels / (static_cast<double>(product_steps) / 2));
-  return in_channels * product_cycles(rows, vectors, passes) + halves * (60 + passes * rows * vectors);
+  constexpr double steps_a_call = 128;
+  return in_channels * product_cycles(rows, vectors, passes) +
+         std::ceil(in_channels / steps_a_call) * (60 + passes * rows * vectors);
 }
 
 // The biases of a vector of out channels, of which there are `channels`, the first being `first` of all groups.

@@ -131,7 +131,7 @@ class StrassenPlan final : public Plan {
 
  private:
   static constexpr std::int64_t element = sizeof(T);
-  static constexpr int most_vectors = 3;            // a chunk of a factor of the weights stays in L1
+  static constexpr int most_vectors = 3;            // of more, a chunk of weights is far beyond L1
   static constexpr std::int64_t tile_pixels = 224;  // at the most: the products of a panel stay in L2
 
   // Pixels of a tile, in the map's rows and columns.

@@ -122,7 +122,7 @@ class ToeplitzPlan final : public Plan {
 
  private:
   static constexpr std::int64_t element = sizeof(T);
-  static constexpr int most_vectors = 3;                // a chunk of a panel stays in L1
+  static constexpr int most_vectors = 3;                // of more, a chunk of weights is far beyond L1
   static constexpr std::int64_t channels_together = 8;  // in channels
   static constexpr std::int64_t header_bytes = 64;
 

@@ -225,7 +225,7 @@ struct ChannelRowArgs {
 
 template <class T>
 struct ChannelRowKernel {
-  int kernel_w;   // 0: any
+  int kernel_w;   // best for; 0: any
   bool adjacent;  // expects tap_column == input_column
   void (*run)(const ChannelRowArgs<T>&) noexcept;
 };

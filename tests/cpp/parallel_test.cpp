@@ -45,21 +45,26 @@ TEST(ParallelFor, OneThreadIsTheCallersInOrder) {
   EXPECT_EQ(order, (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
 }
 
-// Tasks that wait for each other end only if as many threads run them.
-void meet(int threads) {
+// Whether as many threads run these tasks, which wait for each other.
+bool meet(int threads) {
   std::atomic<int> arrived{0};
+  std::atomic<bool> late{false};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   parallel_for(threads, threads, [&](std::int64_t) {
     ++arrived;
-    while (arrived < threads) std::this_thread::yield();
+    while (arrived < threads && !late) {
+      if (std::chrono::steady_clock::now() > end) late = true;
+      std::this_thread::yield();
+    }
   });
-  ASSERT_EQ(arrived, threads);
+  return !late;
 }
 
 // Whether the workers still wait awake, fall asleep just now or have slept for long.
 TEST(ParallelFor, UsesSeveralThreadsAfterAnyPause) {
   for (int pause = 0; pause <= 60; ++pause)
     for (const int threads : {2, 4, 3, 2}) {
-      meet(threads);
+      ASSERT_TRUE(meet(threads)) << threads << " threads after " << pause << " us";
       const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(pause);
       while (std::chrono::steady_clock::now() < end) {
       }
@@ -67,12 +72,15 @@ TEST(ParallelFor, UsesSeveralThreadsAfterAnyPause) {
 }
 
 TEST(ParallelFor, GivesEveryCallerItsWorkers) {
+  ASSERT_TRUE(meet(4));  // three workers
+  std::atomic<int> met{0};
   std::vector<std::thread> callers;
   for (int caller = 0; caller < 3; ++caller)
-    callers.emplace_back([] {
-      for (int round = 0; round < 100; ++round) meet(2);
+    callers.emplace_back([&] {
+      for (int round = 0; round < 100; ++round) met += meet(2);
     });
   for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(met, 300);
 }
 
 TEST(ParallelFor, MayBeNestedAndCalledFromAnyThread) {

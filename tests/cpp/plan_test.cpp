@@ -346,6 +346,14 @@ TYPED_TEST(Plans, ReadFewPlanesAtATimeFromMemory) {
   }
 }
 
+TEST(Threads, AreAsManyAsHaveEnoughToDo) {
+  EXPECT_EQ(threads_for(0, 8), 1);
+  EXPECT_EQ(threads_for(79'999, 8), 1);
+  EXPECT_EQ(threads_for(80'000, 8), 2);
+  EXPECT_EQ(threads_for(80'000, 1), 1);
+  EXPECT_EQ(threads_for(1e9, 8), 8);
+}
+
 // Copies of fewer channels than half a vector go element by element: neither threads nor wide images are a reason.
 TEST(Depthwise, CopiesSomeChannelsTogetherWhereTheyAreInnermost) {
   Layout innermost;
