@@ -1,5 +1,5 @@
-// The thread pool and the per-thread arena. No OpenMP: idle workers sleep, any thread may start a job at any time, and a
-// forked child starts with a pool of its own.
+// The thread pool and the per-thread arena. No OpenMP: idle workers sleep, any thread may start a job at any time, and
+// a forked child starts with a pool of its own.
 #pragma once
 
 #include <atomic>
