@@ -36,7 +36,7 @@ class DepthwiseChannelsPlan final : public Plan {
         gradient_(request.problem.pass == Pass::input_gradient),
         tiles_(maps, set_),
         used_(tiles_.h.used_share() * tiles_.w.used_share()),
-        skips_(used_ < 0.8),
+        skips_(used_ < (shares_widely() ? 0.92 : 0.8)),
         threads_(threads_for(cycles() * static_cast<double>(map_.batch), request.threads)) {
     for (const MapAxis& axis : tiles_.w.maps) {
       kernels_.push_back(&find_kernel(axis));
@@ -151,6 +151,11 @@ class DepthwiseChannelsPlan final : public Plan {
       if (best.empty() || cycles < least) best = std::move(runs), least = cycles;
     }
     return best;
+  }
+  // Of few taps a run skips little, and it costs a call.
+  bool shares_widely() const {
+    constexpr std::int64_t few = 4;
+    return adjacent(tiles_.w.maps.front()) && tiles_.w.maps.front().count > few;
   }
   // The share of the products that is left where padding is skipped. Shared taps leave out all of it, but the fewer
   // products there are, the more the rest shows: what a run costs by itself, and a row of taps more where rows are
