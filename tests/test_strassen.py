@@ -23,7 +23,7 @@ MOST_PIXELS = 224
 def test_halves_of_channels(dtype: str, isa: str) -> None:
     """Out channels around every count of vectors and panels, in channels odd and even, around the chunks of a sum."""
     out_channels = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97, 130)
-    for ins, outs in [*product((1, 2, 5), out_channels), *product((255, 256, 257, 511, 512, 513, 515), (33, 100))]:
+    for ins, outs in [*product((1, 2, 5), out_channels), *product((255, 256, 257, 259, 511, 512, 513, 515), (33, 100))]:
         case = Case("channels", ins, 3, 9, outs, (1, 1), bias=True, dtype=dtype)
         assert_every_run(case, ["strassen"], (3, 9), ins + outs)
 

@@ -43,7 +43,8 @@ class DepthwiseChannelsPlan final : public Plan {
       for (std::int64_t t = 0; t < tiles_.tiles_w(); ++t) {
         const std::int64_t x0 = std::min(axis.out_size, tiles_.column(t)),
                            x1 = std::min(axis.out_size, tiles_.column(t + 1));
-        const Run whole{0, x1 - x0, 0, axis.count, 0, x1 - x0 + axis.count - 1};
+        Run whole{0, x1 - x0, 0, axis.count, 0, 0};
+        whole.inside_end = whole.pixels();
         runs_.push_back({{whole}, {}});
         if (skips_) runs_.back().skipping = cut_runs(axis, x0, x1);
       }
