@@ -60,14 +60,16 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
     }
     parts_.push_back({RowColumns(std::move(pieces), w.map.size), {}});
   }
-  // With fewer products it takes longer to tell tiles apart.
-  constexpr std::int64_t least_products = 1024;
-  leaves_out_ = h.pieces == 1 && w.pieces == 1 && segments() * map.in_channels * map.out_channels >= least_products;
+  // With fewer products it takes longer to tell tiles apart; whole rows of them, not as long.
+  constexpr std::int64_t least_products = 1024, least_row_products = 256;
+  const std::int64_t products = segments() * map.in_channels * map.out_channels;
+  const bool leaves_out = h.pieces == 1 && w.pieces == 1 && products >= least_products;
+  leaves_out_rows_ = h.pieces == 1 && w.pieces == 1 && products >= least_row_products;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const std::int64_t width = std::min(w.out_size - static_cast<std::int64_t>(i) * band_width(), band_width());
     for (std::int64_t phase = 0; phase < std::min(w.dilation, width); ++phase) {
       const std::int64_t outputs = ceil_div(width - phase, w.dilation), tiles = ceil_div(outputs, kernel_.outputs_w());
-      parts_[i].phases.push_back({tiles, (tiles - 1) * block, leaves_out_ ? tiles * kernel_.outputs_w() - outputs : 0});
+      parts_[i].phases.push_back({tiles, (tiles - 1) * block, leaves_out ? tiles * kernel_.outputs_w() - outputs : 0});
     }
   }
   find_kinds();

@@ -200,7 +200,7 @@ class WinogradWindows {
   std::int64_t window_rows() const { return band_rows() + h.piece_taps - 1; }
   // Rows of outputs that the tiles lack which begin in that row of the band.
   std::int64_t missing_h(const Band& b, std::int64_t row) const {
-    return leaves_out_ ? std::max<std::int64_t>(0, row + kernel_.outputs_h() - b.rows) : 0;
+    return leaves_out_rows_ ? std::max<std::int64_t>(0, row + kernel_.outputs_h() - b.rows) : 0;
   }
   std::size_t kind_of(std::int64_t below, std::int64_t beside) const {
     return kind_of_[static_cast<std::size_t>(below)][static_cast<std::size_t>(beside)];
@@ -227,7 +227,7 @@ class WinogradWindows {
   const KernelSet<T>& set_;
   const WinogradKernel<T>& kernel_;
   std::int64_t tile_rows_, row_tiles_;
-  bool leaves_out_;
+  bool leaves_out_rows_;
   std::vector<Band> bands_;
   std::vector<Part> parts_;
   std::vector<Kind> kinds_;

@@ -21,11 +21,7 @@ TILECONV_INLINE void store_upto(const V& v, typename V::Element* p, std::int64_t
 // Of the first n lanes. A sum of 0 * y, by fma, stays 0 as long as every y is finite.
 template <class V>
 TILECONV_INLINE bool all_zero(const V& v, std::int64_t n = V::lanes) {
-  typename V::Element lane[V::lanes];
-  v.store(lane);
-  bool all = true;
-  for (int i = 0; i < V::lanes && i < n; ++i) all &= lane[i] == 0;
-  return all;
+  return (v.not_zero() & ((1u << (n < V::lanes ? n : V::lanes)) - 1u)) == 0;
 }
 
 // Where the columns from `first` on are written, one after the other.

@@ -13,6 +13,7 @@
 //   permuted(a, index)        lane i is element index[i] of a; index_at(p) loads them. With 32 registers there are also
 //                             index_from(n), which is n, n + 1, .., and a mask that leaves 0 in other lanes
 //   blended(a, b, mask)       of b in the lanes of the mask, of a in the others
+//   not_zero()                bit i for a lane i that is not 0, or no number
 //   broadcast, + - *, fma(a, b, c) = a * b + c, transpose of a lanes x lanes block
 //   add_product(sum, a, b)    for the loops of register tiles: fma, into the register of the sum
 //   kept(a)                   for the same: loaded once, where compilers would load it with each multiply-add

@@ -86,6 +86,9 @@ struct Vec<float> {
   static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) {
     return {_mm256_blendv_ps(a.v, b.v, _mm256_castsi256_ps(mask))};
   }
+  TILECONV_INLINE LaneBits not_zero() const {
+    return static_cast<LaneBits>(_mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
+  }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const {
@@ -185,6 +188,9 @@ struct Vec<double> {
   static TILECONV_INLINE Vec odd(Vec a, Vec b) { return in_order({_mm256_shuffle_pd(a.v, b.v, 0xf)}); }
   static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) {
     return {_mm256_blendv_pd(a.v, b.v, _mm256_castsi256_pd(mask))};
+  }
+  TILECONV_INLINE LaneBits not_zero() const {
+    return static_cast<LaneBits>(_mm256_movemask_pd(_mm256_cmp_pd(v, _mm256_setzero_pd(), _CMP_NEQ_UQ)));
   }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }

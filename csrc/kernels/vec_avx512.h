@@ -37,6 +37,7 @@ struct HalfVec<float> {
     if (n == 0) return a;
     return {_mm256_castsi256_ps(_mm256_alignr_epi32(_mm256_castps_si256(b.v), _mm256_castps_si256(a.v), n))};
   }
+  TILECONV_INLINE LaneBits not_zero() const { return _mm256_cmp_ps_mask(v, _mm256_setzero_ps(), _CMP_NEQ_UQ); }
   static TILECONV_INLINE HalfVec broadcast(float x) { return {_mm256_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm256_mask_storeu_ps(p, first(n), v); }
@@ -80,6 +81,7 @@ struct HalfVec<double> {
     if (n == 0) return a;
     return {_mm256_castsi256_pd(_mm256_alignr_epi64(_mm256_castpd_si256(b.v), _mm256_castpd_si256(a.v), n))};
   }
+  TILECONV_INLINE LaneBits not_zero() const { return _mm256_cmp_pd_mask(v, _mm256_setzero_pd(), _CMP_NEQ_UQ); }
   static TILECONV_INLINE HalfVec broadcast(double x) { return {_mm256_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm256_mask_storeu_pd(p, first(n), v); }
@@ -157,6 +159,7 @@ struct Vec<float> {
     return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), n))};
   }
   static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) { return {_mm512_mask_blend_ps(mask, a.v, b.v)}; }
+  TILECONV_INLINE LaneBits not_zero() const { return _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NEQ_UQ); }
   static TILECONV_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   TILECONV_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   TILECONV_INLINE void store_first(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
@@ -267,6 +270,7 @@ struct Vec<double> {
     return {_mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(b.v), _mm512_castpd_si512(a.v), n))};
   }
   static TILECONV_INLINE Vec blended(Vec a, Vec b, Mask mask) { return {_mm512_mask_blend_pd(mask, a.v, b.v)}; }
+  TILECONV_INLINE LaneBits not_zero() const { return _mm512_cmp_pd_mask(v, _mm512_setzero_pd(), _CMP_NEQ_UQ); }
   static TILECONV_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   TILECONV_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
   TILECONV_INLINE void store_first(double* p, std::int64_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }

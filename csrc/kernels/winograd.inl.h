@@ -24,117 +24,198 @@
 // anonymous namespace.
 #pragma once
 
-// to[0 .. 6 * step) = B^T from[0 .. 6): the rows by their common parts d3 - d1 and d4 - d2.
+// to = B^T d of a column or row of a window, by the common parts d3 - d1 and d4 - d2.
 template <class V>
-TILECONV_INLINE void window_sums(const V& d0, const V& d1, const V& d2, const V& d3, const V& d4, const V& d5, V* to,
-                                 int step) {
+TILECONV_INLINE void window_sums(const V (&d)[winograd_window_size], V (&to)[winograd_window_size]) {
   using T = typename V::Element;
   const V three_halves = V::broadcast(T(1.5)), two = V::broadcast(T(2)), minus_half = V::broadcast(T(-0.5));
-  const V t = d3 - d1, s = d4 - d2;
-  to[0] = V::fma(three_halves, t, (d0 - d2) + s);
-  to[step] = V::fma(three_halves, d2 + d3, s + t);
-  to[2 * step] = V::fma(three_halves, d3 - d2, s - t);
-  to[3 * step] = V::fma(two, t, s);
-  to[4 * step] = V::fma(minus_half, t, s);
-  to[5 * step] = V::fma(three_halves, s, (d5 - d3) - t);
+  const V t = d[3] - d[1], s = d[4] - d[2];
+  const V odd = V::fma(three_halves, d[3], s), even = V::fma(three_halves, d[2], t);
+  to[0] = V::fma(three_halves, t, (d[0] - d[2]) + s);
+  to[1] = odd + even;
+  to[2] = odd - even;
+  to[3] = V::fma(two, t, s);
+  to[4] = V::fma(minus_half, t, s);
+  to[5] = V::fma(three_halves, s, (d[5] - d[3]) - t);
+}
+template <class V>
+TILECONV_INLINE void window_sums(const V (&d)[1], V (&to)[1]) {
+  to[0] = d[0];
 }
 
-// Neighbouring windows share columns.
-template <class T, int taps_h, int taps_w>
-void winograd_input(const WinogradInputArgs<T>& a) noexcept {
+// A window of 36 sums does not fit in registers, half of one fits in 32: two passes over the input take less time than
+// what stores and loads of the sums in between would, where a core takes two cycles for a store. With 16 registers even
+// thirds leave too few.
+constexpr int window_rows_a_pass = vector_registers >= 32 ? winograd_window_size / 2 : winograd_window_size;
+
+// Rows [first, first + count) of the windows. Neighbouring windows share columns.
+template <class T, int taps_h, int taps_w, int first, int count>
+TILECONV_INLINE void winograd_input_rows(const WinogradInputArgs<T>& a, const T* input, T* out, std::int64_t tiles) {
   using V = Vec<T>;
   constexpr int height = winograd_window(taps_h), width = winograd_window(taps_w), outputs = winograd_outputs(taps_w);
   constexpr int shared = width - outputs;
-  V half[height][width];  // B^T d, a column for each column of the window
-  const auto column = [&](const T* from, int j) {
-    V d[height];
+  const std::ptrdiff_t input_row = a.input_row, input_column = a.input_column;
+  const std::ptrdiff_t out_position = a.out_position, out_tile = a.out_tile;
+  V half[count][width];  // of B^T d, a column for each column of the window
+  const auto next_column = [&](int j) TILECONV_INLINE_LAMBDA {
+    V d[height], sums[height];
     TILECONV_UNROLL
-    for (int i = 0; i < height; ++i) d[i] = V::load(from + i * a.input_row);
-    if constexpr (taps_h > 1)
-      window_sums(d[0], d[1], d[2], d[3], d[4], d[5], &half[0][j], width);
-    else
-      half[0][j] = d[0];
+    for (int i = 0; i < height; ++i) d[i] = V::load(input + i * input_row);
+    window_sums(d, sums);
+    TILECONV_UNROLL
+    for (int i = 0; i < count; ++i) half[i][j] = sums[first + i];
+    input += input_column;
   };
   TILECONV_UNROLL
-  for (int j = 0; j < shared; ++j) column(a.input + j * a.input_column, outputs + j);
-  const T* input = a.input;
-  T* out = a.out;
-  for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
+  for (int j = outputs; j < width; ++j) next_column(j);
+  out += first * width * out_position;
+  for (; tiles > 0; --tiles, out += out_tile) {
     TILECONV_UNROLL
-    for (int i = 0; i < height; ++i) {
+    for (int i = 0; i < count; ++i) {
       TILECONV_UNROLL
       for (int j = 0; j < shared; ++j) half[i][j] = half[i][outputs + j];
     }
     TILECONV_UNROLL
-    for (int j = shared; j < width; ++j) column(input + j * a.input_column, j);
+    for (int j = shared; j < width; ++j) next_column(j);
+    T* position = out;
     TILECONV_UNROLL
-    for (int i = 0; i < height; ++i) {
+    for (int i = 0; i < count; ++i) {
       V row[width];
-      if constexpr (taps_w > 1)
-        window_sums(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], row, 1);
-      else
-        row[0] = half[i][0];
+      window_sums(half[i], row);
       TILECONV_UNROLL
-      for (int j = 0; j < width; ++j) row[j].store(out + (i * width + j) * a.out_position);
+      for (int j = 0; j < width; ++j) {
+        row[j].store(position);
+        position += out_position;
+        TILECONV_OPAQUE(position);
+      }
     }
-    input += outputs * a.input_column;
-    out += a.out_tile;
   }
 }
 
-// to[0 .. outputs * step) = A^T from[0 .. window), of so many taps.
-template <int taps, class V>
-TILECONV_INLINE void output_sums(const V* from, int from_step, V* to, int step) {
-  using T = typename V::Element;
-  if constexpr (taps == 1) {
-    to[0] = from[0];
-  } else {
-    constexpr int outputs = winograd_outputs(taps);
-    const V m0 = from[0], m1 = from[from_step], m2 = from[2 * from_step], m3 = from[3 * from_step],
-            m4 = from[4 * from_step], m5 = from[5 * from_step];
-    const V sum = m1 + m2, difference = m1 - m2;
-    to[0] = (m0 + sum) + (m3 + m4);
-    TILECONV_UNROLL
-    for (int i = 1; i < outputs; ++i) {
-      const T power = T(1 << i);
-      const V even = i % 2 ? difference : sum, rest = i == outputs - 1 ? even + m5 : even;
-      to[i * step] = V::fma(V::broadcast(i % 2 ? -power : power), m4, V::fma(V::broadcast(1 / power), m3, rest));
-    }
+// f(first, tiles) for parts of a row of tiles that stay in L1 from pass to pass.
+template <class F>
+TILECONV_INLINE void for_tiles_of_passes(std::int64_t tiles, F f) {
+  constexpr std::int64_t most = 8;
+  for (std::int64_t first = 0, count; first < tiles; first += count) {
+    const std::int64_t left = tiles - first;
+    count = left > 2 * most ? most : left > most ? (left + 1) / 2 : left;
+    f(first, count);
   }
 }
 
 template <class T, int taps_h, int taps_w>
-bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
+void winograd_input(const WinogradInputArgs<T>& a) noexcept {
+  constexpr int height = winograd_window(taps_h), count = height < window_rows_a_pass ? height : window_rows_a_pass;
+  for_tiles_of_passes(a.tiles, [&](std::int64_t first, std::int64_t tiles) TILECONV_INLINE_LAMBDA {
+    for_constants<height / count>([&](auto pass) TILECONV_INLINE_LAMBDA {
+      winograd_input_rows<T, taps_h, taps_w, pass.value * count, count>(
+          a, a.input + first * winograd_outputs(taps_w) * a.input_column, a.out + first * a.out_tile, tiles);
+    });
+  });
+}
+
+// Of the n-th step of the sums of outputs: they begin with the point 1, which is part of all, and end with 0.
+constexpr int output_position(int window, int n) { return (n + 1) % window; }
+
+// y += A^T m, the part of a position, in the order above.
+template <int taps, int position, class V>
+TILECONV_INLINE void add_position(const V& m, V* y) {
+  using T = typename V::Element;
+  constexpr int outputs = winograd_outputs(taps), last = winograd_window(taps) - 1;
+  if constexpr (last == 0) {
+    y[0] = m;
+  } else if constexpr (position == 0) {
+    y[0] = y[0] + m;
+  } else if constexpr (position == last) {
+    y[outputs - 1] = y[outputs - 1] + m;
+  } else {
+    TILECONV_UNROLL
+    for (int i = 0; i < outputs; ++i) {
+      const T power = T(1 << i);
+      if constexpr (position == 1)
+        y[i] = m;
+      else if constexpr (position == 2)
+        y[i] = i % 2 ? y[i] - m : y[i] + m;
+      else if (i == 0)
+        y[i] = y[i] + m;
+      else
+        y[i] = V::fma(V::broadcast(position == 3 ? 1 / power : i % 2 ? -power : power), m, y[i]);
+    }
+  }
+}
+
+// y = A^T m of a column or row of products.
+template <int taps, class V>
+TILECONV_INLINE void output_sums(const V (&m)[winograd_window(taps)], V (&y)[winograd_outputs(taps)]) {
+  for_constants<winograd_window(taps)>([&](auto n) TILECONV_INLINE_LAMBDA {
+    constexpr int position = output_position(winograd_window(taps), n.value);
+    add_position<taps, position>(m[position], y);
+  });
+}
+
+// Rows [first, first + count) of the outputs, column by column of the products: little more than these outputs is in
+// registers. The bias is added to the product of the point 1, a part of every output. Outputs are added up to see
+// whether they are finite: what overflows only there is computed again for nothing.
+template <class T, int taps_h, int taps_w, int first, int count>
+TILECONV_INLINE Vec<T> winograd_output_rows(const WinogradOutputArgs<T>& a, const T* input, T* out,
+                                            std::int64_t tiles) {
   using V = Vec<T>;
   constexpr int height = winograd_window(taps_h), width = winograd_window(taps_w);
-  constexpr int rows = winograd_outputs(taps_h), columns = winograd_outputs(taps_w);
+  constexpr int columns = winograd_outputs(taps_w);
+  const std::ptrdiff_t input_position = a.input_position, input_tile = a.input_tile;
+  const std::ptrdiff_t out_row = a.out_row, out_column = a.out_column, out_tile = a.out_tile;
   const V bias = V::load(a.bias), zero = V::broadcast(T(0));
   V finite = zero;
-  const T* input = a.input;
-  T* out = a.out;
-  for (std::int64_t tile = 0; tile < a.tiles; ++tile) {
-    V half[height][columns];
-    TILECONV_UNROLL
-    for (int i = 0; i < height; ++i) {
-      V m[width];
+  out += first * out_row;
+  for (; tiles > 0; --tiles, input += input_tile, out += out_tile) {
+    V y[count][columns];
+    const T* column = input;
+    for_constants<width>([&](auto n) TILECONV_INLINE_LAMBDA {
+      constexpr int j = output_position(width, n.value);
+      column = j == 0 ? input : column + input_position;
+      TILECONV_OPAQUE(column);
+      V m[height], half[winograd_outputs(taps_h)];
       TILECONV_UNROLL
-      for (int j = 0; j < width; ++j) m[j] = V::load(input + (i * width + j) * a.input_position);
-      output_sums<taps_w>(m, 1, half[i], 1);
-    }
-    TILECONV_UNROLL
-    for (int x = 0; x < columns; ++x) {
-      V y[rows];
-      output_sums<taps_h>(&half[0][x], columns, y, 1);
+      for (int i = 0; i < height; ++i) m[i] = V::load(column + i * width * input_position);
+      constexpr int one_h = height > 1, one_w = width > 1;
+      if constexpr (j == one_w) m[one_h] = m[one_h] + bias;
+      output_sums<taps_h>(m, half);
       TILECONV_UNROLL
-      for (int i = 0; i < rows; ++i) {
-        y[i] = y[i] + bias;
-        finite = V::fma(y[i], zero, finite);
-        y[i].store(out + i * a.out_row + x * a.out_column);
+      for (int i = 0; i < count; ++i) add_position<taps_w, j>(half[first + i], y[i]);
+    });
+    T* row = out;
+    TILECONV_UNROLL
+    for (int i = 0; i < count; ++i) {
+      T* to = row;
+      TILECONV_UNROLL
+      for (int x = 0; x < columns; ++x) {
+        y[i][x].store(to);
+        to += out_column;
+        TILECONV_OPAQUE(to);
+        if (x % 2 == 1)
+          finite = V::fma(y[i][x - 1] + y[i][x], zero, finite);
+        else if (x == columns - 1)
+          finite = V::fma(y[i][x], zero, finite);
       }
+      row += out_row;
+      TILECONV_OPAQUE(row);
     }
-    input += a.input_tile;
-    out += a.out_tile;
   }
+  return finite;
+}
+
+template <class T, int taps_h, int taps_w>
+bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
+  constexpr int rows = winograd_outputs(taps_h), most = 16;  // outputs of a pass
+  constexpr int count = rows * winograd_outputs(taps_w) > most ? (rows + 1) / 2 : rows;
+  Vec<T> finite = Vec<T>::broadcast(T(0));
+  for_tiles_of_passes(a.tiles, [&](std::int64_t first, std::int64_t tiles) TILECONV_INLINE_LAMBDA {
+    const T* const input = a.input + first * a.input_tile;
+    T* const out = a.out + first * a.out_tile;
+    finite = finite + winograd_output_rows<T, taps_h, taps_w, 0, count>(a, input, out, tiles);
+    if constexpr (count < rows)
+      finite = finite + winograd_output_rows<T, taps_h, taps_w, count, rows - count>(a, input, out, tiles);
+  });
   return all_zero(finite);
 }
 

@@ -25,7 +25,7 @@ TILECONV_INLINE V times(double factor, const V& a, const V& b) {
 template <class V, int points>
 TILECONV_INLINE void row_window_sums(const V (&d)[points], V (&to)[points]) {
   if constexpr (points == winograd_window_size) {
-    window_sums(d[0], d[1], d[2], d[3], d[4], d[5], to, 1);
+    window_sums(d, to);
   } else {
     const auto pair = [&](int p, const V& even, const V& odd) { to[p] = even + odd, to[p + 1] = even - odd; };
     to[0] = times(5.25, d[4] - d[2], d[0] - d[6]);
@@ -40,7 +40,7 @@ TILECONV_INLINE void row_window_sums(const V (&d)[points], V (&to)[points]) {
 template <int taps, class V, int points>
 TILECONV_INLINE void row_output_sums(const V (&m)[points], V (&y)[points + 1 - taps]) {
   if constexpr (points == winograd_window_size) {
-    output_sums<taps>(m, 1, y, 1);
+    output_sums<taps>(m, y);
   } else {
     const V even_1 = m[1] + m[2], odd_1 = m[1] - m[2], even_2 = m[3] + m[4], odd_2 = m[3] - m[4];
     const V even_half = m[5] + m[6], odd_half = m[5] - m[6];
