@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../channel_rows.h"
 #include "../cpu.h"
 #include "../parallel.h"
 #include "algorithms.h"
@@ -46,18 +47,22 @@ struct Tiling {
   double cycles;  // of one image
 };
 
-// Of one matrix, there or back, with its copies; measured on Zen 5. Direct sums are exact on small integers: they are
-// preferred unless they are slower by more than the margin.
+// Of one matrix, there or back, with its copies; measured on Zen 4, errs by a quarter. Direct sums are exact on small
+// integers: they are preferred unless they are slower by more than the margin.
 template <class T>
 double transform_cycles(std::int64_t n, const KernelSet<T>& set) {
   constexpr double margin = 1.25;
   return margin * static_cast<double>(n * n / set.lanes) *
-         (5.5 * vector_passes(set) * std::log2(static_cast<double>(n)) + 22);
+         ((3.7 + 2.2 * vector_passes(set)) * std::log2(static_cast<double>(n)) + 5);
 }
 
 // The size of the transforms with the fewest cycles.
 template <class T>
 Tiling choose_tiling(const ShiftMap& map, const KernelSet<T>& set) {
+  // Rows of a tile are far apart in the image: what lies beyond L2 is waited for.
+  const std::int64_t plane =
+      (map.h.map.size * map.w.map.size + map.h.out_size * map.w.out_size) * static_cast<std::int64_t>(sizeof(T));
+  const double row_cycles = plane > core_traits().l2 ? 60 : 0;
   Tiling best{};
   for (std::int64_t n = smallest; n <= largest; n *= 2) {
     const std::int64_t tile_h = std::min(n - map.h.reach() + 1, map.h.out_size),
@@ -66,7 +71,8 @@ Tiling choose_tiling(const ShiftMap& map, const KernelSet<T>& set) {
     const std::int64_t tiles_h = ceil_div(map.h.out_size, tile_h), tiles_w = ceil_div(map.w.out_size, tile_w);
     const auto channels = static_cast<double>(map.out_channels);
     const auto pairs = static_cast<double>(ceil_div(tiles_h * tiles_w, 2));
-    const double cycles = static_cast<double>(map.groups) * pairs * transform_cycles(n, set) * (1 + channels);
+    const double cycles = static_cast<double>(map.groups) * pairs *
+                          (transform_cycles(n, set) + row_cycles * static_cast<double>(n)) * (1 + channels);
     if (best.n == 0 || cycles < best.cycles) best = {n, tile_h, tile_w, tiles_h, tiles_w, cycles};
   }
   return best;
@@ -95,13 +101,15 @@ class FftPlan final : public Plan {
         out_rows_(request.layout.out_rows) {
     for (std::int64_t t = 0; t < tiling_.tiles_w; ++t)
       pieces_.push_back(make_pieces(map_.w.map, t * tiling_.tile_w + map_.w.lowest(), input_columns(t)));
-    for (std::int64_t length = tiling_.n; length >= 4; length /= 4)
-      for (std::int64_t j = 0; j < length / 4; ++j)
-        for (std::int64_t q = 1; q < 4; ++q) {
+    for (std::int64_t length = tiling_.n, radix; length > 1; length /= radix) {
+      radix = fft_radix(length, set_.fft_most_radix);
+      for (std::int64_t j = 0; j < length / radix; ++j)
+        for (std::int64_t q = 1; q < radix; ++q) {
           const double angle = -2 * pi * static_cast<double>(j * q) / static_cast<double>(length);
           twiddles_.push_back(static_cast<T>(std::cos(angle)));
           twiddles_.push_back(static_cast<T>(std::sin(angle)));
         }
+    }
     threads_ = threads_for(cycles() * static_cast<double>(map_.batch), request.threads);
     PlanRequest plane = request;
     ConvProblem& p = plane.problem;
@@ -172,13 +180,7 @@ class FftPlan final : public Plan {
     return std::min(tiling_.tile_w, map_.w.out_size - t * tiling_.tile_w) + map_.w.reach() - 1;
   }
   FftArgs<T> columns(T* re, std::int64_t used) const {
-    return {re,
-            re + matrix_size(),
-            tiling_.n,
-            0,
-            ceil_div(used, set_.lanes),
-            twiddles_.data(),
-            static_cast<std::int64_t>(twiddles_.size())};
+    return {re, re + matrix_size(), tiling_.n, 0, ceil_div(used, set_.lanes), twiddles_.data()};
   }
   // In both directions; the result is transposed.
   void transform(T* re) const {
@@ -220,17 +222,23 @@ class FftPlan final : public Plan {
     const std::int64_t row_tile = tile / tiling_.tiles_w, column_tile = tile % tiling_.tiles_w;
     const std::vector<StagePiece>& pieces = pieces_[static_cast<std::size_t>(column_tile)];
     const std::int64_t rows = input_rows(row_tile), length = input_columns(column_tile);
-    const char* const plane = v.input + n * v.input_stride[0] + group * v.input_stride[1];
+    const std::ptrdiff_t *const stride = v.input_stride, row_stride = stride[2] / element;
+    const char* const plane = v.input + n * stride[0] + group * stride[1];
+    const StagePiece& piece = pieces.front();
+    // Or staged in a line, as rows of several pieces are.
+    const bool in_place =
+        pieces.size() == 1 && stride[3] == element && piece.step == 1 && is_aligned<T>(plane, {stride[2]});
     for (std::int64_t u = 0; u < tiling_.n; ++u) {
       const std::int64_t row = u < rows ? map_.h.map(row_tile * tiling_.tile_h + map_.h.lowest() + u) : -1;
-      if (row < 0) {
-        std::fill_n(line, tiling_.n, T(0));
-      } else {
-        set_.stage({line, 0, plane + row * v.input_stride[2], 0, v.input_stride[3], 1, pieces.data(),
-                    static_cast<std::int64_t>(pieces.size()), length});
-        std::fill(line + length, line + tiling_.n, T(0));
+      const char* const source = plane + row * stride[2];
+      FftLoadArgs<T> a{line, 0, row < 0 ? 0 : length, 0, to + u * set_.lanes, tiling_.n};
+      if (row >= 0 && in_place) {
+        a.row = reinterpret_cast<const T*>(source) + piece.source;
+        a.lead = piece.lead, a.count = piece.count, a.next = row_stride;
+      } else if (row >= 0) {
+        set_.stage({line, 0, source, 0, stride[3], 1, pieces.data(), static_cast<std::int64_t>(pieces.size()), length});
       }
-      for (std::int64_t x = 0; x < tiling_.n; x += set_.lanes) std::copy_n(line + x, set_.lanes, to + position(u, x));
+      set_.fft_load(a);
     }
   }
 
@@ -241,17 +249,10 @@ class FftPlan final : public Plan {
     const T bias = v.bias ? reinterpret_cast<const T*>(v.bias)[k] : T(0);
     bool finite = true;
     for (std::int64_t y = 0; y < height; ++y) {
-      char* const out =
-          v.out + n * v.out_stride[0] + k * v.out_stride[1] + (y0 + y) * v.out_stride[2] + x0 * v.out_stride[3];
-      for (std::int64_t x = 0; x < width; x += set_.lanes) {
-        const T* const vector = from + position(y, x);
-        for (std::int64_t i = 0; i < set_.lanes; ++i) line[x + i] = vector[i] + bias;
-      }
-      finite &= set_.finite(reinterpret_cast<const char*>(line), width);
-      if (out_rows_)
-        std::copy_n(line, width, reinterpret_cast<T*>(out));
-      else
-        set_.spread({line, 0, 1, width, reinterpret_cast<T*>(out), 0, v.out_stride[3] / element});
+      T* const out = reinterpret_cast<T*>(v.out + n * v.out_stride[0] + k * v.out_stride[1] +
+                                          (y0 + y) * v.out_stride[2] + x0 * v.out_stride[3]);
+      finite &= set_.fft_store({from + y * set_.lanes, tiling_.n, bias, out_rows_ ? out : line, width});
+      if (!out_rows_) set_.spread({line, 0, 1, width, out, 0, v.out_stride[3] / element});
     }
     return finite;
   }

@@ -447,17 +447,47 @@ struct ProductSumArgs {
   const T* next_out;
 };
 
+// The stages of a Fourier transform: one of `length` elements, a power of 2, begins with a stage of this radix, whose
+// parts go on in the same way. Few stages are few passes over memory: where registers allow for radix 8 (`most`), it
+// follows one or two stages of radix 4; else there is one of radix 2 at the end of those of radix 4, or none.
+constexpr int fft_radix(std::int64_t length, int most) noexcept {
+  if (most < 8) return length < 4 ? 2 : 4;
+  for (; length > 4; length /= 8)
+    if (length == 8) return 8;
+  return length == 1 ? 8 : 4;
+}
+
 // The Fourier transforms of the columns in panels [panel_begin, panel_end) of a complex n x n matrix, in place; n is a
 // power of 2 from `lanes` and 4 on. Panels are `lanes` adjacent columns, one row after the other: element (y, x) of
 // either part lies at (x / lanes * n + y) * lanes + x % lanes. Forward, exp(-2 pi i y k / n), leaves the rows in an
-// order of its own; backward takes them in this order and is n times the inverse. twiddles: for length = n, n / 4, ..
-// as long as it is at least 4, for j < length / 4, q = 1, 2, 3: cosine and sine of -2 pi j q / length.
+// order of its own; backward takes them in this order and is n times the inverse. twiddles: for each stage, from length
+// n on, of radix R = fft_radix(length, KernelSet::fft_most_radix), for j < length / R, q = 1 .. R - 1: cosine and sine
+// of -2 pi j q / length.
 template <class T>
 struct FftArgs {
   T *re, *im;
   std::int64_t n, panel_begin, panel_end;
   const T* twiddles;
-  std::int64_t twiddle_count;
+};
+
+// A row of such a part, of n elements, whose vectors are n * lanes apart from `matrix` on. fft_load: element x is
+// row[x - lead] for lead <= x < lead + count, else 0; nothing else of the row is read. The same of the row that lies
+// `next` elements behind is fetched. fft_store: row[x] = element x + bias for x < count; whether these are finite.
+template <class T>
+struct FftLoadArgs {
+  const T* row;
+  std::int64_t lead, count;
+  std::ptrdiff_t next;
+  T* matrix;
+  std::int64_t n;
+};
+template <class T>
+struct FftStoreArgs {
+  const T* matrix;
+  std::int64_t n;
+  T bias;
+  T* row;
+  std::int64_t count;
 };
 
 // `count` complex products, a multiple of the lanes.
@@ -535,6 +565,9 @@ struct KernelSet {
   void (*strassen_weights)(const StrassenSumArgs<T>&) noexcept;
   void (*sum_pixels)(const PixelSumArgs<T>&) noexcept;
   bool (*sum_products)(const ProductSumArgs<T>&) noexcept;  // whether all outputs are finite
+  int fft_most_radix;
+  void (*fft_load)(const FftLoadArgs<T>&) noexcept;
+  bool (*fft_store)(const FftStoreArgs<T>&) noexcept;
   void (*fft_forward)(const FftArgs<T>&) noexcept;
   void (*fft_backward)(const FftArgs<T>&) noexcept;
   void (*fft_transpose)(T* matrix, std::int64_t n) noexcept;

@@ -22,13 +22,13 @@ using Element = TILECONV_ELEMENT;
 // The loop of register tiles, then those.
 #include "channel_rows.inl.h"
 #include "dot.inl.h"
-#include "fft.inl.h"
 #include "pack.inl.h"
 #include "plane_rows.inl.h"
 #include "shift_gemm.inl.h"
 #include "spread.inl.h"
 // After those, whose helpers they use.
 #include "depthwise.inl.h"
+#include "fft.inl.h"
 #include "product_sums.inl.h"
 #include "stage_narrow.inl.h"
 #include "strassen.inl.h"
@@ -86,6 +86,9 @@ const KernelSet<Element> TILECONV_SET_NAME(TILECONV_ISA_NAME, TILECONV_ELEMENT) 
     strassen_sums<Element, true>,
     sum_pixels<Element>,
     sum_products<Element>,
+    fft_most_radix,
+    fft_load<Element>,
+    fft_store<Element>,
     fft_columns<Element, false>,
     fft_columns<Element, true>,
     fft_transpose<Element>,
