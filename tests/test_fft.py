@@ -9,6 +9,7 @@ import reference
 import tileconv as tc
 from cases import DTYPES, MODES, Case
 from checks import assert_accurate, assert_every_run
+from layouts import LAYOUTS, assert_layout_means_nothing
 
 SMALLEST = 32
 """Inputs of a tile along an axis."""
@@ -54,6 +55,14 @@ def test_values_that_are_not_finite_touch_their_receptive_field_alone(isa: str) 
         assert_accurate(actual, expected, f"{value}")
         np.testing.assert_array_equal(actual[0], whole[0])
         np.testing.assert_array_equal(actual[1, :2], whole[1, :2])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_in_place_and_staged_have_the_same_bits(layout: str, dtype: str, isa: str) -> None:
+    """Of tiles that lie in the image, at its edges, and, the first and the last column of them, beside it."""
+    case = Case("layout", 2, 20, 41, 2, (5, 9), padding=(2, 2, 50, 47), groups=2, batch=2, bias=True, dtype=dtype)
+    assert_layout_means_nothing(case, *case.normals(), "fft", layout)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

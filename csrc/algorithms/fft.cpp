@@ -222,7 +222,7 @@ class FftPlan final : public Plan {
     const std::int64_t row_tile = tile / tiling_.tiles_w, column_tile = tile % tiling_.tiles_w;
     const std::vector<StagePiece>& pieces = pieces_[static_cast<std::size_t>(column_tile)];
     const std::int64_t rows = input_rows(row_tile), length = input_columns(column_tile);
-    const std::ptrdiff_t *const stride = v.input_stride, row_stride = stride[2] / element;
+    const std::ptrdiff_t* const stride = v.input_stride;
     const char* const plane = v.input + n * stride[0] + group * stride[1];
     const StagePiece& piece = pieces.front();
     // Or staged in a line, as rows of several pieces are.
@@ -230,11 +230,11 @@ class FftPlan final : public Plan {
         pieces.size() == 1 && stride[3] == element && piece.step == 1 && is_aligned<T>(plane, {stride[2]});
     for (std::int64_t u = 0; u < tiling_.n; ++u) {
       const std::int64_t row = u < rows ? map_.h.map(row_tile * tiling_.tile_h + map_.h.lowest() + u) : -1;
-      const char* const source = plane + row * stride[2];
+      const char* const source = plane + std::max<std::int64_t>(0, row) * stride[2];
       FftLoadArgs<T> a{line, 0, row < 0 ? 0 : length, 0, to + u * set_.lanes, tiling_.n};
       if (row >= 0 && in_place) {
         a.row = reinterpret_cast<const T*>(source) + piece.source;
-        a.lead = piece.lead, a.count = piece.count, a.next = row_stride;
+        a.lead = piece.lead, a.count = piece.count, a.next = stride[2] / element;
       } else if (row >= 0) {
         set_.stage({line, 0, source, 0, stride[3], 1, pieces.data(), static_cast<std::int64_t>(pieces.size()), length});
       }

@@ -62,9 +62,10 @@ WinogradWindows<T>::WinogradWindows(const ShiftMap& map, const KernelSet<T>& set
   }
   // With fewer products it takes longer to tell tiles apart; whole rows of them, not as long.
   constexpr std::int64_t least_products = 1024, least_row_products = 256;
-  const std::int64_t products = segments() * map.in_channels * map.out_channels;
-  const bool leaves_out = h.pieces == 1 && w.pieces == 1 && products >= least_products;
-  leaves_out_rows_ = h.pieces == 1 && w.pieces == 1 && products >= least_row_products;
+  const bool whole = h.pieces == 1 && w.pieces == 1;
+  const std::int64_t products = whole ? segments() * map.in_channels * map.out_channels : 0;
+  const bool leaves_out = products >= least_products;
+  leaves_out_rows_ = products >= least_row_products;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const std::int64_t width = std::min(w.out_size - static_cast<std::int64_t>(i) * band_width(), band_width());
     for (std::int64_t phase = 0; phase < std::min(w.dilation, width); ++phase) {

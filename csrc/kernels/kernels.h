@@ -313,7 +313,8 @@ struct ProductKernel {
 };
 
 // The sums of a row of tiles to outputs: (y, x) of tile t is the vector out + t * out_tile + y * out_row + x *
-// out_column for y < outputs_h, x < outputs_w.
+// out_column for y < outputs_h, x < outputs_w. Outputs may overlap where what a row of a tile writes beyond its own
+// belongs to the same or a later row of a later tile: then that is what stays.
 template <class T>
 struct WinogradOutputArgs {
   const T* input;
@@ -340,7 +341,7 @@ template <class T>
 struct WinogradKernel {
   int taps_h, taps_w;
   void (*input)(const WinogradInputArgs<T>&) noexcept;
-  bool (*output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite
+  bool (*output)(const WinogradOutputArgs<T>&) noexcept;  // whether all outputs are finite, and sums of two of them
   void (*weights)(const WinogradWeightArgs<T>&) noexcept;
   int outputs_h() const noexcept { return winograd_outputs(taps_h); }
   int outputs_w() const noexcept { return winograd_outputs(taps_w); }
@@ -449,12 +450,11 @@ struct ProductSumArgs {
 
 // The stages of a Fourier transform: one of `length` elements, a power of 2, begins with a stage of this radix, whose
 // parts go on in the same way. Few stages are few passes over memory: where registers allow for radix 8 (`most`), it
-// follows one or two stages of radix 4; else there is one of radix 2 at the end of those of radix 4, or none.
+// follows up to two stages of radix 4; else there is one of radix 2 at the end of those of radix 4, or none.
 constexpr int fft_radix(std::int64_t length, int most) noexcept {
   if (most < 8) return length < 4 ? 2 : 4;
-  for (; length > 4; length /= 8)
-    if (length == 8) return 8;
-  return length == 1 ? 8 : 4;
+  while (length > 8) length /= 8;
+  return length == 8 ? 8 : 4;
 }
 
 // The Fourier transforms of the columns in panels [panel_begin, panel_end) of a complex n x n matrix, in place; n is a
@@ -472,7 +472,8 @@ struct FftArgs {
 
 // A row of such a part, of n elements, whose vectors are n * lanes apart from `matrix` on. fft_load: element x is
 // row[x - lead] for lead <= x < lead + count, else 0; nothing else of the row is read. The same of the row that lies
-// `next` elements behind is fetched. fft_store: row[x] = element x + bias for x < count; whether these are finite.
+// `next` elements behind is fetched. fft_store: row[x] = element x + bias for x < count; whether all are finite, those
+// of the last vector too.
 template <class T>
 struct FftLoadArgs {
   const T* row;

@@ -44,7 +44,8 @@
 #define TILECONV_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
 #endif
 
-// What made the vector is an instruction of its own. Vectors of plain C++ are none that the asm could name.
+// What made the vector is an instruction of its own. Those of the portable Vec are in no register that all targets
+// share.
 #if (defined(_MSC_VER) && !defined(__clang__)) || !defined(__AVX2__)
 #define TILECONV_OPAQUE_VECTOR(vector) static_cast<void>(vector)
 #else

@@ -92,9 +92,10 @@ TILECONV_INLINE void winograd_input_rows(const WinogradInputArgs<T>& a, const T*
   }
 }
 
-// f(first, tiles) for parts of a row of tiles that stay in L1 from pass to pass.
-template <class F>
+// f(first, tiles) for all tiles of a row or, of several passes, for parts of it that stay in L1 from pass to pass.
+template <int passes, class F>
 TILECONV_INLINE void for_tiles_of_passes(std::int64_t tiles, F f) {
+  if constexpr (passes == 1) return f(0, tiles);
   constexpr std::int64_t most = 8;
   for (std::int64_t first = 0, count; first < tiles; first += count) {
     const std::int64_t left = tiles - first;
@@ -106,7 +107,7 @@ TILECONV_INLINE void for_tiles_of_passes(std::int64_t tiles, F f) {
 template <class T, int taps_h, int taps_w>
 void winograd_input(const WinogradInputArgs<T>& a) noexcept {
   constexpr int height = winograd_window(taps_h), count = height < window_rows_a_pass ? height : window_rows_a_pass;
-  for_tiles_of_passes(a.tiles, [&](std::int64_t first, std::int64_t tiles) TILECONV_INLINE_LAMBDA {
+  for_tiles_of_passes<height / count>(a.tiles, [&](std::int64_t first, std::int64_t tiles) TILECONV_INLINE_LAMBDA {
     for_constants<height / count>([&](auto pass) TILECONV_INLINE_LAMBDA {
       winograd_input_rows<T, taps_h, taps_w, pass.value * count, count>(
           a, a.input + first * winograd_outputs(taps_w) * a.input_column, a.out + first * a.out_tile, tiles);
@@ -209,13 +210,14 @@ bool winograd_output(const WinogradOutputArgs<T>& a) noexcept {
   constexpr int rows = winograd_outputs(taps_h), most = 16;  // outputs of a pass
   constexpr int count = rows * winograd_outputs(taps_w) > most ? (rows + 1) / 2 : rows;
   Vec<T> finite = Vec<T>::broadcast(T(0));
-  for_tiles_of_passes(a.tiles, [&](std::int64_t first, std::int64_t tiles) TILECONV_INLINE_LAMBDA {
-    const T* const input = a.input + first * a.input_tile;
-    T* const out = a.out + first * a.out_tile;
-    finite = finite + winograd_output_rows<T, taps_h, taps_w, 0, count>(a, input, out, tiles);
-    if constexpr (count < rows)
-      finite = finite + winograd_output_rows<T, taps_h, taps_w, count, rows - count>(a, input, out, tiles);
-  });
+  for_tiles_of_passes<count == rows ? 1 : 2>(
+      a.tiles, [&](std::int64_t first, std::int64_t tiles) TILECONV_INLINE_LAMBDA {
+        const T* const input = a.input + first * a.input_tile;
+        T* const out = a.out + first * a.out_tile;
+        finite = finite + winograd_output_rows<T, taps_h, taps_w, 0, count>(a, input, out, tiles);
+        if constexpr (count < rows)
+          finite = finite + winograd_output_rows<T, taps_h, taps_w, count, rows - count>(a, input, out, tiles);
+      });
   return all_zero(finite);
 }
 

@@ -46,16 +46,34 @@ std::vector<T> twiddles(const KernelSet<T>& set, std::int64_t n) {
   return all;
 }
 
+TEST(FftRadix, StagesMakeUpEverySize) {
+  for (const int most : {4, 8})
+    for (std::int64_t n = 4; n <= 4096; n *= 2) {
+      std::int64_t length = n;
+      while (length > 1) {
+        const int radix = fft_radix(length, most);
+        ASSERT_TRUE(radix == 2 || radix == 4 || radix == 8) << n;
+        ASSERT_LE(radix, std::max(most, 4)) << n;
+        ASSERT_EQ(length % radix, 0) << n;
+        length /= radix;
+      }
+      ASSERT_EQ(length, 1) << n;
+    }
+}
+
+// Up to sizes whose parts are transformed one after the other, whatever the set's vectors take of L1.
 TYPED_TEST(Fft, ColumnsAreConvolved) {
   using T = TypeParam;
   for_each_set<T>([](const KernelSet<T>& set) {
-    for (const std::int64_t n : {16, 32, 64, 128, 256}) {
+    for (const std::int64_t n : {8, 16, 32, 64, 128, 256, 512, 1024}) {
+      if (n < set.lanes) continue;
+      const std::int64_t apart = n <= 128 ? 5 : n / 2 - 1;  // columns that are looked at
       Random random(3);
       Matrix<T> a{set, n}, b{set, n}, c{set, n};
       fill_normals(a.parts, random);
       fill_normals(b.parts, random);
       std::vector<std::complex<double>> expected(static_cast<std::size_t>(n * n));
-      for (std::int64_t x = 0; x < n; x += 5)
+      for (std::int64_t x = 0; x < n; x += apart)
         for (std::int64_t y = 0; y < n; ++y)
           for (std::int64_t u = 0; u < n; ++u)
             expected[static_cast<std::size_t>(y * n + x)] += a.value(u, x) * b.value((y - u + n) % n, x);
@@ -66,7 +84,7 @@ TYPED_TEST(Fft, ColumnsAreConvolved) {
       set.fft_product({a.re(), a.im(), b.re(), b.im(), c.re(), c.im(), n * n});
       set.fft_backward(columns(c));
       const double tolerance = (sizeof(T) == 4 ? 1e-6 : 1e-15) * double(n) * double(n);
-      for (std::int64_t x = 0; x < n; x += 5)
+      for (std::int64_t x = 0; x < n; x += apart)
         for (std::int64_t y = 0; y < n; ++y)
           ASSERT_NEAR(std::abs(c.value(y, x) - expected[static_cast<std::size_t>(y * n + x)] * double(n)), 0, tolerance)
               << "size " << n << ", row " << y << ", column " << x;
@@ -102,7 +120,7 @@ TYPED_TEST(Fft, ProductsAndPanels) {
   });
 }
 
-// Every row whose elements begin and end anywhere in a matrix of two to eight vectors.
+// Every row whose elements begin and end anywhere in a matrix of two to sixteen vectors.
 TYPED_TEST(Fft, RowsAreLoaded) {
   using T = TypeParam;
   for_each_set<T>([](const KernelSet<T>& set) {
