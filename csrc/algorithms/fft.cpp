@@ -230,13 +230,17 @@ class FftPlan final : public Plan {
         pieces.size() == 1 && stride[3] == element && piece.step == 1 && is_aligned<T>(plane, {stride[2]});
     for (std::int64_t u = 0; u < tiling_.n; ++u) {
       const std::int64_t row = u < rows ? map_.h.map(row_tile * tiling_.tile_h + map_.h.lowest() + u) : -1;
-      const char* const source = plane + std::max<std::int64_t>(0, row) * stride[2];
-      FftLoadArgs<T> a{line, 0, row < 0 ? 0 : length, 0, to + u * set_.lanes, tiling_.n};
-      if (row >= 0 && in_place) {
-        a.row = reinterpret_cast<const T*>(source) + piece.source;
-        a.lead = piece.lead, a.count = piece.count, a.next = stride[2] / element;
-      } else if (row >= 0) {
-        set_.stage({line, 0, source, 0, stride[3], 1, pieces.data(), static_cast<std::int64_t>(pieces.size()), length});
+      FftLoadArgs<T> a{line, 0, 0, 0, to + u * set_.lanes, tiling_.n};
+      if (row >= 0) {
+        const char* const source = plane + row * stride[2];
+        if (in_place) {
+          a.row = reinterpret_cast<const T*>(source) + piece.source;
+          a.lead = piece.lead, a.count = piece.count, a.next = stride[2] / element;
+        } else {
+          set_.stage(
+              {line, 0, source, 0, stride[3], 1, pieces.data(), static_cast<std::int64_t>(pieces.size()), length});
+          a.count = length;
+        }
       }
       set_.fft_load(a);
     }
