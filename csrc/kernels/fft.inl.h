@@ -51,22 +51,18 @@ TILECONV_INLINE void butterfly(Complex<T> (&x)[8]) {
   C even[4] = {x[0] + x[4], x[1] + x[5], x[2] + x[6], x[3] + x[7]};
   const C a = x[0] - x[4], b = x[1] - x[5], c = x[2] - x[6], d = x[3] - x[7];
   butterfly<backward>(even);
-  // The radix of 4 by hand: b and d are turned by 1 / 8 and 3 / 8, which is b -+ i b and -(d +- i d), over sqrt 2.
+  // b and d are turned by 1 / 8 and 3 / 8, which is b -+ i b and -(d +- i d), over sqrt 2.
   const Vec<T> root = Vec<T>::broadcast(T(0.70710678118654752440));
+  const auto scaled = [&](C z) TILECONV_INLINE_LAMBDA { return C{root * z.re, root * z.im}; };
   const C left = plus_turned<backward>(a, c), right = plus_turned<!backward>(a, c);
   const C b_turned = plus_turned<backward>(b, b), d_turned = plus_turned<!backward>(d, d);
-  const C sum = b_turned - d_turned, difference = b_turned + d_turned;
-  const auto plus_root = [&](C to, C from, T sign) TILECONV_INLINE_LAMBDA {
-    const Vec<T> factor = Vec<T>::broadcast(sign) * root;
-    return C{Vec<T>::fma(factor, from.re, to.re), Vec<T>::fma(factor, from.im, to.im)};
-  };
-  const C turned = plus_turned<backward>(C{Vec<T>::broadcast(T(0)), Vec<T>::broadcast(T(0))}, difference);
+  const C sum = scaled(b_turned - d_turned), difference = scaled(b_turned + d_turned);
   TILECONV_UNROLL
   for (int k = 0; k < 4; ++k) x[2 * k] = even[k];
-  x[1] = plus_root(left, sum, T(1));
-  x[5] = plus_root(left, sum, T(-1));
-  x[3] = plus_root(right, turned, T(1));
-  x[7] = plus_root(right, turned, T(-1));
+  x[1] = left + sum;
+  x[3] = plus_turned<backward>(right, difference);
+  x[5] = left - sum;
+  x[7] = plus_turned<!backward>(right, difference);
 }
 
 // One stage of n elements: every transform of `length` of them, which begin length apart. Alone: of one element from
